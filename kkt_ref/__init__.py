@@ -1,0 +1,82 @@
+"""kkt_ref: training data from the weights of a network, by the KKT conditions.
+
+Reference implementation of Haim, Vardi, Yehudai, Shamir and Irani,
+"Reconstructing Training Data from Trained Neural Networks", NeurIPS 2022
+(arXiv 2206.07758), in NumPy, HIPS autograd and SciPy.  One idea a module; data
+flows one way:
+
+    data         toys, images
+    network      mlp, activations, storage, torch_format
+    train        descent, weight_decay
+    definitions  gradients, stationarity (autograd);  closed_form (fast, equal)
+    conditions   kkt, margin, multipliers, clarke
+    reconstruct  objective, refine, reconstruct (the paper's);  band, grid (all four conditions)
+    evaluate     points, ssim, ncc, matching, scores
+"""
+
+from kkt_ref.activations import GatedReLU, ReLU, Softplus, activation_by_name
+from kkt_ref.band import find_margin
+from kkt_ref.clarke import ClarkeFit, clarke_stationarity
+from kkt_ref.descent import gradient_descent, loss_scaled_descent
+from kkt_ref.gradients import per_sample_gradients
+from kkt_ref.grid import reconstruct_on_grid
+from kkt_ref.history import History, Record, TrainResult
+from kkt_ref.kkt import KKTReport, Stationarity, kkt_report, residual_floor, stationarity_norms
+from kkt_ref.margin import margins, normalised_margin
+from kkt_ref.mlp import MLP, init_paper, init_uniform
+from kkt_ref.multipliers import fit_multipliers
+from kkt_ref.points import PointMatches, match_points
+from kkt_ref.reconstruct import reconstruct
+from kkt_ref.reconstruction import Reconstruction
+from kkt_ref.refine import refine
+from kkt_ref.stationarity import (
+    stationarity_by_autograd,
+    stationarity_loss,
+    stationarity_residual,
+)
+from kkt_ref.storage import load_net, save_net
+from kkt_ref.torch_format import from_state_dict, to_state_dict
+from kkt_ref.weight_decay import weight_decay_optimum
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MLP",
+    "ClarkeFit",
+    "GatedReLU",
+    "History",
+    "KKTReport",
+    "PointMatches",
+    "ReLU",
+    "Reconstruction",
+    "Record",
+    "Softplus",
+    "Stationarity",
+    "TrainResult",
+    "activation_by_name",
+    "clarke_stationarity",
+    "find_margin",
+    "fit_multipliers",
+    "from_state_dict",
+    "gradient_descent",
+    "init_paper",
+    "init_uniform",
+    "kkt_report",
+    "load_net",
+    "loss_scaled_descent",
+    "margins",
+    "match_points",
+    "normalised_margin",
+    "per_sample_gradients",
+    "reconstruct",
+    "reconstruct_on_grid",
+    "refine",
+    "residual_floor",
+    "save_net",
+    "stationarity_by_autograd",
+    "stationarity_loss",
+    "stationarity_norms",
+    "stationarity_residual",
+    "to_state_dict",
+    "weight_decay_optimum",
+]

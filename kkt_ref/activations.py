@@ -1,0 +1,152 @@
+r"""Activations as value and gate.
+
+Backpropagation through a ReLU network meets its activation twice: the
+*value* a = value(z) on the way up, and the *gate* on the way down, in
+
+    δ_{l-1} = gate(z_{l-1}) ⊙ (W_lᵀ δ_l),     ∇_{W_l}Φ = δ_l a_{l-1}ᵀ.
+
+The stationarity loss is differentiated once more in x, which needs
+``slope``, the derivative of the value, and ``gate_slope``, that of the gate.
+For ReLU and softplus the gate *is* the slope.  :class:`GatedReLU` keeps
+ReLU's value but smooths the gate; its per-sample gradient is then the
+expression above, and its loss still has a true gradient, because the value
+is differentiated by its own step and not by the smoothed gate.
+
+Every method takes an array ``z`` and its array namespace ``xp`` (NumPy, or
+``autograd.numpy``, or any Array-API namespace) and returns an array like it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, ClassVar
+
+Array = Any
+
+
+def _sigmoid(z: Array, xp: Any) -> Array:
+    return 0.5 * (1.0 + xp.tanh(0.5 * z))  # overflows nowhere
+
+
+def _step(z: Array, xp: Any) -> Array:
+    return xp.where(z > 0, xp.ones_like(z), xp.zeros_like(z))
+
+
+def _check_alpha(alpha: float) -> None:
+    if not (isfinite(alpha) and alpha > 0):
+        raise ValueError(
+            f"alpha: expected a finite number > 0 (sharpness of the gate), got {alpha}"
+        )
+
+
+@dataclass(frozen=True)
+class ReLU:
+    """max(z, 0), with gate 1[z > 0]: relu'(0) = 0 by convention."""
+
+    name: ClassVar[str] = "relu"
+    homogeneous: ClassVar[bool] = True
+
+    def value(self, z: Array, xp: Any) -> Array:
+        return xp.where(z > 0, z, xp.zeros_like(z))
+
+    def slope(self, z: Array, xp: Any) -> Array:
+        return _step(z, xp)
+
+    def gate(self, z: Array, xp: Any) -> Array:
+        return _step(z, xp)
+
+    def gate_slope(self, z: Array, xp: Any) -> Array:
+        return xp.zeros_like(z)
+
+
+@dataclass(frozen=True)
+class GatedReLU:
+    """max(z, 0) with the gate σ(αz) inside ∇θΦ.
+
+    Parameters
+    ----------
+    alpha : float
+        Sharpness of the gate, > 0; the limit α → ∞ is :class:`ReLU`.
+    """
+
+    alpha: float
+    name: ClassVar[str] = "gated"
+    homogeneous: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_alpha(self.alpha)
+
+    def value(self, z: Array, xp: Any) -> Array:
+        return xp.where(z > 0, z, xp.zeros_like(z))
+
+    def slope(self, z: Array, xp: Any) -> Array:
+        return _step(z, xp)
+
+    def gate(self, z: Array, xp: Any) -> Array:
+        return _sigmoid(self.alpha * z, xp)
+
+    def gate_slope(self, z: Array, xp: Any) -> Array:
+        s = _sigmoid(self.alpha * z, xp)
+        return self.alpha * s * (1.0 - s)
+
+
+@dataclass(frozen=True)
+class Softplus:
+    """log(1 + exp(αz)) / α, with gate σ(αz): smooth, and not homogeneous.
+
+    Parameters
+    ----------
+    alpha : float
+        Sharpness, > 0; the limit α → ∞ is :class:`ReLU`.
+    """
+
+    alpha: float
+    name: ClassVar[str] = "softplus"
+    homogeneous: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _check_alpha(self.alpha)
+
+    def value(self, z: Array, xp: Any) -> Array:
+        return xp.logaddexp(xp.zeros_like(z), self.alpha * z) / self.alpha
+
+    def slope(self, z: Array, xp: Any) -> Array:
+        return _sigmoid(self.alpha * z, xp)
+
+    def gate(self, z: Array, xp: Any) -> Array:
+        return _sigmoid(self.alpha * z, xp)
+
+    def gate_slope(self, z: Array, xp: Any) -> Array:
+        s = _sigmoid(self.alpha * z, xp)
+        return self.alpha * s * (1.0 - s)
+
+
+Activation = ReLU | GatedReLU | Softplus
+
+
+def activation_by_name(name: str, alpha: float | None = None) -> Activation:
+    """Return the activation called ``name``.
+
+    Parameters
+    ----------
+    name : {"relu", "gated", "softplus"}
+    alpha : float, optional
+        Sharpness; needed by "gated" and "softplus", refused by "relu".
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or an ``alpha`` that is missing, superfluous or
+        not a finite number > 0.
+    """
+    smooth = {"gated": GatedReLU, "softplus": Softplus}
+    if name == ReLU.name:
+        if alpha is not None:
+            raise ValueError(f"alpha: 'relu' takes none, got {alpha}; use 'gated' or 'softplus'")
+        return ReLU()
+    if name not in smooth:
+        raise ValueError(f"name: expected one of 'relu', 'gated', 'softplus', got {name!r}")
+    if alpha is None:
+        raise ValueError(f"alpha: {name!r} needs a sharpness, such as alpha=100.0")
+    return smooth[name](alpha)

@@ -1,0 +1,63 @@
+"""What training leaves behind: the network, its history, and why it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from kkt_ref.mlp import MLP
+
+
+class Record(NamedTuple):
+    """One row of a training history."""
+
+    step: int  # steps done
+    log_loss: float  # log of the mean logistic loss; the log, for the loss underflows
+    margin_min: float  # min_i y_i Φ(θ; x_i)
+    margin_max: float  # max_i y_i Φ(θ; x_i)
+    norm: float  # ‖θ‖
+    residual: float  # ‖θ − s Σ p_i y_i ∇Φ(x_i)‖ / ‖θ‖, p_i = −loss'_i, best s ≥ 0
+
+
+@dataclass
+class History:
+    """Records in the order in which they were made."""
+
+    records: list[Record] = field(default_factory=list)
+
+    def column(self, name: str) -> np.ndarray:
+        """One field of all records as an array, such as ``column("margin_min")``."""
+        return np.array([getattr(record, name) for record in self.records])
+
+    @property
+    def loss(self) -> np.ndarray:
+        """Mean logistic loss at each record (0 where it underflows; see ``log_loss``)."""
+        return np.exp(self.column("log_loss"))
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A trained network.
+
+    Attributes
+    ----------
+    net : MLP
+    multipliers : array of shape (n,)
+        λ_i ∝ −loss'_i, the multipliers that training itself implies.
+    history : History
+    steps : int
+        Steps (or iterations) done.
+    stop_reason : str
+        One sentence.
+    converged : bool
+        Whether the target was reached, rather than a limit.
+    """
+
+    net: MLP
+    multipliers: np.ndarray
+    history: History
+    steps: int
+    stop_reason: str
+    converged: bool

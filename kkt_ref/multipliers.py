@@ -1,0 +1,107 @@
+r"""Multipliers for fixed samples: a convex problem.
+
+    min_{λ ≥ 0}  Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²_l
+
+is a non-negative least squares problem, solved by SciPy's NNLS.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from kkt_ref import closed_form
+from kkt_ref.checks import check_layer_weights, check_samples
+from kkt_ref.mlp import MLP
+
+
+def gradient_matrix(net: MLP, x: np.ndarray) -> np.ndarray:
+    """∇θΦ(θ; x_i) for all samples at once, equal to the loop of autograd.
+
+    Parameters
+    ----------
+    net : MLP
+    x : array of shape (n, d)
+
+    Returns
+    -------
+    array of shape (n, P)
+        It is formed whole: meant for small networks or few samples.
+    """
+    trace = closed_form.forward(net, x)
+    ones = np.ones((x.shape[0], 1), net.dtype)
+    back = closed_form.backward(net, closed_form.gates_of(net, trace), ones)
+    parts = []
+    for a, delta, b in zip(trace.inputs, back.deltas, net.biases, strict=True):
+        parts.append(
+            (delta[:, :, None] * a[:, None, :]).reshape(x.shape[0], -1)
+        )  # (n, h_l h_{l-1})
+        if b is not None:
+            parts.append(delta)  # (n, h_l)
+    return np.concatenate(parts, axis=1)  # (n, P)
+
+
+def scale_layers(vectors: np.ndarray, net: MLP, layer_weights: Any) -> np.ndarray:
+    """Multiply each layer's part of vectors (..., P) by √w_l and drop layers of weight zero."""
+    weights = check_layer_weights(layer_weights, net)
+    kept = zip(weights, net.layer_slices, strict=True)
+    return np.concatenate([np.sqrt(w) * vectors[..., s] for w, s in kept if w > 0], axis=-1)
+
+
+def solve_nnls(matrix: np.ndarray, target: np.ndarray, *, batch: int = 100) -> np.ndarray:
+    """Solve min_{λ ≥ 0} ‖target − λᵀ matrix‖ for a matrix of shape (k, P), k large.
+
+    SciPy's NNLS on a working set of rows: those that carry a multiplier, and the
+    ``batch`` that violate the optimality condition ⟨row, residual⟩ ≤ 0 most; until
+    none does.  The solution is that of all rows, at a fraction of the time.
+    """
+    norms = np.linalg.norm(matrix, axis=1)
+    norms[norms == 0] = 1.0  # rows that never violate
+    multipliers = np.zeros(len(matrix))
+    residual, smallest = target, np.inf
+    while True:
+        violation = (matrix @ residual) / norms
+        worst = np.argsort(-violation)[:batch]
+        worst = worst[violation[worst] > 1e-10 * np.linalg.norm(target)]
+        size = float(np.linalg.norm(residual))
+        if worst.size == 0 or size >= smallest:
+            return multipliers
+        smallest = size
+        working = np.union1d(np.flatnonzero(multipliers), worst)
+        columns = np.column_stack([matrix[working].T, target])  # (P, w + 1)
+        if columns.shape[0] > columns.shape[1]:
+            columns = np.linalg.qr(columns, mode="r")  # (w + 1, w + 1): the same minimiser
+        multipliers = np.zeros(len(matrix))
+        multipliers[working] = nnls(
+            columns[:, :-1], columns[:, -1], maxiter=30 * columns.shape[1]
+        )[0]
+        residual = target - multipliers @ matrix  # (P,)
+
+
+def fit_multipliers(
+    net: MLP, x: np.ndarray, y: np.ndarray, *, layer_weights: Any = None
+) -> np.ndarray:
+    """The λ ≥ 0 that minimise the stationarity loss for fixed x and y.
+
+    Parameters
+    ----------
+    net : MLP
+    x : array of shape (n, d), dtype as the network's
+    y : array of shape (n,), entries -1 and +1
+    layer_weights : sequence of L numbers ≥ 0, optional
+
+    Returns
+    -------
+    array of shape (n,), dtype as the network's
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument does not fit the network.
+    """
+    x, y = check_samples(net, x, y)
+    atoms = scale_layers(y[:, None] * gradient_matrix(net, x), net, layer_weights)
+    target = scale_layers(net.theta, net, layer_weights)
+    return solve_nnls(atoms.astype(np.float64), target.astype(np.float64)).astype(net.dtype)

@@ -1,0 +1,131 @@
+r"""Candidates and multipliers moved downhill by SciPy's L-BFGS-B.
+
+    min over x_1..x_m in the box, λ_i ≥ λ_min   of the objective of
+    :mod:`kkt_ref.objective`.
+
+The bounds are exact: the paper's penalties for the box and for λ_min (its
+eq. 8) are not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import OptimizeResult, minimize
+
+from kkt_ref.activations import GatedReLU, ReLU
+from kkt_ref.checks import (
+    check_box,
+    check_count,
+    check_labels,
+    check_layer_weights,
+    check_multipliers,
+    check_net,
+    check_points,
+    check_positive,
+)
+from kkt_ref.mlp import MLP
+from kkt_ref.objective import Objective
+from kkt_ref.reconstruction import Reconstruction, Run
+
+
+def refine(
+    net: MLP,
+    x: np.ndarray,
+    y: np.ndarray,
+    multipliers: np.ndarray,
+    *,
+    box: tuple[float, float] = (-1.0, 1.0),
+    lambda_min: float = 0.0,
+    alpha: float | Sequence[float] = 100.0,
+    layer_weights: Any = None,
+    slackness: float = 0.0,
+    max_iterations: int = 1000,
+    callback: Callable[[np.ndarray, np.ndarray], object] | None = None,
+) -> Reconstruction:
+    """Move given candidates and multipliers by L-BFGS-B.
+
+    Parameters
+    ----------
+    net : MLP
+        In float64.
+    x : array of shape (m, d)
+        Start; clipped to the box.
+    y : array of shape (m,), entries -1 and +1
+    multipliers : array of shape (m,)
+        Start; clipped to ``lambda_min``.
+    box, lambda_min, alpha, layer_weights, slackness, max_iterations
+        As in :func:`reconstruct`.
+    callback : callable, optional
+        Called after each iteration with copies of candidates and multipliers.
+
+    Returns
+    -------
+    Reconstruction
+        One run; its seed is None.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is off; see the message.
+    """
+    check_net(net)
+    if net.dtype != np.float64:
+        raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
+    x = check_points(x, "x", d=net.d, dtype=net.dtype)
+    y = check_labels(y, len(x))
+    multipliers = check_multipliers(multipliers, len(x), net.dtype)
+    low, high = check_box(box)
+    lambda_min = check_positive(lambda_min, "lambda_min", zero=True)
+    slackness = check_positive(slackness, "slackness", zero=True)
+    max_iterations = check_count(max_iterations, "max_iterations")
+    weights = check_layer_weights(layer_weights, net)
+    alphas = [alpha] if np.isscalar(alpha) else list(alpha)
+    smooth = isinstance(net.activation, (ReLU, GatedReLU))
+    stages = [net.with_activation(GatedReLU(a)) for a in alphas] if smooth else [net]
+
+    x = np.clip(x, low, high)
+    multipliers = np.maximum(multipliers, lambda_min)
+    iterations = evaluations = 0
+    for stage in stages:
+        objective = Objective(stage, y, weights, slackness, multiplier_scale=1.0)
+        objective.scale = _gradient_ratio(objective, x, multipliers)
+        bounds = [(low, high)] * x.size + [(lambda_min / objective.scale, None)] * len(y)
+
+        def watch(intermediate_result: OptimizeResult, objective: Objective = objective) -> None:
+            if callback is not None:
+                callback(*objective.unpack(intermediate_result.x))
+
+        result = minimize(
+            objective.value_and_gradient,
+            objective.pack(x, multipliers),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            callback=watch,
+            options=dict(
+                maxcor=30, ftol=0.0, gtol=1e-10, maxiter=max_iterations, maxfun=20 * max_iterations
+            ),
+        )
+        x, multipliers = objective.unpack(result.x)
+        iterations, evaluations = iterations + result.nit, evaluations + result.nfev
+    run = Run(objective.terms(result.x), iterations, evaluations, _stop_reason(result))
+    return Reconstruction(x, y, multipliers, np.zeros(len(y), int), (run,), None)
+
+
+def _stop_reason(result: OptimizeResult) -> str:
+    if result.status == 0:
+        return "projected gradient below 1e-10"
+    if result.status == 1:
+        return f"did all iterations allowed ({result.nit})"
+    return "line search ended at the rounding floor or a kink"
+
+
+def _gradient_ratio(objective: Objective, x: np.ndarray, multipliers: np.ndarray) -> float:
+    """The scale of λ at which the gradients in x and in λ have the same norm."""
+    gradient = objective.value_and_gradient(objective.pack(x, multipliers))[1]
+    in_x, in_multipliers = gradient[: x.size], gradient[x.size :] / objective.scale
+    ratio = np.linalg.norm(in_x) / max(float(np.linalg.norm(in_multipliers)), 1e-300)
+    return float(ratio) if 0 < ratio < np.inf else 1.0

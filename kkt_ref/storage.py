@@ -1,0 +1,98 @@
+"""Networks in npz files."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+
+import numpy as np
+
+from kkt_ref.activations import activation_by_name
+from kkt_ref.checks import check_net
+from kkt_ref.files import write_atomically
+from kkt_ref.mlp import MLP
+
+FORMAT = "kkt_ref.mlp.1"
+
+
+def save_net(net: MLP, path: str | os.PathLike[str]) -> None:
+    """Write a network to an npz file, whole or not at all.
+
+    Parameters
+    ----------
+    net : MLP
+    path : path-like
+        Replaced if it exists.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the network holds NaN or is no MLP.
+    OSError
+        If the file cannot be written; nothing is left behind.
+    """
+    check_net(net)
+    arrays = {f"W_{layer}": W for layer, W in enumerate(net.weights, start=1)}
+    arrays |= {f"b_{layer}": b for layer, b in enumerate(net.biases, start=1) if b is not None}
+    alpha = getattr(net.activation, "alpha", None)
+    with write_atomically(path) as file:
+        np.savez(
+            file,
+            format=FORMAT,
+            activation=net.activation.name,
+            alpha=np.array([] if alpha is None else [alpha], float),
+            **arrays,
+        )
+
+
+def load_net(path: str | os.PathLike[str]) -> MLP:
+    """Read a network written by :func:`save_net`; nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    MLP
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no npz file, damaged, or of another kind.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            if not hasattr(data, "files") or "format" not in data.files:
+                raise ValueError("it has no 'format' entry")
+            entries = {name: data[name] for name in data.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError) as error:
+        raise ValueError(
+            f"{path}: expected an npz file written by kkt_ref.save_net, but {error}"
+        ) from error
+    if str(entries["format"]) != FORMAT:
+        raise ValueError(f"{path}: expected format {FORMAT!r}, got {str(entries['format'])!r}")
+    missing = {"activation", "alpha", "W_1"} - entries.keys()
+    if missing:
+        raise ValueError(f"{path}: entries {sorted(missing)} are missing; the file is damaged")
+    depth = sum(name.startswith("W_") for name in entries)
+    layers = range(1, depth + 1)
+    gap = [f"W_{layer}" for layer in layers if f"W_{layer}" not in entries]
+    if gap:
+        raise ValueError(f"{path}: entries {gap} are missing; the file is damaged")
+    alpha = entries["alpha"]
+    try:
+        activation = activation_by_name(
+            str(entries["activation"]), float(alpha[0]) if alpha.size else None
+        )
+        net = MLP(
+            tuple(entries[f"W_{layer}"] for layer in layers),
+            tuple(entries.get(f"b_{layer}") for layer in layers),
+            activation,
+        )
+        check_net(net)
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    return net
