@@ -137,7 +137,7 @@ def _descend(
         log_loss = log_mean_loss(margins)
         if not np.isfinite(log_loss):
             raise ValueError(
-                f"step: the loss is no longer finite after {steps} steps; use a smaller step or rate"
+                f"step: the loss is not finite after {steps} steps; use a smaller step or rate"
             )
         weights = loss_weights(margins)
         ascent = closed_form.weighted_gradient(net, trace, back, weights * y)

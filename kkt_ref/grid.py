@@ -15,46 +15,50 @@ comes from :func:`kkt_ref.band.find_margin`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from kkt_ref.activations import GatedReLU, ReLU
-from kkt_ref.band import Atoms, find_margin, lattice, solve_in_band
-from kkt_ref.checks import check_net, check_positive
+from kkt_ref.band import find_margin, lattice, solve_in_band
+from kkt_ref.checks import check_count, check_net, check_positive
 from kkt_ref.mlp import MLP
 from kkt_ref.reconstruction import Reconstruction
-from kkt_ref.refine import refine
+from kkt_ref.refine import refine, with_gates
 
 
-def merge_atoms(atoms: Atoms, distance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def merge_atoms(
+    x: np.ndarray, y: np.ndarray, multipliers: np.ndarray, distance: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Join neighbours of one label into their mean, weighted by the multipliers.
 
     Parameters
     ----------
-    atoms : Atoms
+    x : array of shape (k, d)
+    y : array of shape (k,), entries -1 and +1
+    multipliers : array of shape (k,), > 0
     distance : float
         Average-linkage clusters are cut at this distance.
 
     Returns
     -------
-    x : array of shape (k, d)
-    y : array of shape (k,)
-    multipliers : array of shape (k,)
+    x : array of shape (k', d)
+    y : array of shape (k',)
+    multipliers : array of shape (k',)
         Sums over the clusters.
     """
-    cluster = np.zeros(len(atoms.y), int)
+    cluster = np.zeros(len(y), int)
     for label in (-1.0, 1.0):
-        rows = np.flatnonzero(atoms.y == label)
+        rows = np.flatnonzero(y == label)
         if len(rows) == 1:
             cluster[rows] = cluster.max() + 1
         elif len(rows) > 1:
-            tree = linkage(atoms.x[rows], method="average")
+            tree = linkage(x[rows], method="average")
             cluster[rows] = cluster.max() + fcluster(tree, distance, criterion="distance")
     _, member = np.unique(cluster, return_inverse=True)
-    mass = np.bincount(member, atoms.multipliers)  # (k,)
-    x = np.stack([np.bincount(member, atoms.multipliers * column) for column in atoms.x.T], axis=1)
-    y = np.sign(np.bincount(member, atoms.y))
-    return x / mass[:, None], y, mass
+    mass = np.bincount(member, multipliers)  # (k',)
+    moments = [np.bincount(member, multipliers * column) for column in x.T]
+    return np.stack(moments, axis=1) / mass[:, None], np.sign(np.bincount(member, y)), mass
 
 
 def reconstruct_on_grid(
@@ -63,15 +67,16 @@ def reconstruct_on_grid(
     box: tuple[float, float] = (-1.5, 1.5),
     step: float = 0.02,
     merge: float = 0.12,
-    prune: float = 0.05,
-    max_iterations: int = 500,
+    prune: float = 0.1,
+    max_iterations: int = 300,
+    callback: Callable[[str, np.ndarray, np.ndarray], object] | None = None,
 ) -> Reconstruction:
     """Reconstruct low-dimensional training data from weights by all four KKT conditions.
 
-    A grid finds the margin, a finer one the atoms, the finest (a quarter of ``step``,
-    around those atoms) their places; neighbours of one label are merged, the light
-    ones dropped, and L-BFGS moves the rest.  On a ReLU network the gates are
-    smoothed over about the distance of neighbouring grid points.
+    A coarse grid finds the margin, the grid the atoms, a finer one around those atoms
+    their places.  Neighbours of one label are merged, the light ones dropped and
+    the rest moved by L-BFGS, until nothing merges or drops any more.  On a ReLU
+    network the gates are smoothed over about the distance of neighbouring grid points.
 
     Parameters
     ----------
@@ -87,7 +92,11 @@ def reconstruct_on_grid(
         Merged atoms with less than this share of the largest multiplier are dropped;
         in [0, 1).
     max_iterations : int
-        Of the final L-BFGS.
+        Of each L-BFGS.
+    callback : callable, optional
+        Called with the stage ("grid", "local", "merged", "moved") and copies of
+        candidates (k, d) and multipliers (k,): after each solve, and after each
+        iteration of L-BFGS.
 
     Returns
     -------
@@ -100,37 +109,63 @@ def reconstruct_on_grid(
         If an argument is off, the grid is too large, or no margin is found.
     """
     check_net(net)
+    if net.dtype != np.float64:
+        raise TypeError(f"net: expected float64, got {net.dtype}; use net.astype(float)")
     step, merge = check_positive(step, "step"), check_positive(merge, "merge")
     prune = check_positive(prune, "prune", zero=True)
     if prune >= 1:
         raise ValueError(f"prune: expected a share in [0, 1), got {prune}")
+    check_count(max_iterations, "max_iterations")
     slope = float(np.sqrt(np.mean(np.sum(net.weights[0] ** 2, axis=1))))  # rms |∂z_1/∂x|
+    if slope == 0:
+        raise ValueError("net: the first layer is zero, so no input reaches the output")
+
+    def alpha(width: float) -> float:
+        """Sharpness of gates that open over ``width`` in the inputs."""
+        return 1.0 / (width * slope)
 
     def smoothed(width: float) -> MLP:
-        """The network with gates that open over ``width`` in the inputs."""
-        if not isinstance(net.activation, (ReLU, GatedReLU)):
-            return net
-        return net.with_activation(GatedReLU(1.0 / (width * slope)))
+        return with_gates(net, alpha(width))
+
+    def tell(stage: str, x: np.ndarray, multipliers: np.ndarray) -> None:
+        if callback is not None:
+            callback(stage, x.copy(), multipliers.copy())
 
     q, _ = find_margin(smoothed(2 * step), lattice(box, net.d, 2 * step))
     atoms = solve_in_band(smoothed(step / 3), lattice(box, net.d, step), 0.9 * q, 1.5 * q)
-    heavy = atoms.multipliers > 1e-3 * atoms.multipliers.max()
-    near = lattice((-1.5 * step, 1.5 * step), net.d, step / 4)  # (49, 2) in the plane
-    points = (atoms.x[heavy][:, None, :] + near).reshape(-1, net.d)
-    points = np.unique(np.round(points / (step / 4)), axis=0) * (step / 4)
+    tell("grid", atoms.x, atoms.multipliers)
+    points = _around(atoms.x[atoms.multipliers > 1e-3 * atoms.multipliers.max()], step)
     low = 0.98 * _weighted_quantile(atoms.margins, atoms.multipliers, 0.05)
     atoms = solve_in_band(smoothed(step / 4), points, low, 1.3 * low)
-    x, y, multipliers = merge_atoms(atoms, merge)
-    heavy = multipliers >= prune * multipliers.max()
-    return refine(
-        smoothed(step / 4),
-        x[heavy],
-        y[heavy],
-        multipliers[heavy],
-        box=box,
-        alpha=1.0 / (step / 4 * slope),
-        max_iterations=max_iterations,
-    )
+    tell("local", atoms.x, atoms.multipliers)
+
+    x, y, multipliers = merge_atoms(atoms.x, atoms.y, atoms.multipliers, merge)
+    while True:
+        heavy = multipliers >= prune * multipliers.max()
+        tell("merged", x[heavy], multipliers[heavy])
+        result = refine(
+            net,
+            x[heavy],
+            y[heavy],
+            multipliers[heavy],
+            box=box,
+            alpha=[alpha(step / 2), alpha(step / 4)],  # the wide gates pull from farther away
+            max_iterations=max_iterations,
+            callback=lambda cx, cl: tell("moved", cx, cl),
+        )
+        alive = result.multipliers > 0
+        x, y, multipliers = merge_atoms(
+            result.candidates[alive], result.labels[alive], result.multipliers[alive], merge
+        )
+        if len(y) == len(result.labels) and np.all(multipliers >= prune * multipliers.max()):
+            return result
+
+
+def _around(x: np.ndarray, step: float) -> np.ndarray:
+    """The points of a grid four times as fine within 1.5 steps of those of x (k, d)."""
+    near = lattice((-1.5 * step, 1.5 * step), x.shape[1], step / 4)  # (13^d, d)
+    points = (x[:, None, :] + near).reshape(-1, x.shape[1])  # (13^d k, d)
+    return np.unique(np.round(points / (step / 4)), axis=0) * (step / 4)
 
 
 def _weighted_quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:

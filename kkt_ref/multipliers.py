@@ -74,9 +74,9 @@ def solve_nnls(matrix: np.ndarray, target: np.ndarray, *, batch: int = 100) -> n
         if columns.shape[0] > columns.shape[1]:
             columns = np.linalg.qr(columns, mode="r")  # (w + 1, w + 1): the same minimiser
         multipliers = np.zeros(len(matrix))
-        multipliers[working] = nnls(
-            columns[:, :-1], columns[:, -1], maxiter=30 * columns.shape[1]
-        )[0]
+        multipliers[working] = nnls(columns[:, :-1], columns[:, -1], maxiter=30 * columns.shape[1])[
+            0
+        ]
         residual = target - multipliers @ matrix  # (P,)
 
 

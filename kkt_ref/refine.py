@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from kkt_ref.activations import GatedReLU, ReLU
+from kkt_ref.activations import GatedReLU, Softplus
 from kkt_ref.checks import (
     check_box,
     check_count,
@@ -83,8 +83,11 @@ def refine(
     max_iterations = check_count(max_iterations, "max_iterations")
     weights = check_layer_weights(layer_weights, net)
     alphas = [alpha] if np.isscalar(alpha) else list(alpha)
-    smooth = isinstance(net.activation, (ReLU, GatedReLU))
-    stages = [net.with_activation(GatedReLU(a)) for a in alphas] if smooth else [net]
+    if isinstance(net.activation, Softplus):
+        alphas = alphas[:1]  # one stage, with the network's own α
+    if not alphas:
+        raise ValueError("alpha: expected a number > 0 or a sequence of them, got an empty one")
+    stages = [with_gates(net, a) for a in alphas]
 
     x = np.clip(x, low, high)
     multipliers = np.maximum(multipliers, lambda_min)
@@ -93,26 +96,43 @@ def refine(
         objective = Objective(stage, y, weights, slackness, multiplier_scale=1.0)
         objective.scale = _gradient_ratio(objective, x, multipliers)
         bounds = [(low, high)] * x.size + [(lambda_min / objective.scale, None)] * len(y)
-
-        def watch(intermediate_result: OptimizeResult, objective: Objective = objective) -> None:
-            if callback is not None:
-                callback(*objective.unpack(intermediate_result.x))
-
-        result = minimize(
-            objective.value_and_gradient,
-            objective.pack(x, multipliers),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            callback=watch,
-            options=dict(
-                maxcor=30, ftol=0.0, gtol=1e-10, maxiter=max_iterations, maxfun=20 * max_iterations
-            ),
-        )
+        start = objective.pack(x, multipliers)
+        result = _minimise(objective, start, bounds, max_iterations, callback)
         x, multipliers = objective.unpack(result.x)
+        multipliers = np.maximum(multipliers, lambda_min)  # scaling may round below the bound
         iterations, evaluations = iterations + result.nit, evaluations + result.nfev
     run = Run(objective.terms(result.x), iterations, evaluations, _stop_reason(result))
     return Reconstruction(x, y, multipliers, np.zeros(len(y), int), (run,), None)
+
+
+def _minimise(
+    objective: Objective,
+    start: np.ndarray,
+    bounds: list[tuple[float, float | None]],
+    max_iterations: int,
+    callback: Callable[[np.ndarray, np.ndarray], object] | None,
+) -> OptimizeResult:
+    def watch(intermediate_result: OptimizeResult) -> None:  # the name is SciPy's convention
+        if callback is not None:
+            callback(*objective.unpack(intermediate_result.x))
+
+    return minimize(
+        objective.value_and_gradient,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        callback=watch,
+        options=dict(
+            maxcor=30, ftol=0.0, gtol=1e-10, maxiter=max_iterations, maxfun=20 * max_iterations
+        ),
+    )
+
+
+def with_gates(net: MLP, alpha: float) -> MLP:
+    """Return the network with gates σ(αz) in ∇θΦ; a softplus network as it is."""
+    smooth = isinstance(net.activation, Softplus)
+    return net if smooth else net.with_activation(GatedReLU(alpha))
 
 
 def _stop_reason(result: OptimizeResult) -> str:
