@@ -28,7 +28,7 @@ from kkt_ref.multipliers import fit_multipliers
 from kkt_ref.points import PointMatches, match_points
 from kkt_ref.reconstruct import reconstruct
 from kkt_ref.reconstruction import Reconstruction
-from kkt_ref.refine import refine
+from kkt_ref.refine import gate_alpha, refine
 from kkt_ref.stationarity import (
     stationarity_by_autograd,
     stationarity_loss,
@@ -57,6 +57,7 @@ __all__ = [
     "clarke_stationarity",
     "find_margin",
     "fit_multipliers",
+    "gate_alpha",
     "from_state_dict",
     "gradient_descent",
     "init_paper",

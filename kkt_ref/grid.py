@@ -24,7 +24,7 @@ from kkt_ref.band import find_margin, lattice, solve_in_band
 from kkt_ref.checks import check_count, check_net, check_positive
 from kkt_ref.mlp import MLP
 from kkt_ref.reconstruction import Reconstruction
-from kkt_ref.refine import refine, with_gates
+from kkt_ref.refine import gate_alpha, refine, with_gates
 
 
 def merge_atoms(
@@ -116,16 +116,9 @@ def reconstruct_on_grid(
     if prune >= 1:
         raise ValueError(f"prune: expected a share in [0, 1), got {prune}")
     check_count(max_iterations, "max_iterations")
-    slope = float(np.sqrt(np.mean(np.sum(net.weights[0] ** 2, axis=1))))  # rms |∂z_1/∂x|
-    if slope == 0:
-        raise ValueError("net: the first layer is zero, so no input reaches the output")
-
-    def alpha(width: float) -> float:
-        """Sharpness of gates that open over ``width`` in the inputs."""
-        return 1.0 / (width * slope)
 
     def smoothed(width: float) -> MLP:
-        return with_gates(net, alpha(width))
+        return with_gates(net, gate_alpha(net, width))
 
     def tell(stage: str, x: np.ndarray, multipliers: np.ndarray) -> None:
         if callback is not None:
@@ -149,7 +142,10 @@ def reconstruct_on_grid(
             y[heavy],
             multipliers[heavy],
             box=box,
-            alpha=[alpha(step / 2), alpha(step / 4)],  # the wide gates pull from farther away
+            alpha=[
+                gate_alpha(net, step / 2),
+                gate_alpha(net, step / 4),
+            ],  # the wide gates pull from farther away
             max_iterations=max_iterations,
             callback=lambda cx, cl: tell("moved", cx, cl),
         )

@@ -129,6 +129,31 @@ def _minimise(
     )
 
 
+def gate_alpha(net: MLP, width: float) -> float:
+    """The α at which the first layer's gates open over about ``width`` in the inputs.
+
+    Parameters
+    ----------
+    net : MLP
+    width : float
+        Distance in the inputs, > 0.
+
+    Returns
+    -------
+    float
+        1 / (width · root mean square of ‖∂z_1/∂x‖ over the neurons).
+
+    Raises
+    ------
+    ValueError
+        If the width is not > 0 or the first layer is zero.
+    """
+    slope = float(np.sqrt(np.mean(np.sum(net.weights[0] ** 2, axis=1))))
+    if slope == 0:
+        raise ValueError("net: the first layer is zero, so no input reaches the output")
+    return 1.0 / (check_positive(width, "width") * slope)
+
+
 def with_gates(net: MLP, alpha: float) -> MLP:
     """Return the network with gates σ(αz) in ∇θΦ; a softplus network as it is."""
     smooth = isinstance(net.activation, Softplus)

@@ -1,0 +1,178 @@
+"""The figure and the animation of the 2D toy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.lines import Line2D
+
+import kkt_ref
+from kkt_ref.closed_form import forward
+from kkt_ref.files import write_atomically
+
+POSITIVE, NEGATIVE, TRUTH = "#c0392b", "#2456a4", "#111111"
+LIMIT = 1.5
+TITLES = {"full": "All four KKT conditions", "paper": "The paper's way: stationarity alone"}
+
+
+@dataclass
+class Trace:
+    """Candidates and multipliers as an attack moved them, one list a start."""
+
+    runs: dict[int, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
+    atoms: np.ndarray | None = None  # the grid's atoms before merging, (k, 2)
+
+    def stage(self, stage: str, x: np.ndarray, multipliers: np.ndarray) -> None:
+        """Take a callback of `reconstruct_on_grid`."""
+        if stage in ("grid", "local"):
+            self.atoms = x
+        elif stage == "merged":
+            self.runs[0] = [(x, multipliers)]  # a new round begins with fewer atoms
+        else:
+            self.runs[0].append((x, multipliers))
+
+    def iteration(self, start: int, x: np.ndarray, multipliers: np.ndarray) -> None:
+        """Take a callback of `reconstruct`."""
+        self.runs.setdefault(start, []).append((x, multipliers))
+
+    def only(self, start: int) -> Trace:
+        """The trace of one start."""
+        return Trace({0: self.runs[start]})
+
+    @property
+    def frames(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Candidates (m, 2) and multipliers (m,) by iteration."""
+        return self.runs[0]
+
+
+def _background(ax: Any, net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> None:
+    ticks = np.linspace(-LIMIT, LIMIT, 400)
+    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)  # (400, 400, 2)
+    outputs = forward(net, grid.reshape(-1, 2)).outputs.reshape(400, 400)
+    q = float(kkt_ref.margins(net, x, y).min())
+    levels = np.linspace(-3, 3, 25)
+    ax.contourf(ticks, ticks, outputs / q, levels, cmap="RdBu_r", alpha=0.4, extend="both")
+    ax.contour(ticks, ticks, outputs / q, [-1.0, 1.0], colors="0.35", linewidths=0.8)
+    ax.contour(ticks, ticks, outputs, [0.0], colors="0.6", linewidths=0.6, linestyles="dotted")
+    ax.scatter(*x.T, s=150, facecolors="none", edgecolors=TRUTH, linewidths=1.3, zorder=5)
+    ax.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), aspect="equal")
+    ax.set_xticks([-1, 0, 1], ["-1", "0", "1"])
+    ax.set_yticks([-1, 0, 1], ["-1", "0", "1"])
+
+
+def _colours(net: kkt_ref.MLP, x: np.ndarray) -> list[str]:
+    return [POSITIVE if value > 0 else NEGATIVE for value in forward(net, x).outputs]
+
+
+def _sizes(multipliers: np.ndarray) -> np.ndarray:
+    return 4 + 36 * multipliers / max(float(multipliers.max()), 1e-300)
+
+
+def _residuals(net: kkt_ref.MLP, trace: Trace, labels: np.ndarray, width: float) -> np.ndarray:
+    gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, width)))
+    return np.array(
+        [kkt_ref.stationarity_norms(gated, x, labels, c).relative for x, c in trace.frames]
+    )
+
+
+def draw(
+    net: kkt_ref.MLP,
+    x: np.ndarray,
+    y: np.ndarray,
+    traces: dict[str, Trace],
+    methods: dict[str, dict[str, Any]],
+    floor: float,
+    path: Path,
+    show: bool,
+) -> None:
+    """Save the figure: a panel a method, and the residuals."""
+    figure, axes = plt.subplots(
+        1, len(traces) + 1, figsize=(5.6 * len(traces) + 4.4, 6.2), layout="constrained"
+    )
+    for ax, (name, trace) in zip(axes, traces.items(), strict=False):
+        _background(ax, net, x, y)
+        if trace.atoms is not None:
+            ax.scatter(*trace.atoms.T, s=3, color="0.45", zorder=3)
+        (begin, _), (end, multipliers) = trace.frames[0], trace.frames[-1]
+        paths = np.stack([frame for frame, _ in trace.frames])  # (iterations, m, 2)
+        for one in np.swapaxes(paths, 0, 1):
+            ax.plot(*one.T, color="0.25", linewidth=0.5, alpha=0.6, zorder=4)
+        if name == "paper":
+            ax.scatter(*begin.T, s=14, marker="x", color="0.3", linewidths=0.8, zorder=4)
+        ax.scatter(*end.T, s=_sizes(multipliers), c=_colours(net, end), zorder=6)
+        line = methods["paper_best" if name == "paper" else name]
+        ax.set_title(
+            f"{TITLES[name]}\n{line['matched_05']} of {len(x)} points within 0.05, "
+            f"{line['strays']} strays"
+        )
+    _residual_panel(axes[-1], net, traces, floor)
+    handles = [
+        Line2D([], [], marker="o", mfc="none", mec=TRUTH, ls="", ms=11, label="training point"),
+        Line2D([], [], marker="o", color=POSITIVE, ls="", ms=6, label="reconstructed, Φ > 0"),
+        Line2D([], [], marker="o", color=NEGATIVE, ls="", ms=6, label="reconstructed, Φ < 0"),
+        Line2D([], [], marker=".", color="0.45", ls="", ms=4, label="grid point with λ > 0"),
+        Line2D([], [], marker="x", color="0.3", ls="", ms=5, label="random start"),
+        Line2D([], [], color="0.25", lw=0.8, label="path"),
+        Line2D([], [], color="0.35", lw=1.0, label="margin |Φ| = q"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    with write_atomically(path) as file:
+        figure.savefig(file, dpi=110, format=path.suffix.lstrip(".") or "png")
+    if show:
+        plt.show()
+    plt.close(figure)
+
+
+def _residual_panel(ax: Any, net: kkt_ref.MLP, traces: dict[str, Trace], floor: float) -> None:
+    widths = {"full": 0.005, "paper": 0.02}
+    colours = {"full": "#1b7f4d", "paper": "#a65a00"}
+    for name, trace in traces.items():
+        m = len(trace.frames[-1][1])
+        end = trace.frames[-1][0]
+        balanced = np.where(np.arange(m) < m // 2, -1.0, 1.0)
+        labels = balanced if name == "paper" else np.sign(forward(net, end).outputs)
+        values = _residuals(net, trace, labels, widths[name])
+        ax.loglog(1 + np.arange(len(values)), values, color=colours[name], label=TITLES[name])
+    ax.axhline(floor, color=TRUTH, linestyle="--", linewidth=1, label="true data (the floor)")
+    ax.set(xlabel="L-BFGS iteration", title="Residual of stationarity\n‖θ − Σλy∇Φ‖ / ‖θ‖")
+    ax.legend(frameon=False, fontsize=9)
+    ax.grid(True, which="both", alpha=0.2)
+
+
+def animate(
+    net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray, traces: dict[str, Trace], path: Path
+) -> None:
+    """Write the candidates' movement as a GIF of 60 frames."""
+    figure, axes = plt.subplots(
+        1, len(traces), figsize=(5 * len(traces), 5.4), squeeze=False, layout="constrained"
+    )
+    dots = {}
+    for ax, (name, trace) in zip(axes[0], traces.items(), strict=True):
+        _background(ax, net, x, y)
+        ax.set_title(TITLES[name])
+        begin, multipliers = trace.frames[0]
+        dots[name] = ax.scatter(*begin.T, s=_sizes(multipliers), c=_colours(net, begin), zorder=6)
+
+    def update(tick: int) -> list[Any]:
+        for name, trace in traces.items():
+            last = len(trace.frames) - 1
+            # early iterations move most: frames are spaced geometrically
+            place, multipliers = trace.frames[round((last + 1) ** (tick / 59)) - 1]
+            dots[name].set_offsets(place)
+            dots[name].set_sizes(_sizes(multipliers))
+            dots[name].set_facecolor(_colours(net, place))
+        return list(dots.values())
+
+    animation = FuncAnimation(figure, update, frames=60)
+    part = path.with_name(f".{path.name}.part.gif")
+    try:
+        animation.save(part, writer=PillowWriter(fps=12), dpi=70)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+        plt.close(figure)

@@ -1,0 +1,207 @@
+"""The 2D toy: training points come back out of a network's weights.
+
+    python demos/toy2d.py
+
+trains a ReLU network on 20 points by gradient descent, forgets the points, and
+reconstructs them from the weights in two ways: the paper's (stationarity alone, from
+random candidates) and by all four KKT conditions.  It prints a table and saves a figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose by threads
+
+import numpy as np
+from plot_toy2d import Trace, animate, draw
+from report import Clock, write_json
+
+import kkt_ref
+from kkt_ref import toys
+
+BOX = (-1.5, 1.5)  # all that either attack is told of the data
+STEP = 0.02  # grid of the full-KKT way; its gates open over a quarter of it
+
+
+def data_set(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points (n, 2) and labels (n,) of a toy."""
+    rng = np.random.default_rng(seed)
+    circle, alternating = toys.paper_circle()
+    return {
+        "circle": lambda: (circle, alternating),
+        "even": lambda: toys.even_circle(20),
+        "uneven": lambda: toys.uneven_circle(20, rng),
+        "random-labels": lambda: (circle, toys.random_labels(circle, rng)),
+        "spiral": lambda: toys.spiral(20),
+        "disc": lambda: toys.disc(20, rng),
+    }[name]()
+
+
+def train(x: np.ndarray, y: np.ndarray, seed: int, quick: bool, clock: Clock) -> Any:
+    """Gradient descent, step ∝ 1/loss, close to a KKT point (deep in training: loss 1e-16)."""
+    width, target = (100, 1e-6) if quick else (300, 1e-16)
+    start = kkt_ref.init_paper((2, width, 1), np.random.default_rng(seed), first_layer=0.3)
+
+    def progress(record: kkt_ref.Record, net: kkt_ref.MLP) -> None:
+        clock.say(
+            f"step {record.step:6d}  log10 loss {record.log_loss / np.log(10):6.1f}  "
+            f"margins {record.margin_min:.2f} to {record.margin_max:.2f}"
+        )
+
+    return kkt_ref.loss_scaled_descent(
+        start,
+        x,
+        y,
+        rate=10.0,
+        max_steps=150_000,
+        target_loss=target,
+        record_every=10_000,
+        callback=progress,
+    )
+
+
+def full_way(net: kkt_ref.MLP, trace: Trace) -> kkt_ref.Reconstruction:
+    """All four KKT conditions: non-negative least squares in the margin band, then L-BFGS."""
+    return kkt_ref.reconstruct_on_grid(net, box=BOX, step=STEP, callback=trace.stage)
+
+
+def paper_way(net: kkt_ref.MLP, seed: int, quick: bool, trace: Trace) -> kkt_ref.Reconstruction:
+    """Stationarity alone, 50 candidates with balanced labels, several random starts."""
+    return kkt_ref.reconstruct(
+        net,
+        candidates=50,
+        seed=seed,
+        box=BOX,
+        start=0.5,
+        alpha=kkt_ref.gate_alpha(net, 0.02),
+        restarts=2 if quick else 8,
+        max_iterations=300 if quick else 1000,
+        callback=trace.iteration,
+    )
+
+
+def row(x: np.ndarray, found: kkt_ref.Reconstruction, seconds: float) -> dict[str, Any]:
+    """One method's line of the table."""
+    matches = {
+        key: kkt_ref.match_points(x, found.candidates, tolerance, found.multipliers)
+        for key, tolerance in (("05", 0.05), ("03", 0.03), ("01", 0.01))
+    }
+    residuals = [run.terms.relative_residual for run in found.runs]
+    return {
+        **{f"matched_{key}": match.matched for key, match in matches.items()},
+        "missed": matches["05"].missed,
+        "strays": matches["05"].strays,
+        "stray_mass": matches["05"].stray_mass,
+        "relative_residual": min(residuals),
+        "candidates": len(found.candidates),
+        "seconds": seconds,
+    }
+
+
+def conditions(net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """The four KKT conditions on the true data, and the floors of the residual."""
+    report = kkt_ref.kkt_report(net, x, y)
+    gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, STEP / 4)))
+    return {
+        "stationarity": report.stationarity.relative,
+        "stationarity_clarke": kkt_ref.clarke_stationarity(net, x, y).stationarity.relative,
+        "primal_feasibility": report.primal_feasibility,
+        "dual_feasibility": report.dual_feasibility,
+        "complementary_slackness": report.complementary_slackness.relative,
+        "epsilon": report.epsilon,
+        "delta": report.delta,
+        "floor": kkt_ref.residual_floor(gated, x, y).relative,
+    }
+
+
+def print_table(n: int, kkt: dict[str, Any], methods: dict[str, dict[str, Any]]) -> None:
+    """Print the conditions on the true data, then a line a method."""
+    print("\nKKT conditions on the true data (violations; 0 is satisfied)")
+    print(f"  stationarity, relative      {kkt['stationarity']:.3f}  hard gates")
+    print(f"                              {kkt['stationarity_clarke']:.3f}  Clarke: kinks free")
+    print(f"                              {kkt['floor']:.3f}  smoothed gates: the attack's floor")
+    print(f"  primal feasibility          {kkt['primal_feasibility']:.3f}")
+    print(f"  dual feasibility            {kkt['dual_feasibility']:.3f}")
+    print(f"  complementary slackness     {kkt['complementary_slackness']:.3f}")
+    print(f"\n{'':12} of {n} within     missed  strays  stray  relative")
+    print(f"{'method':12} .05 .03 .01                   mass  residual  seconds")
+    for name, line in methods.items():
+        matched = " ".join(f"{line[f'matched_{key}']:3d}" for key in ("05", "03", "01"))
+        print(
+            f"{name:12} {matched}   {line['missed']:6d}  {line['strays']:6d}  "
+            f"{line['stray_mass']:.3f}  {line['relative_residual']:8.3f}  {line['seconds']:7.1f}"
+        )
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Run the demo and return its table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    names = ("circle", "even", "uneven", "random-labels", "spiral", "disc")
+    parser.add_argument("--seed", type=int, default=0, help="of the network's start")
+    parser.add_argument("--quick", action="store_true", help="smaller network, trained less")
+    parser.add_argument("--method", choices=("both", "full", "paper"), default="both")
+    parser.add_argument("--data", choices=names, default="circle", help="which toy")
+    parser.add_argument("--save", type=Path, default=Path("toy2d.png"), help="the figure")
+    parser.add_argument("--animate", action="store_true", help="also a GIF beside the figure")
+    parser.add_argument("--show", action="store_true", help="open a window")
+    parser.add_argument("--json", type=Path, help="write the table for machines")
+    options = parser.parse_args(arguments)
+    for path in (options.save, options.json):
+        if path is not None and not path.resolve().parent.is_dir():
+            parser.error(f"{path}: its folder does not exist; create it first")
+    if options.seed < 0:
+        parser.error(f"--seed: expected an integer >= 0, got {options.seed}")
+
+    clock = Clock()
+    x, y = data_set(options.data, options.seed)
+    trained = train(x, y, options.seed, options.quick, clock)
+    last, train_seconds = trained.history.records[-1], clock.seconds
+    clock.say(f"training: {trained.stop_reason}")
+    kkt = conditions(trained.net, x, y)
+
+    methods, traces = {}, {}
+    if options.method in ("both", "full"):
+        begin, trace = clock.seconds, Trace()
+        found = full_way(trained.net, trace)
+        methods["full"], traces["full"] = row(x, found, clock.seconds - begin), trace
+        clock.say(f"full KKT: {found.runs[0].stop_reason}")
+    if options.method in ("both", "paper"):
+        begin, trace = clock.seconds, Trace()
+        found = paper_way(trained.net, options.seed, options.quick, trace)
+        seconds = clock.seconds - begin
+        methods["paper"] = row(x, found, seconds)
+        methods["paper_best"] = row(x, found.only(found.best), seconds)
+        traces["paper"] = trace.only(found.best)
+        clock.say(f"paper's way, {len(found.runs)} starts: {found.runs[found.best].stop_reason}")
+    print_table(len(x), kkt, methods)
+
+    draw(trained.net, x, y, traces, methods, kkt["floor"], options.save, options.show)
+    clock.say(f"figure: {options.save}")
+    if options.animate:
+        path = options.save.with_suffix(".gif")
+        animate(trained.net, x, y, traces, path)
+        clock.say(f"animation: {path}")
+    table = {
+        "seed": options.seed,
+        "data": options.data,
+        "seconds": clock.seconds,
+        "train": {
+            "steps": trained.steps,
+            "seconds": train_seconds,
+            "loss": float(np.exp(last.log_loss)),
+            "margin_min": last.margin_min,
+            "normalised_margin": kkt_ref.normalised_margin(trained.net, x, y),
+        },
+        "kkt": kkt,
+        "methods": methods,
+    }
+    write_json(options.json, table)
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""SSIM against its definition by loops, golden numbers of two peers, and its own laws."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from kkt_ref import ssim as module
+from kkt_ref.ssim import HAIM, WANG, SSIMSettings, ssim, ssim_all_pairs
+
+UNIFORM = SSIMSettings(window="uniform", size=7)
+SETTINGS = {
+    "wang": WANG,
+    "haim": HAIM,
+    "uniform": UNIFORM,
+    "sample": SSIMSettings(window="uniform", size=5, sample_covariance=True, border="reflect"),
+    "constants": SSIMSettings(size=3, sigma=0.7, k1=0.05, k2=0.2, sample_covariance=True, eps=0.1),
+}
+
+
+def picture(k, channels=3, height=16, width=16):
+    """A smooth image in [0, 1] that needs no random numbers."""
+    c, h, w = np.ogrid[:channels, :height, :width]
+    waves = np.sin(0.7 * (k + 1) * h / 3 + c + k) * np.cos(0.5 * w - 0.3 * k * h)
+    return 0.5 + 0.25 * waves + 0.25 * np.cos(0.9 * w * (c + 1) / 2 + k * k)
+
+
+def ssim_by_loops(x, y, data_range, settings):
+    """The definition, for one plane: every window in turn."""
+    radius = settings.size // 2
+    offsets = np.arange(settings.size) - radius
+    if settings.window == "gaussian":
+        line = np.exp(-0.5 * (offsets / settings.sigma) ** 2)
+    else:
+        line = np.ones(settings.size)
+    weight = np.outer(line, line) / line.sum() ** 2
+    if settings.border == "reflect":
+        x, y = np.pad(x, radius, mode="reflect"), np.pad(y, radius, mode="reflect")
+    points = settings.size**2
+    factor = points / (points - 1) if settings.sample_covariance else 1.0
+    c1, c2 = (settings.k1 * data_range) ** 2, (settings.k2 * data_range) ** 2
+    values = []
+    for i in range(x.shape[0] - 2 * radius):
+        for j in range(x.shape[1] - 2 * radius):
+            p = x[i : i + settings.size, j : j + settings.size]
+            q = y[i : i + settings.size, j : j + settings.size]
+            mp, mq = (weight * p).sum(), (weight * q).sum()
+            vp = factor * (weight * (p - mp) ** 2).sum()
+            vq = factor * (weight * (q - mq) ** 2).sum()
+            vpq = factor * (weight * (p - mp) * (q - mq)).sum()
+            top = (2 * mp * mq + c1) * (2 * vpq + c2)
+            values.append(top / ((mp**2 + mq**2 + c1) * (vp + vq + c2) + settings.eps))
+    return np.mean(values)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("data_range", [1.0, 0.3])
+def test_equals_the_definition(name, data_range):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((13, 12)), rng.random((13, 12)) - 0.2
+    expected = ssim_by_loops(x, y, data_range, SETTINGS[name])
+    found = ssim(x, y, data_range=data_range, settings=SETTINGS[name])
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+# scikit-image 0.26.0 on NumPy 2.4.6, 2026-11-23, with picture() as above:
+#   from skimage.metrics import structural_similarity as s; x, y = picture(0), picture(0.3)
+#   uniform: s(x[0], y[0], data_range=1.0, win_size=7, use_sample_covariance=sample)
+#   gaussian: s(x[0], y[0], data_range=1.0, gaussian_weights=True, sigma=1.5,
+#               use_sample_covariance=sample)
+#   colour: s(x, y, channel_axis=0, ...), otherwise alike
+SKIMAGE = [
+    ("uniform", True, 0.8435272106629078, 0.8438832628041154),
+    ("uniform", False, 0.8435723878001323, 0.8439246654426197),
+    ("gaussian", True, 0.8365539053599444, 0.8529483673637109),
+    ("gaussian", False, 0.8365728959214436, 0.8529653629452447),
+]
+
+
+@pytest.mark.parametrize(("window", "sample", "grey", "colour"), SKIMAGE)
+def test_golden_numbers_of_scikit_image(window, sample, grey, colour):
+    size = 7 if window == "uniform" else 11
+    settings = SSIMSettings(window=window, size=size, sample_covariance=sample)
+    x, y = picture(0), picture(0.3)
+    assert ssim(x[0], y[0], data_range=1.0, settings=settings) == pytest.approx(grey, abs=1e-10)
+    found = ssim(x, y, data_range=1.0, channel_axis=0, settings=settings)
+    assert found == pytest.approx(colour, abs=1e-10)
+
+
+# kornia 0.9.0 on torch 2.13.0+cpu, 2026-11-23, with picture() as above:
+#   a, b = (torch.from_numpy(np.stack([picture(k) for k in ks])) for ks in (range(4), range(4, 8)))
+#   kornia.metrics.ssim(a, b, window_size=size).reshape(4, -1).mean(1)
+KORNIA = {
+    3: [-0.44964208458844784, 0.21186958896983069, 0.40474095231248963, -0.24237394384879649],
+    11: [-0.5856669799080279, 0.24310201766125528, 0.4759020087077886, -0.3798128311763924],
+}
+
+
+@pytest.mark.parametrize("size", KORNIA)
+def test_golden_numbers_of_kornia(size):
+    settings = SSIMSettings(size=size, border="reflect", eps=1e-12)
+    assert settings == HAIM or size != 3
+    x = np.stack([picture(k) for k in range(4)])
+    y = np.stack([picture(k) for k in range(4, 8)])
+    found = ssim(x, y, data_range=1.0, channel_axis=1, settings=settings)
+    np.testing.assert_allclose(found, KORNIA[size], rtol=0, atol=1e-10)
+
+
+images = arrays(np.float64, (7, 8), elements=st.floats(-1, 1, width=32))
+settings = st.sampled_from(list(SETTINGS.values())[1:])
+
+
+@given(x=images, y=images, settings=settings)
+def test_symmetric_and_bounded(x, y, settings):
+    forth = ssim(x, y, data_range=2.0, settings=settings)
+    assert forth == ssim(y, x, data_range=2.0, settings=settings)
+    assert -1 - 1e-12 <= forth <= 1 + 1e-12
+
+
+@given(x=images, settings=settings.filter(lambda s: s.eps == 0))
+def test_identity_is_exactly_one(x, settings):
+    assert ssim(x, x, data_range=1.0, settings=settings) == 1.0
+    assert ssim_all_pairs(x[None], x[None], data_range=1.0, settings=settings) == 1.0
+
+
+@given(x=images, y=images, scale=st.floats(0.01, 100))
+def test_only_the_ratio_to_data_range_matters(x, y, scale):
+    small = ssim(x, y, data_range=1.0, settings=UNIFORM)
+    large = ssim(scale * x, scale * y, data_range=scale, settings=UNIFORM)
+    assert large == pytest.approx(small, abs=1e-9)
+
+
+def test_an_epsilon_keeps_a_black_image_from_one():
+    black = np.zeros((8, 8))
+    assert 1 - ssim(black, black, data_range=1.0, settings=HAIM) == pytest.approx(
+        1.111e-5, rel=1e-3
+    )
+
+
+def test_constant_images_differ_in_luminance_only():
+    x, y = np.full((11, 11), 0.25), np.full((11, 11), 0.75)
+    expected = (2 * 0.25 * 0.75 + 1e-4) / (0.25**2 + 0.75**2 + 1e-4)
+    assert ssim(x, y, data_range=1.0) == pytest.approx(expected, abs=1e-12)
+
+
+def test_batches_and_channel_axes():
+    rng = np.random.default_rng(1)
+    x, y = rng.random((2, 4, 3, 12, 13)), rng.random((2, 4, 3, 12, 13))
+    planes = ssim(x, y, data_range=1.0)
+    assert planes.shape == (2, 4, 3)
+    assert planes.dtype == np.float64
+    assert planes[1, 2, 0] == ssim(x[1, 2, 0], y[1, 2, 0], data_range=1.0)
+    for axis in (0, 1, 2, 3, 4, -1):
+        a, b = np.moveaxis(x, 2, axis), np.moveaxis(y, 2, axis)
+        colour = ssim(a, b, data_range=1.0, channel_axis=axis)
+        np.testing.assert_allclose(colour, planes.mean(axis=2), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.bool_])
+def test_every_real_dtype_is_computed_in_float64(dtype):
+    rng = np.random.default_rng(2)
+    x, y = (rng.integers(0, 256, (12, 12)).astype(dtype) for _ in range(2))
+    found = ssim(x, y, data_range=255)
+    assert found.dtype == np.float64
+    assert found == ssim(x.astype(np.float64), y.astype(np.float64), data_range=255)
+
+
+@pytest.mark.parametrize("axis", [None, 1, -1])
+@pytest.mark.parametrize("chunk", [1, 500, 2**18])
+def test_all_pairs_equals_a_loop_over_pairs(monkeypatch, axis, chunk):
+    monkeypatch.setattr(module, "_CHUNK_PIXELS", chunk)
+    rng = np.random.default_rng(3)
+    image = (12, 13) if axis is None else np.insert((12, 13), 0 if axis == 1 else 2, 3)
+    x, y = rng.random((3, *image)), rng.random((5, *image))
+    found = ssim_all_pairs(x, y, data_range=1.0, channel_axis=axis)
+    one = None if axis is None else (0 if axis == 1 else -1)
+    expected = [[ssim(a, b, data_range=1.0, channel_axis=one) for b in y] for a in x]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
+
+
+def test_all_pairs_filters_each_image_twice_and_each_pair_once(monkeypatch):
+    filtered = []
+    original = module.gaussian_filter
+
+    def counted(x, *args, **kwargs):
+        filtered.append(x.size // (11 * 11))
+        return original(x, *args, **kwargs)
+
+    monkeypatch.setattr(module, "gaussian_filter", counted)
+    monkeypatch.setattr(module, "_CHUNK_PIXELS", 3 * 11 * 11)
+    ssim_all_pairs(np.ones((4, 11, 11)), np.ones((7, 11, 11)), data_range=1.0)
+    assert sum(filtered) == 2 * (4 + 7) + 4 * 7
+    assert max(filtered[4:]) <= 3  # past the moments, no more than a chunk at once
+
+
+GOOD = np.ones((12, 12))
+HOLE = np.where(np.eye(12), np.nan, 1.0)
+BAD_IMAGES = [
+    (GOOD[0], GOOD[0], {}, ValueError, r"x: expected axes .* got shape \(12,\)"),
+    (GOOD, GOOD, {"channel_axis": 0}, ValueError, "x: expected axes"),
+    (GOOD, GOOD[None], {}, ValueError, r"equal shapes, got \(12, 12\) and \(1, 12, 12\)"),
+    (GOOD[:10], GOOD[:10], {}, ValueError, "x: expected images of at least 11 x 11"),
+    (GOOD, GOOD[:, :10], {}, ValueError, "y: expected images of at least 11 x 11"),
+    (GOOD[..., None], GOOD[..., None], {}, ValueError, "name the channel_axis"),
+    (GOOD[None][:0], GOOD[None][:0], {}, ValueError, "x: expected images"),
+    (GOOD[None], GOOD[None], {"channel_axis": 3}, ValueError, "channel_axis: expected an axis"),
+    (HOLE, GOOD, {}, ValueError, "x: expected finite pixels"),
+    (GOOD, GOOD * np.inf, {}, ValueError, "y: expected finite pixels"),
+    (GOOD * 1j, GOOD, {}, TypeError, "x: expected real or integer pixels, got dtype complex128"),
+    (GOOD, GOOD.astype(str), {}, TypeError, "y: expected real or integer"),
+    (GOOD, GOOD, {"data_range": 0}, ValueError, "data_range: expected"),
+    (GOOD, GOOD, {"data_range": -1.0}, ValueError, "data_range: expected"),
+    (GOOD, GOOD, {"data_range": np.nan}, ValueError, "data_range: expected"),
+    (GOOD, GOOD, {"data_range": None}, ValueError, "data_range: expected"),
+    (GOOD, 2e4 * GOOD, {}, ValueError, r"data_range: y reaches 2e\+04"),
+]
+
+
+@pytest.mark.parametrize(("x", "y", "options", "error", "match"), BAD_IMAGES)
+def test_bad_images_are_named(x, y, options, error, match):
+    with pytest.raises(error, match=match):
+        ssim(x, y, **{"data_range": 1.0, **options})
+
+
+@pytest.mark.parametrize("function", [ssim, ssim_all_pairs])
+def test_data_range_has_no_default_and_is_a_keyword(function):
+    with pytest.raises(TypeError, match="data_range"):
+        function(GOOD[None], GOOD[None])
+    with pytest.raises(TypeError, match="positional"):
+        function(GOOD[None], GOOD[None], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "axis"),
+    [
+        (GOOD, GOOD, None),
+        (GOOD[None], GOOD, None),
+        (GOOD[None], GOOD[None, :, :11], None),
+        (GOOD[None], GOOD[None], 0),
+    ],
+)
+def test_all_pairs_wants_two_stacks(x, y, axis):
+    with pytest.raises(ValueError, match="expected stacks of . axes, image first"):
+        ssim_all_pairs(x, y, data_range=1.0, channel_axis=axis)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"window": "box"},
+        {"border": "zero"},
+        {"size": 4},
+        {"size": 1},
+        {"size": 7.0},
+        {"sigma": 0.0},
+        {"sigma": np.inf},
+        {"k1": 0.0},
+        {"k2": -0.03},
+        {"eps": -1e-12},
+    ],
+)
+def test_bad_settings_are_named(bad):
+    with pytest.raises(ValueError, match=f"{next(iter(bad))}: expected"):
+        SSIMSettings(**bad)
