@@ -1,0 +1,157 @@
+"""The four conditions, their scaling, and independent solutions."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from strategies import error, problems, separable
+
+import kkt_ref
+from kkt_ref.closed_form import forward
+from kkt_ref.multipliers import gradient_matrix, solve_nnls
+
+RELU = (kkt_ref.ReLU(),)
+
+
+def separated(problem):
+    """The problem with the labels that its network gives."""
+    outputs = forward(problem.net, problem.x).outputs
+    assume(np.abs(outputs).min() > 1e-3)
+    return problem._replace(y=np.where(outputs > 0, 1.0, -1.0))
+
+
+@given(problems(activations=RELU, biases=("first", "none")), st.floats(0.2, 5.0))
+def test_report_is_invariant_to_rescaling(problem, c):
+    net, x, y, lam, _ = separated(problem)
+    a = kkt_ref.kkt_report(net, x, y, lam)
+    b = kkt_ref.kkt_report(net.scaled(c), x, y, lam * c ** (2 - net.depth))
+    assert np.isclose(a.stationarity.relative, b.stationarity.relative, rtol=1e-9)
+    assert np.isclose(a.epsilon, b.epsilon, rtol=1e-9)
+    assert np.isclose(a.delta, b.delta, rtol=1e-9, atol=1e-12)
+    assert np.isclose(a.normalised_margin, b.normalised_margin, rtol=1e-9)
+    assert np.isclose(b.margin, c**net.depth * a.margin, rtol=1e-9)
+
+
+@given(problems(activations=RELU, biases=("first", "none")))
+def test_epsilon_and_delta_are_those_of_the_normalised_network(problem):
+    net, x, y, lam, _ = separated(problem)
+    report = kkt_ref.kkt_report(net, x, y, lam)
+    normalised = net.scaled(report.margin ** (-1 / net.depth))
+    scaled = lam * report.margin ** ((net.depth - 2) / net.depth)
+    residual = kkt_ref.stationarity_residual(normalised, x, y, scaled)
+    u = kkt_ref.margins(normalised, x, y)
+    assert np.isclose(u.min(), 1.0)
+    assert np.isclose(report.epsilon, np.linalg.norm(residual), rtol=1e-9)
+    assert np.isclose(report.delta, np.max(scaled * (u - 1.0)), rtol=1e-9, atol=1e-12)
+
+
+@given(problems())
+def test_stationarity_by_layer_is_the_residual(problem):
+    net, x, y, lam, _ = problem
+    norms = kkt_ref.stationarity_norms(net, x, y, lam)
+    residual = kkt_ref.stationarity_residual(net, x, y, lam)
+    assert np.isclose(norms.absolute, np.linalg.norm(residual), rtol=1e-10)
+    for part, s in zip(norms.by_layer, net.layer_slices, strict=True):
+        assert np.isclose(part * np.linalg.norm(net.theta[s]), np.linalg.norm(residual[s]))
+
+
+@given(problems(activations=RELU))
+def test_violations_of_feasibility_are_measured(problem):
+    net, x, y, lam, _ = separated(problem)
+    smallest = kkt_ref.margins(net, x, y).min()
+    report = kkt_ref.kkt_report(net, x, y, -lam, margin=2 * smallest)
+    assert np.isclose(report.primal_feasibility, 0.5)
+    assert report.dual_feasibility == lam.max()
+    assert kkt_ref.kkt_report(net, x, y, lam).primal_feasibility == 0.0
+
+
+def test_warnings_name_what_breaks_homogeneity():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 3))
+
+    def warnings(**kind):
+        net = kkt_ref.init_uniform((3, 6, 6, 1), np.random.default_rng(1), **kind)
+        y = np.where(forward(net, x).outputs > 0, 1.0, -1.0)
+        return " ".join(kkt_ref.kkt_report(net, x, y).warnings)
+
+    assert warnings() == ""
+    assert "layers [2, 3] have biases" in warnings(bias="all")
+    assert "softplus" in warnings(activation=kkt_ref.Softplus(5.0))
+    assert "smoothed gates" in warnings(activation=kkt_ref.GatedReLU(5.0))
+
+
+@given(problems())
+def test_fitted_multipliers_satisfy_their_own_conditions(problem):
+    net, x, y, lam, _ = problem
+    fit = kkt_ref.fit_multipliers(net, x, y)
+    atoms = y[:, None] * gradient_matrix(net, x)
+    slope = atoms @ (net.theta - fit @ atoms)
+    scale = 1e-8 * np.linalg.norm(net.theta) * (1 + np.linalg.norm(atoms, axis=1))
+    assert np.all(fit >= 0)
+    assert np.all(slope <= scale)
+    assert np.all(np.abs(slope[fit > 0]) <= scale[fit > 0])
+    best, other = (kkt_ref.stationarity_loss(net, x, y, v) for v in (fit, lam))
+    assert best <= other * (1 + 1e-9)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 60), st.integers(1, 30), st.integers(1, 7))
+def test_working_sets_solve_the_whole_problem(seed, k, size, batch):
+    from scipy.optimize import nnls
+
+    rng = np.random.default_rng(seed)
+    matrix, target = rng.normal(size=(k, size)), rng.normal(size=size)
+    ours = solve_nnls(matrix, target, batch=batch)
+    residual = nnls(matrix.T, target)[1]
+    assert np.all(ours >= 0)
+    assert np.isclose(np.linalg.norm(target - ours @ matrix), residual, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_linear_network_converges_to_the_hard_margin_svm(seed):
+    x, y = separable(seed)
+    svm = minimize(  # the primal, by SciPy's SLSQP: no line of ours
+        lambda w: 0.5 * w @ w,
+        np.linalg.lstsq(x, y, rcond=None)[0],
+        jac=lambda w: w,
+        constraints={"type": "ineq", "fun": lambda w: y * (x @ w) - 1, "jac": lambda w: y[:, None] * x},
+        options={"ftol": 1e-14, "maxiter": 1000},
+    )
+    start = kkt_ref.init_uniform((3, 1), np.random.default_rng(seed), bias="none")
+    trained = kkt_ref.loss_scaled_descent(start, x, y, max_steps=20_000, record_every=20_000)
+    direction = trained.net.theta / kkt_ref.margins(trained.net, x, y).min()
+    assert error(direction, svm.x) < 5e-3
+
+    # eight samples in three dimensions: stationarity alone has many λ, slackness picks one
+    exact = start.with_theta(svm.x)
+    support = np.abs(y * (x @ svm.x) - 1) < 1e-6
+    lam = np.zeros(len(y))
+    lam[support] = kkt_ref.fit_multipliers(exact, x[support], y[support])
+    report = kkt_ref.kkt_report(exact, x, y, lam)
+    assert support.sum() <= 3
+    assert report.stationarity.relative < 1e-6
+    assert report.complementary_slackness.relative < 1e-6
+    assert report.primal_feasibility == report.dual_feasibility == 0.0
+    assert np.isclose(lam.sum(), svm.x @ svm.x)  # strong duality
+
+
+def test_training_approaches_a_kkt_point():
+    x, y = separable(3, n=6, d=2)
+    found = []
+    net = kkt_ref.init_uniform((2, 40, 1), np.random.default_rng(0))
+    for target in (1e-2, 1e-6, 1e-24):
+        trained = kkt_ref.loss_scaled_descent(net, x, y, target_loss=target, rate=6.0)
+        assert trained.converged
+        report = kkt_ref.kkt_report(trained.net, x, y)
+        clarke = kkt_ref.clarke_stationarity(trained.net, x, y).stationarity.relative
+        found.append((clarke, report.delta, -report.normalised_margin))
+    first, _, last = np.array(found)
+    assert np.all(last < first)
+    assert last[0] < 0.5 * first[0]
+
+
+def test_no_positive_margin_is_an_error():
+    net = kkt_ref.init_uniform((2, 5, 1), np.random.default_rng(0))
+    x = np.ones((2, 2)) * np.array([[1.0], [0.5]])
+    with pytest.raises(ValueError, match="net: no positive margin"):
+        kkt_ref.kkt_report(net, x, np.array([1.0, -1.0]))

@@ -1,0 +1,151 @@
+"""Training: the paper's descent, loss-scaled descent, and weight decay to exact points."""
+
+from decimal import Decimal, getcontext
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import error, separable
+
+import kkt_ref
+from kkt_ref.logistic import log_loss_terms, log_mean_loss, loss_weights
+
+getcontext().prec = 400
+
+
+def small_net(seed=0, **kind):
+    return kkt_ref.init_uniform((3, 12, 1), np.random.default_rng(seed), **kind)
+
+
+@given(st.floats(-200, 700))
+def test_log_loss_against_four_hundred_digits(margin):
+    exact = (1 + (-Decimal(margin)).exp()).ln().ln()
+    assert np.isclose(log_loss_terms(np.array([margin]))[0], float(exact), rtol=1e-13, atol=1e-15)
+
+
+@given(st.lists(st.floats(-30, 30), min_size=1, max_size=6).map(np.array))
+def test_loss_weights_are_the_derivative(margins):
+    h, v = 1e-6, np.random.default_rng(0).normal(size=len(margins))
+    slope = (log_mean_loss(margins + h * v) - log_mean_loss(margins - h * v)) / (2 * h)
+    assert np.isclose(-loss_weights(margins) @ v, slope, rtol=1e-6, atol=1e-8)
+
+
+def test_no_underflow_at_any_margin():
+    margins = np.array([5000.0, 5001.0, 90_000.0])
+    assert np.isclose(log_mean_loss(margins), -5000 + np.log1p(np.exp(-1)) - np.log(3))
+    weights = loss_weights(margins)
+    assert np.isclose(weights[0] / weights[1], np.e) and np.isclose(weights.sum(), 1.0)
+
+
+def test_training_goes_on_far_past_underflow():
+    x, y = separable(0)
+    first = kkt_ref.loss_scaled_descent(small_net(), x, y, target_loss=1e-3)
+    net = first.net.scaled((5000 / kkt_ref.margins(first.net, x, y).min()) ** 0.5)
+    before = kkt_ref.margins(net, x, y).min()
+    after = kkt_ref.loss_scaled_descent(net, x, y, max_steps=200, record_every=200)
+    last = after.history.records[-1]
+    assert before > 4999 and after.history.loss[-1] == 0.0
+    assert np.isfinite(last.log_loss) and last.margin_min > before
+
+
+def test_loss_scaled_and_plain_descent_follow_one_path():
+    x, y = separable(1)
+    plain = kkt_ref.gradient_descent(small_net(), x, y, step=0.005, target_loss=0.02)
+    scaled = kkt_ref.loss_scaled_descent(small_net(), x, y, rate=0.05, target_loss=0.02)
+    assert plain.converged and scaled.converged
+    assert scaled.steps < plain.steps
+    assert error(scaled.net.theta, plain.net.theta) < 0.01
+
+
+def test_one_step_is_one_step_of_the_mean_loss():
+    x, y = separable(2)
+    net, step = small_net(), 0.1
+    gradients = kkt_ref.per_sample_gradients(net, x)
+    pull = (y / (1 + np.exp(kkt_ref.margins(net, x, y)))) @ gradients / len(y)
+    trained = kkt_ref.gradient_descent(net, x, y, step=step, max_steps=1)
+    assert np.allclose(trained.net.theta, net.theta + step * pull, rtol=1e-12)
+
+
+@pytest.mark.parametrize("train", [kkt_ref.gradient_descent, kkt_ref.loss_scaled_descent])
+def test_training_is_deterministic_and_leaves_its_start_alone(train):
+    x, y = separable(0)
+    start = small_net()
+    theta = start.theta
+    a, b = (train(start, x, y, max_steps=50) for _ in range(2))
+    assert np.array_equal(a.net.theta, b.net.theta)
+    assert np.array_equal(start.theta, theta) and not np.array_equal(a.net.theta, theta)
+
+
+def test_history_callback_and_stop_reasons():
+    x, y = separable(0)
+    seen = []
+    done = kkt_ref.loss_scaled_descent(
+        small_net(), x, y, max_steps=25, record_every=10, callback=lambda r, net: seen.append(r)
+    )
+    assert [r.step for r in done.history.records] == [0, 10, 20, 25]
+    assert seen == done.history.records
+    assert "25 steps" in done.stop_reason and not done.converged
+    assert np.all(np.diff(done.history.column("log_loss")) < 0)
+    halted = kkt_ref.loss_scaled_descent(
+        small_net(), x, y, record_every=5, callback=lambda r, net: r.step >= 10
+    )
+    assert halted.steps == 10 and "callback" in halted.stop_reason
+    reached = kkt_ref.loss_scaled_descent(small_net(), x, y, target_loss=0.1)
+    assert reached.converged and reached.history.loss[-1] <= 0.1
+    assert "target loss 0.1" in reached.stop_reason
+
+
+def test_history_measures_alignment_with_the_implied_multipliers():
+    x, y = separable(0)
+    done = kkt_ref.loss_scaled_descent(small_net(), x, y, max_steps=300)
+    norms = kkt_ref.stationarity_norms(done.net, x, y, done.multipliers)
+    assert np.isclose(done.history.records[-1].residual, norms.relative, rtol=1e-9)
+
+
+def test_float32_descent_stays_float32():
+    x, y = separable(0)
+    start = small_net().astype(np.float32)
+    done = kkt_ref.loss_scaled_descent(start, x.astype(np.float32), y, target_loss=1e-5)
+    assert done.net.dtype == np.float32 and done.converged
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("bias", ["first", "all"])
+def test_weight_decay_gives_exact_stationary_points(depth, bias):
+    x, y = separable(depth)
+    widths = (3, *(8,) * (depth - 1), 1)
+    smooth = kkt_ref.Softplus(10.0)
+    start = kkt_ref.init_uniform(widths, np.random.default_rng(1), bias=bias, activation=smooth)
+    done = kkt_ref.weight_decay_optimum(start, x, y, decay=1e-2, tolerance=1e-6)
+    assert done.converged, done.stop_reason
+    residual = kkt_ref.stationarity_residual(done.net, x, y, done.multipliers)
+    assert np.linalg.norm(residual) <= 2e-6 * np.linalg.norm(done.net.theta)
+    assert np.isclose(done.history.records[-1].residual, 1e-6, atol=1e-6)
+    assert kkt_ref.stationarity_loss(done.net, x, y, done.multipliers) <= 1e-11 * (
+        done.net.theta @ done.net.theta
+    )
+
+
+def test_weight_decay_multipliers_are_the_logistic_weights():
+    x, y = separable(0)
+    done = kkt_ref.weight_decay_optimum(small_net(activation=kkt_ref.Softplus(10.0)), x, y)
+    u = kkt_ref.margins(done.net, x, y)
+    assert np.allclose(done.multipliers, 1 / (1 + np.exp(u)) / 1e-3)
+
+
+def test_weight_decay_refuses_gates_and_float32():
+    x, y = separable(0)
+    with pytest.raises(ValueError, match="net: the gated activation"):
+        kkt_ref.weight_decay_optimum(small_net(activation=kkt_ref.GatedReLU(5.0)), x, y)
+    with pytest.raises(TypeError, match="net: expected float64"):
+        kkt_ref.weight_decay_optimum(small_net().astype(np.float32), x.astype(np.float32), y)
+
+
+def test_too_long_a_step_is_an_error():
+    x, y = separable(0)
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(ValueError, match="step: the loss is not finite"),
+    ):
+        kkt_ref.gradient_descent(small_net(), 1e100 * x, y, step=1e200)
