@@ -139,7 +139,10 @@ def _residual_panel(ax: Any, net: kkt_ref.MLP, traces: dict[str, Trace], floor: 
         values = _residuals(net, trace, labels, widths[name])
         ax.loglog(1 + np.arange(len(values)), values, color=colours[name], label=TITLES[name])
     ax.axhline(floor, color=TRUTH, linestyle="--", linewidth=1, label="true data (the floor)")
-    ax.set(xlabel="L-BFGS iteration", title="Residual ‖θ − Σλy∇Φ‖ / ‖θ‖\neach attack with its own gates")
+    ax.set(
+        xlabel="L-BFGS iteration",
+        title="Residual ‖θ − Σλy∇Φ‖ / ‖θ‖\neach attack with its own gates",
+    )
     ax.legend(frameon=False, fontsize=9)
     ax.grid(True, which="both", alpha=0.2)
 

@@ -101,9 +101,12 @@ def test_equal_candidates_split_and_merge_at_no_cost(problem):
     split = np.concatenate([lam, lam[:1] * share])
     split[0] *= 1 - share
     twice = [np.concatenate([v, v[:1]]) for v in (x, y)]
-    assert error(
-        kkt_ref.stationarity_loss(net, *twice, split), kkt_ref.stationarity_loss(net, x, y, lam)
-    ) < 1e-12
+    assert (
+        error(
+            kkt_ref.stationarity_loss(net, *twice, split), kkt_ref.stationarity_loss(net, x, y, lam)
+        )
+        < 1e-12
+    )
 
 
 @given(problems(min_depth=1, biases=("first", "none")))

@@ -114,7 +114,11 @@ def test_a_linear_network_converges_to_the_hard_margin_svm(seed):
         lambda w: 0.5 * w @ w,
         np.linalg.lstsq(x, y, rcond=None)[0],
         jac=lambda w: w,
-        constraints={"type": "ineq", "fun": lambda w: y * (x @ w) - 1, "jac": lambda w: y[:, None] * x},
+        constraints={
+            "type": "ineq",
+            "fun": lambda w: y * (x @ w) - 1,
+            "jac": lambda w: y[:, None] * x,
+        },
         options={"ftol": 1e-14, "maxiter": 1000},
     )
     start = kkt_ref.init_uniform((3, 1), np.random.default_rng(seed), bias="none")

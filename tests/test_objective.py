@@ -33,7 +33,9 @@ def test_terms_add_up(problem):
     objective = Objective(net, y, weights, rho, 1.0)
     terms = objective.terms(objective.pack(x, lam))
     assert np.isclose(terms.objective, terms.relative_residual**2 + rho * terms.slackness)
-    squares = [w * np.sum(net.theta[s] ** 2) for w, s in zip(weights, net.layer_slices, strict=True)]
+    squares = [
+        w * np.sum(net.theta[s] ** 2) for w, s in zip(weights, net.layer_slices, strict=True)
+    ]
     loss = kkt_ref.stationarity_loss(net, x, y, lam, weights)
     assert np.isclose(terms.relative_residual**2, loss / sum(squares))
 
@@ -78,10 +80,10 @@ def test_slackness_gradients_equal_central_differences(margins):
     rng, h = np.random.default_rng(len(margins)), 1e-6
     lam, v = rng.uniform(0.2, 1.0, len(margins)), rng.normal(size=(2, len(margins)))
     _, by_margin, by_multiplier = slackness_violation(margins, lam)
-    ahead, behind = (
-        slackness_violation(margins + s * v[0], lam + s * v[1])[0] for s in (h, -h)
+    ahead, behind = (slackness_violation(margins + s * v[0], lam + s * v[1])[0] for s in (h, -h))
+    assert np.isclose(
+        (ahead - behind) / (2 * h), by_margin @ v[0] + by_multiplier @ v[1], atol=1e-8
     )
-    assert np.isclose((ahead - behind) / (2 * h), by_margin @ v[0] + by_multiplier @ v[1], atol=1e-8)
 
 
 def test_slackness_without_multipliers_is_one():

@@ -1,0 +1,178 @@
+"""Networks as plain data, in files and as PyTorch state dicts."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import ACTIVATIONS, problems
+
+import kkt_ref
+from kkt_ref import files
+from kkt_ref.closed_form import forward
+
+
+@given(problems())
+def test_theta_and_arrays_are_the_same_parameters(problem):
+    net = problem.net
+    again = net.with_theta(net.theta)
+    assert all(np.array_equal(a, b) for a, b in zip(again.arrays, net.arrays, strict=True))
+    assert [b is None for b in again.biases] == [b is None for b in net.biases]
+    parts = [net.theta[s] for s in net.layer_slices]
+    assert np.array_equal(np.concatenate(parts), net.theta) and len(parts) == net.depth
+    assert parts[0][: net.weights[0].size].tolist() == net.weights[0].ravel().tolist()
+
+
+def test_forward_by_hand():
+    W1, b1, W2 = np.array([[1.0, -2.0], [3.0, 0.5]]), np.array([0.5, -1.0]), np.array([[2.0, -1.0]])
+    net = kkt_ref.MLP((W1, W2), (b1, None))
+    # z = (1·1 − 2·1 + 0.5, 3·1 + 0.5·1 − 1) = (−0.5, 2.5), Φ = 2·0 − 1·2.5
+    assert forward(net, np.array([[1.0, 1.0]])).outputs[0] == -2.5
+    assert net.widths == (2, 2, 1) and net.d == 2 and net.depth == 2
+
+
+def test_the_papers_start():
+    net = kkt_ref.init_paper((50, 400, 300, 1), np.random.default_rng(0))
+    assert [b is None for b in net.biases] == [False, True, True]
+    for first in (net.weights[0], net.biases[0]):
+        assert 0.8e-4 < first.std() < 1.2e-4
+    bound = 1 / np.sqrt(400)
+    assert 0.99 * bound < np.abs(net.weights[1]).max() <= bound
+    assert np.isclose(net.weights[1].std(), bound / np.sqrt(3), rtol=0.01)
+
+
+@pytest.mark.parametrize(("bias", "count"), [("first", 1), ("all", 3), ("none", 0)])
+def test_where_biases_are(bias, count):
+    net = kkt_ref.init_uniform((2, 3, 3, 1), np.random.default_rng(0), bias=bias)
+    assert sum(b is not None for b in net.biases) == count
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: a.name)
+def test_slopes_are_derivatives(activation):
+    z, h = np.linspace(-3, 3, 41) + 0.01, 1e-6
+    value = (activation.value(z + h, np) - activation.value(z - h, np)) / (2 * h)
+    gate = (activation.gate(z + h, np) - activation.gate(z - h, np)) / (2 * h)
+    assert np.allclose(value, activation.slope(z, np), atol=1e-9)
+    assert np.allclose(gate, activation.gate_slope(z, np), atol=1e-9)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: a.name)
+def test_activations_do_not_overflow(activation):
+    for z in (-1e4, 0.0, 1e4):
+        for method in (activation.value, activation.slope, activation.gate, activation.gate_slope):
+            assert np.isfinite(method(np.array([z]), np)[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: a.name)
+@pytest.mark.parametrize("bias", ["first", "all", "none"])
+def test_npz_round_trip_is_exact(tmp_path, bias, activation, dtype):
+    net = kkt_ref.init_uniform(
+        (3, 4, 2, 1), np.random.default_rng(0), bias=bias, activation=activation, dtype=dtype
+    )
+    kkt_ref.save_net(net, tmp_path / "net.npz")
+    again = kkt_ref.load_net(tmp_path / "net.npz")
+    assert again.activation == net.activation and again.dtype == dtype
+    assert np.array_equal(again.theta, net.theta)
+    assert [b is None for b in again.biases] == [b is None for b in net.biases]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stored") / "net.npz"
+    net = kkt_ref.init_uniform((2, 3, 1), np.random.default_rng(0))
+    kkt_ref.save_net(net, path)
+    return path, path.read_bytes(), net
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["cut", "flip", "extend"]))
+def test_damaged_files_load_whole_or_not_at_all(stored, where, kind):
+    path, whole, net = stored
+    where %= len(whole)
+    damaged = {
+        "cut": whole[:where],
+        "flip": whole[:where] + bytes([whole[where] ^ 0xFF]) + whole[where + 1 :],
+        "extend": whole + b"x" * (where + 1),
+    }[kind]
+    other = path.with_name("damaged.npz")
+    other.write_bytes(damaged)
+    try:
+        assert np.array_equal(kkt_ref.load_net(other).theta, net.theta)
+    except ValueError as error:
+        assert "damaged.npz" in str(error)
+
+
+def test_pickles_are_refused(tmp_path):
+    path = tmp_path / "evil.npz"
+    np.savez(path, format=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match=r"evil.npz: expected an npz file written by"):
+        kkt_ref.load_net(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    np.savez(tmp_path / "other.npz", a=np.ones(3))
+    (tmp_path / "text.npz").write_text("hello")
+    for name in ("other.npz", "text.npz"):
+        with pytest.raises(ValueError, match=name):
+            kkt_ref.load_net(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        kkt_ref.load_net(tmp_path / "none.npz")
+
+
+def test_a_failed_write_leaves_the_old_file(stored, monkeypatch):
+    path, whole, net = stored
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        kkt_ref.save_net(net.scaled(2.0), path)
+    assert path.read_bytes() == whole
+    assert not list(path.parent.glob(".*.part"))
+
+
+def test_state_dict_round_trip():
+    net = kkt_ref.init_uniform((3, 5, 4, 1), np.random.default_rng(0))
+    state = kkt_ref.to_state_dict(net)
+    assert list(state) == ["0.weight", "0.bias", "2.weight", "4.weight"]
+    assert np.array_equal(kkt_ref.from_state_dict(state).theta, net.theta)
+    named = kkt_ref.to_state_dict(net, ["a", "b", "out"])
+    assert "out.weight" in named and np.array_equal(kkt_ref.from_state_dict(named).theta, net.theta)
+
+
+def linear(out, fan_in):
+    return np.ones((out, fan_in), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({}, "empty state dict"),
+        ({"conv.weight": np.ones((8, 3, 3, 3), np.float32)}, "Conv2d"),
+        ({"0.weight": linear(4, 3), "1.running_mean": np.ones(4)}, "running_mean"),
+        ({"0.weight": linear(4, 3), "1.weight": np.ones(4, np.float32)}, "normalisation"),
+        ({"0.weight": linear(10, 3)}, "expected one output"),
+        ({"0.weight": linear(4, 3), "2.weight": linear(4, 1)}, "transposed"),
+        ({"0.bias": np.ones(4, np.float32)}, "0.weight"),
+    ],
+)
+def test_state_dicts_that_are_no_mlp(state, message):
+    with pytest.raises(ValueError, match=message):
+        kkt_ref.from_state_dict(state)
+
+
+@pytest.mark.slow
+def test_a_real_pytorch_module_agrees():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; CI has it")
+    torch.manual_seed(0)
+    nn = torch.nn
+    module = nn.Sequential(
+        nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5, bias=False), nn.ReLU(), nn.Linear(5, 1, False)
+    ).double()
+    net = kkt_ref.from_state_dict({k: v.numpy() for k, v in module.state_dict().items()})
+    x = np.random.default_rng(0).normal(size=(7, 4))
+    outputs = module(torch.from_numpy(x))[:, 0]
+    assert np.allclose(forward(net, x).outputs, outputs.detach().numpy(), rtol=1e-12)
+    for row, value in zip(kkt_ref.per_sample_gradients(net, x), outputs, strict=True):
+        theirs = torch.autograd.grad(value, list(module.parameters()), retain_graph=True)
+        assert np.allclose(row, np.concatenate([g.numpy().ravel() for g in theirs]), atol=1e-12)

@@ -1,0 +1,130 @@
+"""The attack by L-BFGS: bounds, restarts, schedules, and points that come back."""
+
+import numpy as np
+import pytest
+from strategies import separable
+
+import kkt_ref
+from kkt_ref.closed_form import forward
+
+
+@pytest.fixture(scope="module")
+def exact():
+    """A smooth network at a weight-decay optimum, its data and its exact multipliers."""
+    x, y = separable(5, n=4, d=2)
+    start = kkt_ref.init_uniform(
+        (2, 30, 1), np.random.default_rng(0), activation=kkt_ref.Softplus(5.0)
+    )
+    done = kkt_ref.weight_decay_optimum(start, x, y, decay=1e-2, tolerance=1e-9)
+    assert done.history.records[-1].residual < 1e-6
+    return done.net, x, y, done.multipliers
+
+
+def test_the_truth_is_a_fixed_point(exact):
+    net, x, y, lam = exact
+    found = kkt_ref.refine(net, x, y, lam, box=(-5.0, 5.0))
+    assert found.runs[0].terms.relative_residual < 1e-6
+    assert np.abs(found.candidates - x).max() < 1e-3
+
+
+def test_points_come_back_from_nearby(exact):
+    net, x, y, lam = exact
+    off = x + np.random.default_rng(1).normal(0.0, 0.02, x.shape)
+    before = kkt_ref.stationarity_norms(net, off, y, lam).relative
+    found = kkt_ref.refine(net, off, y, 1.1 * lam, box=(-5.0, 5.0), max_iterations=3000)
+    assert before > 1e-3
+    assert found.runs[0].terms.relative_residual < 1e-2 * before
+    assert np.abs(found.candidates - x).max() < 0.25 * np.abs(off - x).max()
+
+
+def test_bounds_hold_exactly(exact):
+    net, x, y, lam = exact
+    found = kkt_ref.reconstruct(
+        net, candidates=6, seed=0, box=(-0.2, 0.1), lambda_min=0.3, start=1.0, max_iterations=40
+    )
+    assert found.candidates.min() >= -0.2 and found.candidates.max() <= 0.1
+    assert found.multipliers.min() >= 0.3
+
+
+def relu_net():
+    return kkt_ref.init_uniform((2, 12, 1), np.random.default_rng(2))
+
+
+def attack(**options):
+    settings = dict(candidates=6, seed=3, max_iterations=20) | options
+    return kkt_ref.reconstruct(relu_net(), **settings)
+
+
+def test_same_seed_same_result():
+    a, b, other = attack(), attack(), attack(seed=4)
+    assert np.array_equal(a.candidates, b.candidates)
+    assert np.array_equal(a.multipliers, b.multipliers)
+    assert not np.array_equal(a.candidates, other.candidates)
+    assert a.seed == 3
+
+
+def test_restarts_are_pooled_and_separable():
+    pooled = attack(restarts=3)
+    assert pooled.candidates.shape == (18, 2) and len(pooled.runs) == 3
+    assert np.array_equal(pooled.restart, np.repeat([0, 1, 2], 6))
+    assert np.array_equal(pooled.only(0).candidates, pooled.candidates[:6])
+    best = min(run.terms.objective for run in pooled.runs)
+    assert pooled.runs[pooled.best].terms.objective == best
+    # each start is a run of its own, with the residual of its own candidates
+    for k in range(3):
+        part = pooled.only(k)
+        gated = relu_net().with_activation(kkt_ref.GatedReLU(100.0))
+        norms = kkt_ref.stationarity_norms(gated, part.candidates, part.labels, part.multipliers)
+        assert np.isclose(norms.relative, part.runs[0].terms.relative_residual, rtol=1e-8)
+
+
+def test_labels_balanced_network_or_given():
+    assert np.array_equal(attack().labels, [-1, -1, -1, 1, 1, 1])
+    given = np.array([1.0, 1, 1, 1, -1, 1])
+    assert np.array_equal(attack(labels=given).labels, given)
+    x = np.random.default_rng(3).spawn(1)[0].normal(0.0, 0.1, (6, 2))
+    expected = np.where(forward(relu_net(), x).outputs >= 0, 1.0, -1.0)
+    assert np.array_equal(attack(labels="network").labels, expected)
+
+
+def test_a_schedule_ends_at_its_last_alpha():
+    schedule, sharp = attack(alpha=[5.0, 50.0]), attack(alpha=50.0)
+    assert schedule.runs[0].iterations > sharp.runs[0].iterations
+    gated = relu_net().with_activation(kkt_ref.GatedReLU(50.0))
+    norms = kkt_ref.stationarity_norms(
+        gated, schedule.candidates, schedule.labels, schedule.multipliers
+    )
+    assert np.isclose(norms.relative, schedule.runs[0].terms.relative_residual, rtol=1e-8)
+
+
+def test_layer_weights_choose_what_is_fitted():
+    first = attack(layer_weights=(1, 0), max_iterations=200).runs[0].terms
+    whole = attack(max_iterations=200).runs[0].terms
+    assert first.by_layer[0] < whole.by_layer[0]
+    assert np.isnan(first.by_layer[1]) and not np.isnan(whole.by_layer[1])
+
+
+def test_slackness_pulls_candidates_onto_one_margin():
+    free = attack(max_iterations=200).runs[0].terms
+    tied = attack(max_iterations=200, slackness=5.0).runs[0].terms
+    assert tied.slackness < 0.5 * free.slackness
+    assert tied.margin > 0
+
+
+def test_descent_lowers_the_objective_and_says_why_it_stopped():
+    seen = []
+    found = attack(callback=lambda start, x, lam: seen.append((start, x, lam)))
+    run = found.runs[0]
+    assert len(seen) == run.iterations == 20
+    assert "20" in run.stop_reason
+    assert np.array_equal(seen[-1][1], found.candidates)
+    gated = relu_net().with_activation(kkt_ref.GatedReLU(100.0))
+    values = [kkt_ref.stationarity_loss(gated, x, found.labels, lam) for _, x, lam in seen]
+    assert np.all(np.diff(values) <= 0)
+
+
+def test_alpha_follows_the_width_of_the_gates():
+    net = relu_net()
+    assert np.isclose(kkt_ref.gate_alpha(net, 0.1), 2 * kkt_ref.gate_alpha(net, 0.2))
+    # scaling θ by c scales z_1 by c: the gates open over the same distance
+    assert np.isclose(kkt_ref.gate_alpha(net.scaled(3.0), 0.1), kkt_ref.gate_alpha(net, 0.1) / 3)
