@@ -84,6 +84,7 @@ def check_samples(net: MLP, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def check_layer_weights(layer_weights: Any, net: MLP) -> tuple[float, ...]:
     """Return L non-negative weights, not all zero; ones when None is given."""
+    check_net(net)
     if layer_weights is None:
         return (1.0,) * net.depth
     weights = tuple(float(w) for w in layer_weights)

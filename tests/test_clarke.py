@@ -61,7 +61,7 @@ def test_agrees_with_an_independent_convex_solution():
     z = forward(net, x).preactivations[0]
     near = np.abs(z) <= width * np.sqrt(np.mean(z**2))
     assert near.any() and not near.all()
-    W2, n, h = net.weights[1][0], *z.shape
+    W2, n = net.weights[1][0], len(z)
 
     def residual(lam, mass):  # mass_ij = λ_i · gate_ij, linear in both
         pull = (y[:, None] * mass * W2).T  # (h, n)
