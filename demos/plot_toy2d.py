@@ -92,8 +92,13 @@ def draw(
 ) -> None:
     """Save the figure: a panel a method, and the residuals."""
     figure, axes = plt.subplots(
-        1, len(traces) + 1, figsize=(5.6 * len(traces) + 4.4, 6.2), layout="constrained"
+        1,
+        len(traces) + 1,
+        figsize=(5.6 * len(traces) + 4.4, 6.2),
+        layout="constrained",
+        squeeze=False,
     )
+    axes = axes[0]
     for ax, (name, trace) in zip(axes, traces.items(), strict=False):
         _background(ax, net, x, y)
         if trace.atoms is not None:

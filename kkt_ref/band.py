@@ -140,7 +140,7 @@ def find_margin(
             f"{best:.2f}. Train longer, or widen the box so that it holds the data"
         )
     low = max(q for q, value in profile if value <= 2 * best)
-    high = min(q for q, value in profile if q > low)
+    high = min((q for q, _ in profile if q > low), default=top)
     while high / low > 1.02:
         middle = float(np.sqrt(low * high))
         low, high = (middle, high) if residual(middle) <= 2 * best else (low, middle)

@@ -59,6 +59,7 @@ def test_the_margin_is_found_from_the_weights(toy):
     assert 0.75 * true < q < 1.1 * true
     above = [value for level, value in profile if level > 1.3 * true]
     assert min(above) > 0.9
+    assert min(level for level, _ in profile if level > q) < 1.021 * q  # bisected to 2%
 
 
 def test_the_margin_is_invariant_to_rescaling(toy):
@@ -67,6 +68,13 @@ def test_the_margin_is_invariant_to_rescaling(toy):
     a, _ = kkt_ref.find_margin(smoothed(net, 0.1), points)
     b, _ = kkt_ref.find_margin(smoothed(net.scaled(0.1), 0.1), points)
     assert np.isclose(b, 0.01 * a, rtol=1e-6)
+
+
+def test_a_margin_at_the_top_of_the_grid_is_found(toy):
+    net, x, y = toy
+    true = kkt_ref.margins(net, x, y).min()
+    q, _ = kkt_ref.find_margin(smoothed(net, 0.05), x)  # nothing lies above the margin
+    assert 0.95 * true < q < 1.02 * true
 
 
 def test_an_untrained_network_has_no_margin():

@@ -49,6 +49,12 @@ def test_a_candidate_serves_one_point_only():
     assert (found.matched, found.missed, found.strays) == (1, 1, 0)
 
 
+def test_more_matches_come_before_nearer_ones():
+    points = np.array([[0.0, 0.0], [0.99, 0.0]])
+    candidates = np.array([[0.0, 0.0], [0.45, 0.89]])  # the nearest pairing leaves 1.04 over
+    assert kkt_ref.match_points(points, candidates, 1.0).matched == 2
+
+
 def test_stray_mass_is_a_share_of_the_multipliers():
     candidates = np.array([[0.0, 0.0], [3.0, 0.0]])
     found = kkt_ref.match_points(np.zeros((1, 2)), candidates, 0.1, np.array([3.0, 1.0]))
