@@ -26,6 +26,7 @@ class Trace:
 
     runs: dict[int, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
     atoms: np.ndarray | None = None  # the grid's atoms before merging, (k, 2)
+    labels: np.ndarray | None = None  # of the candidates at the end, (m,)
 
     def stage(self, stage: str, x: np.ndarray, multipliers: np.ndarray) -> None:
         """Take a callback of `reconstruct_on_grid`."""
@@ -40,9 +41,10 @@ class Trace:
         """Take a callback of `reconstruct`."""
         self.runs.setdefault(start, []).append((x, multipliers))
 
-    def only(self, start: int) -> Trace:
-        """The trace of one start."""
-        return Trace({0: self.runs[start]})
+    def ended(self, found: kkt_ref.Reconstruction) -> Trace:
+        """The trace of the start with the smallest objective, with its labels."""
+        best = found.best
+        return Trace({0: self.runs[best]}, self.atoms, found.only(best).labels)
 
     @property
     def frames(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -65,18 +67,18 @@ def _background(ax: Any, net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> None
     ax.set_yticks([-1, 0, 1], ["-1", "0", "1"])
 
 
-def _colours(net: kkt_ref.MLP, x: np.ndarray) -> list[str]:
-    return [POSITIVE if value > 0 else NEGATIVE for value in forward(net, x).outputs]
+def _colours(labels: np.ndarray) -> list[str]:
+    return [POSITIVE if label > 0 else NEGATIVE for label in labels]
 
 
 def _sizes(multipliers: np.ndarray) -> np.ndarray:
     return 4 + 36 * multipliers / max(float(multipliers.max()), 1e-300)
 
 
-def _residuals(net: kkt_ref.MLP, trace: Trace, labels: np.ndarray, width: float) -> np.ndarray:
+def _residuals(net: kkt_ref.MLP, trace: Trace, width: float) -> np.ndarray:
     gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, width)))
     return np.array(
-        [kkt_ref.stationarity_norms(gated, x, labels, c).relative for x, c in trace.frames]
+        [kkt_ref.stationarity_norms(gated, x, trace.labels, c).relative for x, c in trace.frames]
     )
 
 
@@ -109,7 +111,7 @@ def draw(
             ax.plot(*one.T, color="0.25", linewidth=0.5, alpha=0.6, zorder=4)
         if name == "paper":
             ax.scatter(*begin.T, s=14, marker="x", color="0.3", linewidths=0.8, zorder=4)
-        ax.scatter(*end.T, s=_sizes(multipliers), c=_colours(net, end), zorder=6)
+        ax.scatter(*end.T, s=_sizes(multipliers), c=_colours(trace.labels), zorder=6)
         line = methods["paper_best" if name == "paper" else name]
         ax.set_title(
             f"{TITLES[name]}\n{line['matched_05']} of {len(x)} points within 0.05, "
@@ -118,8 +120,8 @@ def draw(
     _residual_panel(axes[-1], net, traces, floor)
     handles = [
         Line2D([], [], marker="o", mfc="none", mec=TRUTH, ls="", ms=11, label="training point"),
-        Line2D([], [], marker="o", color=POSITIVE, ls="", ms=6, label="reconstructed, Φ > 0"),
-        Line2D([], [], marker="o", color=NEGATIVE, ls="", ms=6, label="reconstructed, Φ < 0"),
+        Line2D([], [], marker="o", color=POSITIVE, ls="", ms=6, label="reconstructed, y = +1"),
+        Line2D([], [], marker="o", color=NEGATIVE, ls="", ms=6, label="reconstructed, y = −1"),
         Line2D([], [], marker=".", color="0.45", ls="", ms=4, label="grid point with λ > 0"),
         Line2D([], [], marker="x", color="0.3", ls="", ms=5, label="random start"),
         Line2D([], [], color="0.25", lw=0.8, label="path"),
@@ -137,11 +139,7 @@ def _residual_panel(ax: Any, net: kkt_ref.MLP, traces: dict[str, Trace], floor: 
     widths = {"full": 0.005, "paper": 0.02}
     colours = {"full": "#1b7f4d", "paper": "#a65a00"}
     for name, trace in traces.items():
-        m = len(trace.frames[-1][1])
-        end = trace.frames[-1][0]
-        balanced = np.where(np.arange(m) < m // 2, -1.0, 1.0)
-        labels = balanced if name == "paper" else np.sign(forward(net, end).outputs)
-        values = _residuals(net, trace, labels, widths[name])
+        values = _residuals(net, trace, widths[name])
         ax.loglog(1 + np.arange(len(values)), values, color=colours[name], label=TITLES[name])
     ax.axhline(floor, color=TRUTH, linestyle="--", linewidth=1, label="true data (the floor)")
     ax.set(
@@ -164,7 +162,7 @@ def animate(
         _background(ax, net, x, y)
         ax.set_title(TITLES[name])
         begin, multipliers = trace.frames[0]
-        dots[name] = ax.scatter(*begin.T, s=_sizes(multipliers), c=_colours(net, begin), zorder=6)
+        dots[name] = ax.scatter(*begin.T, s=_sizes(multipliers), c=_colours(trace.labels), zorder=6)
 
     def update(tick: int) -> list[Any]:
         for name, trace in traces.items():
@@ -173,7 +171,6 @@ def animate(
             place, multipliers = trace.frames[round((last + 1) ** (tick / 59)) - 1]
             dots[name].set_offsets(place)
             dots[name].set_sizes(_sizes(multipliers))
-            dots[name].set_facecolor(_colours(net, place))
         return list(dots.values())
 
     animation = FuncAnimation(figure, update, frames=60)

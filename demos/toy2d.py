@@ -174,7 +174,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         begin, trace = clock.seconds, Trace()
         try:
             found = full_way(trained.net, trace)
-            methods["full"], traces["full"] = row(x, found, clock.seconds - begin), trace
+            methods["full"] = row(x, found, clock.seconds - begin)
+            traces["full"] = trace.ended(found)
             clock.say(f"full KKT: {found.runs[0].stop_reason}")
         except ValueError as error:  # such as a network trained too little to show a margin
             methods["full"] = NOTHING | {"missed": len(x), "seconds": clock.seconds - begin}
@@ -185,7 +186,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         seconds = clock.seconds - begin
         methods["paper"] = row(x, found, seconds)
         methods["paper_best"] = row(x, found.only(found.best), seconds)
-        traces["paper"] = trace.only(found.best)
+        traces["paper"] = trace.ended(found)
         clock.say(f"paper's way, {len(found.runs)} starts: {found.runs[found.best].stop_reason}")
     print_table(len(x), kkt, methods)
 

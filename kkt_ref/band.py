@@ -97,8 +97,8 @@ def find_margin(
     """The margin q, from the weights alone: the highest band that still explains θ.
 
     Bands [q, width · q] descend from max |Φ| in steps of ``ratio`` until the residual
-    no longer falls; q is the highest at which it is within twice its smallest,
-    bisected to 2%.
+    no longer falls; q is the highest at which it is within twice its smallest (and
+    below halfway from there to 1), bisected to 2%.
 
     Parameters
     ----------
@@ -139,9 +139,10 @@ def find_margin(
             "net: no margin found; the best band leaves a relative residual of "
             f"{best:.2f}. Train longer, or widen the box so that it holds the data"
         )
-    low = max(q for q, value in profile if value <= 2 * best)
+    limit = min(2 * best, 0.5 * (1 + best))  # below 1, whatever the best
+    low = max(q for q, value in profile if value <= limit)
     high = min((q for q, _ in profile if q > low), default=top)
     while high / low > 1.02:
         middle = float(np.sqrt(low * high))
-        low, high = (middle, high) if residual(middle) <= 2 * best else (low, middle)
+        low, high = (middle, high) if residual(middle) <= limit else (low, middle)
     return low, profile
