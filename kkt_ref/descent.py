@@ -105,7 +105,7 @@ def loss_scaled_descent(
     rate = check_positive(rate, "rate")
 
     def rule(weights: np.ndarray, log_loss: float, gradient_norms: np.ndarray) -> float:
-        return rate / max(float(gradient_norms.max()), np.finfo(weights.dtype).tiny)
+        return rate / max(float(gradient_norms.max()), rate * np.finfo(weights.dtype).tiny)
 
     return _descend(net, x, y, rule, max_steps, target_loss, record_every, callback)
 

@@ -142,6 +142,13 @@ def test_weight_decay_refuses_gates_and_float32():
         kkt_ref.weight_decay_optimum(small_net().astype(np.float32), x.astype(np.float32), y)
 
 
+def test_a_network_without_gradient_stays_finite():
+    x, y = separable(0)
+    dead = small_net(bias="none").scaled(0.0)  # every ∇Φ is zero, and so is Φ
+    done = kkt_ref.loss_scaled_descent(dead, x, y, rate=10.0, max_steps=3)
+    assert np.array_equal(done.net.theta, dead.theta)
+
+
 def test_too_long_a_step_is_an_error():
     x, y = separable(0)
     with (
