@@ -87,7 +87,8 @@ class FirstLayer:
         check_positive(sharpness, "sharpness")
         if net.depth < 2:
             raise ValueError("net: expected at least two layers; with one, every sample has δ = 1")
-        W = net.weights[0].astype(np.float64)
+        net = net.astype(np.float64)
+        W = net.weights[0]
         if not W.any():
             raise ValueError("net: the first layer is zero, so it holds no data")
         U, s, Vt = np.linalg.svd(W, full_matrices=False)
@@ -100,12 +101,13 @@ class FirstLayer:
         self.basis = np.float32(Vt[:k])  # (k, d)
         self.weights = np.float32((s[:k] ** 2 + (right * s[0]) ** 2) ** -0.5)  # (k,)
         self.norm = 0.25 * np.sqrt(net.d)
+        self._square = float(np.sum(W**2))
 
         # the rest of the network sees coordinates a where it saw x = a @ basis
         reduced = MLP((W @ Vt[:k].T, *net.weights[1:]), net.biases, net.activation)
         z = self.norm / np.sqrt(k) * np.linalg.norm(reduced.weights[0], axis=1)
         self._net = with_gates(reduced, sharpness / np.sqrt(np.mean(z**2))).astype(np.float32)
-        b = np.zeros(len(W)) if net.biases[0] is None else net.biases[0].astype(np.float64)
+        b = np.zeros(len(W)) if net.biases[0] is None else net.biases[0]
         bias_weight = 0.0 if not b.any() else (b @ b + (right * s[0]) ** 2) ** -0.5
         self._bias_weight = np.float32(bias_weight)
         target = np.column_stack([W @ Vt[:k].T * self.weights, b * bias_weight])  # (h, k + 1)
@@ -142,12 +144,24 @@ class FirstLayer:
         """Return Φ(x_i), shape (m,)."""
         return closed_form.forward(self._net, a).outputs
 
+    def plain_residual(self, a: Array, multipliers: Array) -> float:
+        """Return ‖W₁ − Σ λ_i y_i δ(x_i) x_iᵀ‖ / ‖W₁‖, not whitened, biases left out."""
+        signals, labels = self._signals(a)
+        total = (multipliers[:, None] * labels[:, None] * signals).T @ a  # (h, k)
+        W = self._net.weights[0]
+        outside = self._square - np.sum(np.float64(W) ** 2)  # what the basis does not span
+        return float(np.sqrt((outside + np.sum(np.float64(W - total) ** 2)) / self._square))
+
     def atoms(self, a: Array) -> Atoms:
         """Return what the candidates with coordinates (m, k) contribute."""
+        signals, labels = self._signals(a)
+        bias = np.full((len(a), 1), self._bias_weight)
+        whitened = (labels[:, None] * signals) @ self._left  # (m, h)
+        return Atoms(whitened, np.hstack([a * self.weights, bias]), labels)
+
+    def _signals(self, a: Array) -> tuple[Array, Array]:
         trace = closed_form.forward(self._net, a)
         ones = np.ones((len(a), 1), np.float32)
         back = closed_form.backward(self._net, closed_form.gates_of(self._net, trace), ones)
         labels = np.where(trace.outputs < 0, np.float32(-1), np.float32(1))  # (m,)
-        signals = (labels[:, None] * back.deltas[0]) @ self._left  # (m, h)
-        bias = np.full((len(a), 1), self._bias_weight)
-        return Atoms(signals, np.hstack([a * self.weights, bias]), labels)
+        return back.deltas[0], labels  # (m, h), (m,)

@@ -2,7 +2,9 @@ r"""Multipliers for fixed samples: a convex problem.
 
     min_{λ ≥ 0}  Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²_l
 
-is a non-negative least squares problem, solved by SciPy's NNLS.
+is a non-negative least squares problem, solved by SciPy's NNLS: on the matrix of
+per-sample gradients where it fits into memory, else on its Gram matrix
+K_ij = Σ_l w_l ⟨δ_i, δ_j⟩ ⟨a_i, a_j⟩.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from scipy.optimize import nnls
 from kkt_ref import closed_form
 from kkt_ref.checks import check_layer_weights, check_samples
 from kkt_ref.mlp import MLP
+
+
+LARGEST_MATRIX = 50_000_000  # entries of the (n, P) matrix; beyond, its Gram matrix serves
 
 
 def gradient_matrix(net: MLP, x: np.ndarray) -> np.ndarray:
@@ -42,6 +47,37 @@ def gradient_matrix(net: MLP, x: np.ndarray) -> np.ndarray:
         if b is not None:
             parts.append(delta)  # (n, h_l)
     return np.concatenate(parts, axis=1)  # (n, P)
+
+
+def gram_matrix(
+    net: MLP, x: np.ndarray, y: np.ndarray, *, layer_weights: Any = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """⟨g_i, g_j⟩ and ⟨g_i, θ⟩ of g_i = y_i ∇θΦ(x_i), layer by layer, without forming g_i.
+
+    Parameters
+    ----------
+    net : MLP
+    x : array of shape (n, d)
+    y : array of shape (n,), entries -1 and +1
+    layer_weights : sequence of L numbers ≥ 0, optional
+
+    Returns
+    -------
+    gram : array of shape (n, n), float64
+    toward : array of shape (n,), float64
+    """
+    weights = check_layer_weights(layer_weights, net)
+    net, x, y = net.astype(np.float64), x.astype(np.float64), y.astype(np.float64)
+    trace = closed_form.forward(net, x)
+    back = closed_form.backward(net, closed_form.gates_of(net, trace), np.ones((len(y), 1)))
+    gram, toward = np.zeros((len(y), len(y))), np.zeros(len(y))
+    for w, a, delta, W, b in zip(
+        weights, trace.inputs, back.deltas, net.weights, net.biases, strict=True
+    ):
+        has_bias = b is not None
+        gram += w * (delta @ delta.T) * (a @ a.T + has_bias)  # (n, n)
+        toward += w * np.sum((a @ W.T + (b if has_bias else 0.0)) * delta, axis=1)  # (n,)
+    return gram * y[:, None] * y, toward * y
 
 
 def scale_layers(vectors: np.ndarray, net: MLP, layer_weights: Any) -> np.ndarray:
@@ -121,6 +157,10 @@ def fit_multipliers(
         If an argument does not fit the network.
     """
     x, y = check_samples(net, x, y)
-    atoms = scale_layers(y[:, None] * gradient_matrix(net, x), net, layer_weights)
-    target = scale_layers(net.theta, net, layer_weights)
-    return solve_nnls(atoms.astype(np.float64), target.astype(np.float64)).astype(net.dtype)
+    if len(y) * net.theta.size <= LARGEST_MATRIX:
+        atoms = scale_layers(y[:, None] * gradient_matrix(net, x), net, layer_weights)
+        target = scale_layers(net.theta, net, layer_weights)
+        multipliers = solve_nnls(atoms.astype(np.float64), target.astype(np.float64))
+    else:
+        multipliers = solve_nnls_gram(*gram_matrix(net, x, y, layer_weights=layer_weights))
+    return multipliers.astype(net.dtype)

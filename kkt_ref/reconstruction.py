@@ -36,6 +36,8 @@ class Reconstruction:
         One a start: every part of the loss, and why it stopped.
     seed : int or None
         None where nothing was drawn.
+    agreement : array of shape (m,), optional
+        In [0, 1]: how well another start confirms a candidate, where that was measured.
     """
 
     candidates: np.ndarray
@@ -44,6 +46,7 @@ class Reconstruction:
     restart: np.ndarray
     runs: tuple[Run, ...]
     seed: int | None
+    agreement: np.ndarray | None = None
 
     @property
     def best(self) -> int:
@@ -60,4 +63,5 @@ class Reconstruction:
             np.zeros(int(keep.sum()), int),
             (self.runs[restart],),
             self.seed,
+            None if self.agreement is None else self.agreement[keep],
         )

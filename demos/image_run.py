@@ -1,0 +1,217 @@
+"""What the image demos share: train, attack, score; each step with its state on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from report import Bar
+
+import kkt_ref
+from kkt_ref.first_layer import FirstLayer
+from kkt_ref.images import BinarySplit, ImageSet, binary_split
+from kkt_ref.logistic import log_mean_loss
+from kkt_ref.pooling import pool_starts
+from kkt_ref.resume import Resumed, resumable_descent, resumable_starts
+from kkt_ref.scores import ranking_agreement, score_candidates
+
+TARGET = 4e-6  # mean logistic loss at which the paper's networks were stopped
+RATE = 6.0
+
+
+class Settings(NamedTuple):
+    """All that decides a run's result, but the number of starts."""
+
+    name: str
+    source: str
+    n: int
+    width: int
+    depth: int
+    seed: int
+    attack: str
+
+
+def make_split(images: ImageSet, n: int) -> BinarySplit:
+    """The paper's split with as many unseen images, and up to 1000 for the test error."""
+    positive = np.isin(images.test_labels, kkt_ref.images.POSITIVE[images.name])
+    test = min(1000, 2 * int(min(positive.sum(), (~positive).sum())))
+    return binary_split(images, n, unseen=_unseen(images, n), test=test)
+
+
+def _unseen(images: ImageSet, n: int) -> int:
+    positive = np.isin(images.labels, kkt_ref.images.POSITIVE[images.name])
+    return min(n, 2 * int(min(positive.sum(), (~positive).sum())) - n)
+
+
+def train(split: BinarySplit, settings: Settings, folder: Path) -> Resumed:
+    """Loss-scaled descent from the paper's start, in float32, to a mean loss of 4e-6."""
+    widths = (split.x.shape[1], *(settings.width,) * (settings.depth - 1), 1)
+    start = kkt_ref.init_paper(widths, np.random.default_rng(settings.seed)).astype(np.float32)
+    bar, first = Bar("training   "), np.log(np.log(2.0))
+
+    def progress(record: kkt_ref.Record, net: kkt_ref.MLP) -> None:
+        fraction = (first - record.log_loss) / (first - np.log(TARGET))
+        bar.show(fraction, f"step {record.step}, loss {np.exp(record.log_loss):.1e}")
+
+    return resumable_descent(
+        folder,
+        start,
+        split.x.astype(np.float32),
+        split.y.astype(np.float32),
+        rate=RATE,
+        target_loss=TARGET,
+        callback=progress,
+    )
+
+
+def by_first_layer(
+    net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int
+) -> Resumed:
+    """Alternating least squares on the whitened first layer; weights in, images out."""
+    problem, bar = FirstLayer(net), Bar("reconstruct")
+    bar.show(0.0)
+
+    def progress(restart: int, start: kkt_ref.alternating.Start) -> None:
+        bar.show((restart + 1) / restarts, f"start {restart + 1}, residual {start.residual:.3f}")
+
+    starts, seconds = resumable_starts(
+        folder,
+        problem,
+        candidates=settings.n,
+        seed=settings.seed,
+        restarts=restarts,
+        callback=progress,
+    )
+    began = time.perf_counter()
+    found = pool_starts(problem, starts, keep=8 * settings.n, seed=settings.seed)
+    return Resumed(found, seconds + time.perf_counter() - began)
+
+
+def by_paper(
+    net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int
+) -> Resumed:
+    """The published loss in pixels, with L-BFGS and its weight on the first layer."""
+    bar, iterations = Bar("reconstruct"), 300
+
+    def progress(restart: int, x: np.ndarray, multipliers: np.ndarray) -> None:
+        nonlocal done
+        done += 1
+        bar.show(done / (iterations * restarts), f"start {restart + 1}")
+
+    done = 0
+    began = time.perf_counter()
+    found = kkt_ref.reconstruct(
+        net.astype(np.float64),
+        candidates=2 * settings.n,
+        seed=settings.seed,
+        start=0.1,
+        alpha=kkt_ref.gate_alpha(net, 0.25),
+        layer_weights=(1.0, *(0.0,) * (net.depth - 1)),
+        restarts=restarts,
+        max_iterations=iterations,
+        callback=progress,
+    )
+    return Resumed(found, time.perf_counter() - began)
+
+
+Attack = Callable[[kkt_ref.MLP, Settings, Path, int], Resumed]
+ATTACKS: dict[str, Attack] = {"first-layer": by_first_layer, "paper": by_paper}
+
+
+class Outcome(NamedTuple):
+    """A finished run."""
+
+    split: BinarySplit
+    net: kkt_ref.MLP
+    found: kkt_ref.Reconstruction
+    table: dict[str, Any]
+
+
+def run(images: ImageSet, settings: Settings, folder: Path, restarts: int) -> Outcome:
+    """Train, attack the weights, and only then look at the data again to score."""
+    split, began = make_split(images, settings.n), time.perf_counter()
+    trained, train_seconds = train(split, settings, folder)
+    net = trained.net.astype(np.float64)
+    found, attack_seconds = ATTACKS[settings.attack](trained.net, settings, folder, restarts)
+
+    table = {
+        "n": settings.n,
+        "width": settings.width,
+        "depth": settings.depth,
+        "seed": settings.seed,
+        "source": split.source if split.source.startswith("embedded") else "official files",
+        "attack": settings.attack,
+        "restarts": len(found.runs),
+        "candidates": len(found.candidates),
+        "train": {"seconds": train_seconds, **training_table(trained, split)},
+        **conditions(net, split),
+        "reached_layer_1": min(run.terms.by_layer[0] for run in found.runs),
+        "reconstruct_seconds": attack_seconds,
+        **scores(split, found),
+    }
+    table["seconds"] = time.perf_counter() - began
+    return Outcome(split, net, found, table)
+
+
+def training_table(trained: kkt_ref.TrainResult, split: BinarySplit) -> dict[str, Any]:
+    """Loss, margins, train and test error; the unseen images serve where there is no test file."""
+    net = trained.net.astype(np.float64)
+    margins = kkt_ref.margins(net, split.x, split.y)
+    tested = (split.test_x, split.test_y) if len(split.test_y) else (split.unseen_x, split.unseen_y)
+    wrong = np.mean(kkt_ref.margins(net, *tested) <= 0) if len(tested[1]) else float("nan")
+    return {
+        "steps": trained.steps,
+        "loss": float(np.exp(log_mean_loss(margins))),
+        "converged": trained.converged,
+        "train_error": float(np.mean(margins <= 0)),
+        "test_error": float(wrong),
+        "test_images": len(tested[1]),
+        "margin_min": float(margins.min()),
+        "margin_median": float(np.median(margins)),
+        "margin_max": float(margins.max()),
+    }
+
+
+def conditions(net: kkt_ref.MLP, split: BinarySplit) -> dict[str, Any]:
+    """The KKT conditions on the true data, and the floor of the residual, whole and layer 1."""
+    report = kkt_ref.kkt_report(net, split.x, split.y)
+    first_only = (1.0, *(0.0,) * (net.depth - 1))
+    floor = kkt_ref.residual_floor(net, split.x, split.y)
+    floor_1 = kkt_ref.residual_floor(net, split.x, split.y, layer_weights=first_only)
+    return {
+        "kkt": {
+            "stationarity": report.stationarity.relative,
+            "stationarity_by_layer": report.stationarity.by_layer,
+            "primal_feasibility": report.primal_feasibility,
+            "dual_feasibility": report.dual_feasibility,
+            "complementary_slackness": report.complementary_slackness.relative,
+            "epsilon": report.epsilon,
+            "delta": report.delta,
+        },
+        "floor": floor.relative,
+        "floor_layer_1": floor_1.by_layer[0],
+    }
+
+
+def scores(split: BinarySplit, found: kkt_ref.Reconstruction) -> dict[str, Any]:
+    """Scores on the data beside the null, and how well agreement ranks without the data."""
+    many = min(len(split.x), len(split.unseen_x))
+    if many < len(split.x):
+        raise ValueError(f"unseen: expected {len(split.x)} images for the null, got {many}")
+    scored = score_candidates(
+        split.x, found.candidates, split.unseen_x, mean=split.mean, shape=split.shape
+    )
+    table: dict[str, Any] = {
+        "scores": {
+            "data": scored.data._asdict(),
+            "unseen": scored.unseen._asdict(),
+            "difference": scored.difference._asdict(),
+        }
+    }
+    if found.agreement is not None:
+        pairs = found.candidates[::2]  # the negatives follow; the better of the two counts
+        table["ranking_agreement"] = ranking_agreement(found.agreement[::2], split.x, pairs)
+    return table

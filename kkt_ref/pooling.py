@@ -1,0 +1,178 @@
+r"""Many starts made into one answer, without the training data.
+
+A start finds a few training samples among many candidates that merely fit.  What is
+real comes back from other starts, what is accidental does not: so candidates are
+sorted by agreement, the largest |cosine| with a candidate of another start, in the
+whitened coordinates of :mod:`kkt_ref.first_layer`, where different samples are
+nearly orthogonal.
+
+The first layer's equation says little about the sign of a candidate: λδ(x)xᵀ stays
+as it is if x and the signal both turn, and a small change of x along the few strong
+directions turns the signal.  So each candidate is given in both signs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kkt_ref.alternating import Start, run_starts
+from kkt_ref.checks import check_count
+from kkt_ref.first_layer import FirstLayer
+from kkt_ref.mlp import MLP
+from kkt_ref.objective import Terms, slackness_violation
+from kkt_ref.reconstruction import Reconstruction, Run
+
+Array = np.ndarray
+_CHUNK_ROWS = 1024  # rows of the table of cosines held at once
+
+
+def reconstruct_first_layer(
+    net: MLP,
+    *,
+    candidates: int,
+    seed: int,
+    restarts: int = 16,
+    keep: int | None = None,
+    noise: tuple[float, float] = (0.1, 0.1),
+) -> Reconstruction:
+    """Reconstruct training images from the first layer, by alternating least squares.
+
+    Parameters
+    ----------
+    net : MLP
+        Trained; two layers or more.
+    candidates : int
+        m, for each start; about as many as training samples.
+    seed : int
+    restarts : int
+        Number of starts, at least 2; the more, the more images come out.
+    keep : int, optional
+        Candidates to return before they are given in both signs; by default 8 m.
+    noise : (float, float)
+        As in :class:`~kkt_ref.first_layer.FirstLayer`.
+
+    Returns
+    -------
+    Reconstruction
+        As of :func:`pool_starts`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is off; see the message.
+    """
+    problem = FirstLayer(net, noise=noise)
+    restarts = check_count(restarts, "restarts", 2)
+    starts = run_starts(problem, candidates=candidates, seed=seed, restarts=restarts)
+    return pool_starts(problem, starts, keep=keep or 8 * candidates, seed=seed)
+
+
+def pool_starts(
+    problem: FirstLayer, starts: Sequence[Start], *, keep: int, seed: int | None = None
+) -> Reconstruction:
+    """Pool starts and keep the candidates that other starts agree with most.
+
+    Parameters
+    ----------
+    problem : FirstLayer
+    starts : sequence of Start
+        At least two.
+    keep : int
+        Candidates kept, before they are given in both signs.
+    seed : int, optional
+        Noted in the result.
+
+    Returns
+    -------
+    Reconstruction
+        Sorted by agreement, best first; each candidate followed by its negative.
+        Multipliers are those of its start.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two starts or ``keep`` is not a count.
+    """
+    keep = check_count(keep, "keep")
+    if len(starts) < 2:
+        raise ValueError(f"starts: expected at least two that can agree, got {len(starts)}")
+    in_use = [start.multipliers > 0 for start in starts]
+    coordinates = np.concatenate(
+        [start.coordinates[used] for start, used in zip(starts, in_use, strict=True)]
+    )  # (p, k), all that carry a multiplier
+    multipliers = np.concatenate(
+        [start.multipliers[used] for start, used in zip(starts, in_use, strict=True)]
+    )
+    restart = np.repeat(np.arange(len(starts)), [used.sum() for used in in_use])
+    agreement = agreements(problem.whitened(coordinates), restart)
+    order = np.argsort(-agreement, kind="stable")[:keep]
+
+    a = coordinates[order]
+    both = np.stack([a, -a], axis=1).reshape(-1, problem.k)  # (2 keep, k)
+    return Reconstruction(
+        candidates=problem.inputs(both),
+        labels=np.where(problem.outputs(both) < 0, -1.0, 1.0),
+        multipliers=np.repeat(multipliers[order], 2).astype(np.float64),
+        restart=np.repeat(restart[order], 2),
+        runs=tuple(_run(problem, start) for start in starts),
+        seed=seed,
+        agreement=np.repeat(agreement[order], 2).astype(np.float64),
+    )
+
+
+def agreements(directions: Array, restart: Array) -> Array:
+    """Return each direction's largest |cosine| with one of another start, shape (p,).
+
+    Parameters
+    ----------
+    directions : array of shape (p, k)
+        Of unit length.
+    restart : array of shape (p,), int
+        Which start each comes from.
+    """
+    best = np.empty(len(directions), directions.dtype)
+    for begin in range(0, len(directions), _CHUNK_ROWS):
+        rows = slice(begin, begin + _CHUNK_ROWS)
+        cosines = np.abs(directions[rows] @ directions.T)  # (rows, p)
+        cosines[restart[rows, None] == restart] = 0.0
+        best[rows] = cosines.max(axis=1)
+    return np.minimum(best, 1.0)
+
+
+def _run(problem: FirstLayer, start: Start) -> Run:
+    margins = start.labels * problem.outputs(start.coordinates)
+    multipliers = start.multipliers.astype(np.float64)
+    first = float(multipliers @ margins)
+    terms = Terms(
+        objective=start.residual**2,
+        relative_residual=start.residual,
+        by_layer=(problem.plain_residual(start.coordinates, start.multipliers),),
+        slackness=slackness_violation(margins.astype(np.float64), multipliers)[0],
+        margin=float(multipliers @ margins**2) / first if first > 0 else 0.0,
+    )
+    return Run(terms, start.steps, start.steps, "no step lowered the residual, or all were done")
+
+
+def distinct(found: Reconstruction, *, similarity: float = 0.7) -> Array:
+    """Return candidates in their order, without those like an earlier one in either sign.
+
+    Parameters
+    ----------
+    found : Reconstruction
+    similarity : float
+        Largest |cosine| of two candidates that both stay, in (0, 1).
+
+    Returns
+    -------
+    array of shape (p, d), p ≤ 100
+    """
+    units = found.candidates / np.linalg.norm(found.candidates, axis=1, keepdims=True)
+    chosen: list[int] = []
+    for i, unit in enumerate(units):
+        if not chosen or np.abs(units[chosen] @ unit).max() < similarity:
+            chosen.append(i)
+        if len(chosen) == 100:
+            break
+    return found.candidates[chosen]

@@ -1,0 +1,265 @@
+"""Long runs that survive being stopped: training and starts with their state on disk.
+
+A run owns a folder.  Every file in it is written whole or not at all, so that a run
+killed at any moment continues from the last file; and because descent has no state but
+the network, and start r draws from its own generator, it ends with the same numbers as
+one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kkt_ref.alternating import Start, run_starts
+from kkt_ref.checks import check_positive
+from kkt_ref.descent import Callback, loss_scaled_descent
+from kkt_ref.files import write_atomically
+from kkt_ref.first_layer import FirstLayer
+from kkt_ref.history import History, Record, TrainResult
+from kkt_ref.mlp import MLP
+
+
+class Resumed(NamedTuple):
+    """What a step of a run gave, and the seconds that it took over all its parts."""
+
+    result: Any  # TrainResult or list of Start
+    seconds: float
+
+
+class OtherRunError(ValueError):
+    """The folder holds the state of a run with other settings."""
+
+
+def fingerprint(*arrays: np.ndarray) -> str:
+    """Return a short hash of arrays' values, shapes and types."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def claim(folder: str | Path, settings: dict[str, Any]) -> Path:
+    """Make ``folder`` that of the run with these settings.
+
+    Parameters
+    ----------
+    folder : path-like
+        Created if need be.
+    settings : dict
+        All that decides the result, as JSON can hold it.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    OtherRunError
+        If it belongs to a run with other settings; the message names them.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for left_behind in folder.glob(".*.part"):  # by a run that was killed while writing
+        left_behind.unlink(missing_ok=True)
+    path = folder / "settings.json"
+    settings = json.loads(json.dumps(settings))
+    if path.exists():
+        try:
+            found = json.loads(path.read_text())
+        except ValueError as error:
+            raise OtherRunError(f"{path}: expected JSON written by kkt_ref, but {error}") from error
+        differing = [
+            f"{key} {found.get(key)!r} instead of {settings.get(key)!r}"
+            for key in sorted(found.keys() | settings.keys())
+            if found.get(key) != settings.get(key)
+        ]
+        if differing:
+            raise OtherRunError(
+                f"{folder}: expected the state of this run, found one with "
+                f"{'; '.join(differing)}; use another folder or start anew without resuming"
+            )
+    else:
+        with write_atomically(path) as file:
+            file.write(json.dumps(settings, indent=2).encode())
+    return folder
+
+
+def forget(folder: str | Path) -> None:
+    """Remove the state of a run from its folder, and nothing else."""
+    for pattern in ("settings.json", "training.npz", "start_*.npz", ".*.part"):
+        for path in Path(folder).glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def resumable_descent(
+    folder: Path,
+    net: MLP,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    rate: float,
+    target_loss: float,
+    max_steps: int = 100_000,
+    record_every: int = 50,
+    save_seconds: float = 20.0,
+    callback: Callback | None = None,
+) -> Resumed:
+    """Train by :func:`~kkt_ref.descent.loss_scaled_descent`, from where the folder's state is.
+
+    Parameters
+    ----------
+    folder : Path
+        As returned by :func:`claim`; its settings must pin down ``net``, data and rate.
+    net, x, y, rate, target_loss, max_steps, record_every, callback
+        As in :func:`~kkt_ref.descent.loss_scaled_descent`.
+    save_seconds : float
+        Time between saves, ≥ 0; saved at records only.
+
+    Returns
+    -------
+    Resumed
+        With the TrainResult of a run that was never stopped.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in :func:`~kkt_ref.descent.loss_scaled_descent`, or if the state is damaged.
+    """
+    check_positive(save_seconds, "save_seconds", zero=True)
+    path = folder / "training.npz"
+    net, records, spent = _load_training(path, net) if path.exists() else (net, [], 0.0)
+    done = records.pop().step if records else 0  # its record is made again
+    began = last_save = time.monotonic()
+
+    def watch(record: Record, live: MLP) -> bool:
+        nonlocal last_save
+        record = record._replace(step=record.step + done)
+        records.append(record)
+        if time.monotonic() - last_save >= save_seconds:
+            last_save = time.monotonic()
+            _save_training(path, live, records, spent + last_save - began)
+        return bool(callback and callback(record, live))
+
+    result = loss_scaled_descent(
+        net,
+        x,
+        y,
+        rate=rate,
+        target_loss=target_loss,
+        max_steps=max(max_steps - done, 0),
+        record_every=record_every,
+        callback=watch,
+    )
+    seconds = spent if spent and result.steps == 0 else spent + time.monotonic() - began
+    _save_training(path, result.net, records, seconds)
+    return Resumed(replace(result, history=History(records), steps=result.steps + done), seconds)
+
+
+def resumable_starts(
+    folder: Path,
+    problem: FirstLayer,
+    *,
+    candidates: int,
+    seed: int,
+    restarts: int,
+    callback: Callable[[int, Start], object] | None = None,
+) -> Resumed:
+    """Run :func:`~kkt_ref.alternating.run_starts`, a file for each start, none run twice.
+
+    Parameters
+    ----------
+    folder : Path
+        As returned by :func:`claim`; its settings must pin down all that follows
+        but the number of starts.
+    problem, candidates, seed, restarts, callback
+        As in :func:`~kkt_ref.alternating.run_starts`; the callback sees new starts only.
+
+    Returns
+    -------
+    Resumed
+        With a list of Start.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`~kkt_ref.alternating.run_starts`, or if a file is damaged.
+    """
+    finished: list[Start] = []
+    seconds = 0.0
+    while len(finished) < restarts and _start_path(folder, len(finished)).exists():
+        start, spent = _load_start(_start_path(folder, len(finished)))
+        finished.append(start)
+        seconds += spent
+    last = time.monotonic()
+
+    def keep(restart: int, start: Start) -> None:
+        nonlocal last, seconds
+        spent, last = time.monotonic() - last, time.monotonic()
+        seconds += spent
+        with write_atomically(_start_path(folder, restart)) as file:
+            np.savez(file, seconds=spent, **start._asdict())
+        if callback is not None:
+            callback(restart, start)
+
+    starts = run_starts(
+        problem,
+        candidates=candidates,
+        seed=seed,
+        restarts=restarts,
+        finished=finished,
+        callback=keep,
+    )
+    return Resumed(starts, seconds)
+
+
+def _start_path(folder: Path, restart: int) -> Path:
+    return folder / f"start_{restart:05d}.npz"
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # a damaged archive can make zipfile raise almost anything
+        raise ValueError(
+            f"{path}: expected the state of a run, but {error}; delete the file to do it again"
+        ) from error
+
+
+def _load_start(path: Path) -> tuple[Start, float]:
+    arrays = _load(path)
+    if arrays.keys() != {*Start._fields, "seconds"}:
+        raise ValueError(f"{path}: expected {Start._fields}; delete the file to do it again")
+    seconds = float(arrays.pop("seconds"))
+    scalars = {"residual": float(arrays["residual"]), "steps": int(arrays["steps"])}
+    return Start(**arrays | scalars), seconds
+
+
+def _save_training(path: Path, net: MLP, records: list[Record], seconds: float) -> None:
+    parameters = {f"parameter_{i:02d}": p for i, p in enumerate(net.arrays)}
+    with write_atomically(path) as file:
+        np.savez(file, records=np.array(records), seconds=seconds, **parameters)
+
+
+def _load_training(path: Path, net: MLP) -> tuple[MLP, list[Record], float]:
+    arrays = _load(path)
+    try:
+        seconds = float(arrays.pop("seconds"))
+        records = [Record(int(row[0]), *map(float, row[1:])) for row in arrays.pop("records")]
+        return net.with_arrays([arrays[name] for name in sorted(arrays)]), records, seconds
+    except (KeyError, StopIteration, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: expected the state of this training, but {error}; delete the file to do "
+            "it again"
+        ) from error
