@@ -29,7 +29,7 @@ def parse(
     parser.add_argument("--n", type=int, help="training images, half of each class")
     parser.add_argument("--width", type=int, default=1000, help="neurons of each hidden layer")
     parser.add_argument("--depth", type=int, default=3, help="layers, the output's included")
-    parser.add_argument("--seed", type=int, default=0, help="of the network's and the attack's start")
+    parser.add_argument("--seed", type=int, default=0, help="of network and attack")
     parser.add_argument("--restarts", type=int, help="starts of the attack")
     parser.add_argument("--attack", choices=tuple(ATTACKS), default="first-layer")
     parser.add_argument("--full", action="store_true", help="n = 500, the paper's network")

@@ -67,9 +67,7 @@ def train(split: BinarySplit, settings: Settings, folder: Path) -> Resumed:
     )
 
 
-def by_first_layer(
-    net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int
-) -> Resumed:
+def by_first_layer(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int) -> Resumed:
     """Alternating least squares on the whitened first layer; weights in, images out."""
     problem, bar = FirstLayer(net), Bar("reconstruct")
     bar.show(0.0)
@@ -90,9 +88,7 @@ def by_first_layer(
     return Resumed(found, seconds + time.perf_counter() - began)
 
 
-def by_paper(
-    net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int
-) -> Resumed:
+def by_paper(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int) -> Resumed:
     """The published loss in pixels, with L-BFGS and its weight on the first layer."""
     bar, iterations = Bar("reconstruct"), 300
 

@@ -43,15 +43,17 @@ def draw(
     null = match_one_to_one(ncc_all_pairs(split.unseen_x, candidates))
     pairs = min(rows * COLUMNS, len(split.x))
     rows = -(-pairs // COLUMNS)
-    heights = [1.0, 1.25] * rows + [0.3, 1.0, 1.25, 0.3, 1.0]
-    figure = plt.figure(figsize=(COLUMNS * 0.95, sum(heights) * 0.95 + 0.5))
+    heights = [1.0, 1.3] * rows + [0.1, 1.0, 1.3, 0.1, 1.0]
+    columns = min(COLUMNS, len(split.x))
+    figure = plt.figure(figsize=(columns + 1, sum(heights) + 0.4))
+    top = 1 - 0.4 / (sum(heights) + 0.4)
     grid = figure.add_gridspec(
-        len(heights), COLUMNS, height_ratios=heights, hspace=0.05, wspace=0.05
+        len(heights), columns, height_ratios=heights, hspace=0.03, wspace=0.05, top=top, bottom=0.0
     )
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    figure.suptitle(title, x=0.12, y=top + 0.02, ha="left", va="bottom", fontsize=11)
 
     def show(row: int, column: int, image: np.ndarray, label: str = "") -> Axes:
-        ax = figure.add_subplot(grid[row, column])
+        ax = figure.add_subplot(grid[row, column], anchor="N")
         pixels = np.clip(image.reshape(split.shape), 0, 1).transpose(1, 2, 0)  # (h, w, channels)
         ax.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         ax.set_xticks([])
@@ -69,7 +71,7 @@ def draw(
             above.set_ylabel("recon-\nstruction", fontsize=8)
             below.set_ylabel("training\nimage", fontsize=8)
     row = 2 * rows + 1
-    best = np.argsort(-null.score)[: min(COLUMNS, len(split.unseen_x))]
+    best = np.argsort(-null.score)[: min(columns, len(split.unseen_x))]
     for column, image in enumerate(best):
         above = show(row, column, shown[null.candidate[image]])
         below = show(
@@ -78,7 +80,7 @@ def draw(
         if column == 0:
             above.set_ylabel("nearest\ncandidate", fontsize=8)
             below.set_ylabel("never\ntrained on", fontsize=8)
-    for column, candidate in enumerate(stretch(blind[:COLUMNS] + split.mean)):
+    for column, candidate in enumerate(stretch(blind[:columns] + split.mean)):
         ax = show(row + 3, column, candidate)
         if column == 0:
             ax.set_ylabel("ranked\nwithout data", fontsize=8)

@@ -19,7 +19,6 @@ from kkt_ref import closed_form
 from kkt_ref.checks import check_layer_weights, check_samples
 from kkt_ref.mlp import MLP
 
-
 LARGEST_MATRIX = 50_000_000  # entries of the (n, P) matrix; beyond, its Gram matrix serves
 
 

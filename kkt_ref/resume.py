@@ -24,7 +24,7 @@ from kkt_ref.checks import check_positive
 from kkt_ref.descent import Callback, loss_scaled_descent
 from kkt_ref.files import write_atomically
 from kkt_ref.first_layer import FirstLayer
-from kkt_ref.history import History, Record, TrainResult
+from kkt_ref.history import History, Record
 from kkt_ref.mlp import MLP
 
 

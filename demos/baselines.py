@@ -1,0 +1,123 @@
+"""The comparison figure: the attack beside model inversion, first-layer weights and averages.
+
+    python demos/baselines.py
+
+trains one network and gives each method's images the same one-to-one scores and the
+same null: as many images that the network never saw.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from image_run import Settings, by_first_layer, make_split, train
+from report import Clock, write_json
+
+from kkt_ref.baselines import class_averages, first_layer_rows, model_inversion
+from kkt_ref.files import write_atomically
+from kkt_ref.images import BinarySplit, default_images
+from kkt_ref.matching import match_one_to_one, stretch
+from kkt_ref.ncc import ncc_all_pairs
+from kkt_ref.resume import claim, forget
+from kkt_ref.scores import score_candidates
+
+COLUMNS = 10
+
+
+def methods(split: BinarySplit, net: Any, settings: Settings, folder: Path, restarts: int) -> Any:
+    """Each method's candidates (m, d), by name."""
+    inverted, _ = model_inversion(
+        net, low=-split.mean, high=1 - split.mean, starts=min(settings.n, 20), seed=settings.seed
+    )
+    averages = class_averages(
+        split.x, split.y, of=min(5, settings.n // 2), count=2 * settings.n, seed=settings.seed
+    )
+    found = by_first_layer(net, settings, folder, restarts).result
+    images = {
+        "ours, from the weights": found.candidates,
+        "model inversion": inverted,
+        "rows of the first layer": first_layer_rows(net),
+        "averages of 5 training images": averages,
+    }
+    norm = np.linalg.norm(found.candidates[0])  # √d / 4 for all, so that SSIM is fair to them
+    return {
+        name: x * (norm / np.linalg.norm(x, axis=1, keepdims=True)) for name, x in images.items()
+    }
+
+
+def draw(split: BinarySplit, found: dict[str, np.ndarray], path: Path) -> None:
+    """For each method its best images, above the training images they match."""
+    columns = min(COLUMNS, len(split.x))
+    figure = plt.figure(figsize=(columns * 0.95, 2.35 * len(found)), layout="constrained")
+    panels = figure.subfigures(len(found), 1)
+    for panel, (name, candidates) in zip(panels, found.items(), strict=True):
+        panel.suptitle(name, x=0.01, ha="left", fontsize=9)
+        axes = panel.subplots(2, columns)
+        match = match_one_to_one(ncc_all_pairs(split.x, candidates))
+        for column, image in enumerate(np.argsort(-match.score)[:columns]):
+            shown = stretch(candidates[[match.candidate[image]]] + split.mean)[0]
+            if match.candidate[image] < 0:  # fewer candidates than images
+                shown = np.ones_like(shown)
+            for row, pixels in ((0, shown), (1, split.x[image] + split.mean)):
+                ax = axes[row, column]
+                picture = pixels.reshape(split.shape).transpose(1, 2, 0)  # (h, w, channels)
+                ax.imshow(picture.squeeze().clip(0, 1), cmap="gray", vmin=0, vmax=1)
+                ax.set_xticks([])
+                ax.set_yticks([])
+            axes[1, column].set_xlabel(f"{match.score[image]:.2f}", fontsize=8)
+    with write_atomically(path) as file:
+        figure.savefig(file, format="png", dpi=130)
+    plt.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Run the demo and return its table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--images", choices=("mnist", "cifar10"), default="mnist")
+    parser.add_argument("--n", type=int, help="training images")
+    parser.add_argument("--width", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--restarts", type=int, default=16)
+    parser.add_argument("--quick", action="store_true", help="small, to see that it runs")
+    parser.add_argument("--out", type=Path, default=Path("baselines_run"), help="state of the run")
+    parser.add_argument("--save", type=Path, default=Path("baselines.png"), help="the figure")
+    parser.add_argument("--json", type=Path, help="write the table for machines")
+    options = parser.parse_args(arguments)
+    images, clock = default_images(options.images), Clock()
+    few = options.quick or (options.images == "cifar10" and images.source.startswith("embedded"))
+    n = options.n or (10 if few else 100)
+    width, restarts = (200, 4) if options.quick else (options.width, options.restarts)
+    settings = Settings(options.images, images.source, n, width, 3, options.seed, "first-layer")
+    forget(options.out)
+    folder = claim(options.out, settings._asdict())
+
+    split = make_split(images, n)
+    net = train(split, settings, folder).result.net
+    found = methods(split, net, settings, folder, restarts)
+    table: dict[str, Any] = {"n": n, "width": width, "images": options.images, "methods": {}}
+    print(f"\none to one, of {n} images: training / never seen")
+    print(f"{'':32}  NCC top 10      >= 0.8    SSIM top 10   candidates")
+    for name, candidates in found.items():
+        score = score_candidates(
+            split.x, candidates, split.unseen_x, mean=split.mean, shape=split.shape
+        )
+        data, unseen = score.data, score.unseen
+        print(
+            f"{name:32} {data.ncc_top10:5.2f} / {unseen.ncc_top10:4.2f}   {data.ncc_08:3d} / "
+            f"{unseen.ncc_08:<3d}  {data.ssim_top10:4.2f} / {unseen.ssim_top10:4.2f}   "
+            f"{len(candidates):6d}"
+        )
+        table["methods"][name] = {"data": data._asdict(), "unseen": unseen._asdict()}
+    draw(split, found, options.save)
+    clock.say(f"figure: {options.save}")
+    table["seconds"] = clock.seconds
+    write_json(options.json, table)
+    return table
+
+
+if __name__ == "__main__":
+    main()
