@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         truth.append(match.top_mean(10))
         print(
             f"{trial.number:5d}  {trial.alpha:5.0f}  {trial.lambda_min:10.4f}  {trial.start:6.3f}  "
-            f"{trial.iterations:5d}  {trial.residual:8.3f}  {trial.agreement:9.3f}  {truth[-1]:6.3f}"
+            f"{trial.iterations:5d}  {trial.residual:8.3f}  {trial.agreement:9.3f} {truth[-1]:6.3f}"
         )
     correlation = float(spearmanr([trial.agreement for trial in found], truth).statistic)
     print(f"chosen without data: trial {found[0].number}, {truth[0]:.3f}; best {max(truth):.3f}")

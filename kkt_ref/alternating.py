@@ -150,9 +150,10 @@ def _step(problem: FirstLayer, state: _State, rho: float) -> tuple[_State | None
 
 
 def _turn_over(problem: FirstLayer, state: _State) -> _State:
-    inputs = problem.whitened(state.a)  # (m, k)
+    inputs = state.atoms.inputs  # the bias too: centred samples alone are dependent
+    inputs = inputs / np.linalg.norm(inputs, axis=1, keepdims=True)  # (m, k + 1)
     gram = inputs @ inputs.T + np.float32(1e-3) * np.eye(len(inputs), dtype=np.float32)
-    asked = np.linalg.solve(gram, inputs @ problem.target[:, :-1].T)  # (m, h)
+    asked = np.linalg.solve(gram, inputs @ problem.target.T)  # (m, h)
     as_it_is = _cosines(asked, state.atoms.signals)
     mirrored = _cosines(-asked, problem.atoms(-state.a).signals)
     return _evaluate(problem, np.where((mirrored > as_it_is)[:, None], -state.a, state.a))

@@ -1,0 +1,115 @@
+"""The whitened first-layer equation against the definition by autograd."""
+
+import numpy as np
+import pytest
+
+import kkt_ref
+from kkt_ref.first_layer import FirstLayer
+from kkt_ref.refine import with_gates
+
+
+def network(widths=(6, 15, 9, 1), bias="first", seed=0):
+    return kkt_ref.init_uniform(widths, np.random.default_rng(seed), bias=bias)
+
+
+def gated(problem, net):
+    """The network with the gates that the problem chose."""
+    return with_gates(net, problem._net.activation.alpha)
+
+
+@pytest.mark.parametrize("widths", [(6, 15, 9, 1), (12, 5, 1), (4, 20, 8, 8, 1)])
+def test_plain_residual_is_the_definition(widths):
+    net, rng = network(widths), np.random.default_rng(1)
+    problem = FirstLayer(net, rank=min(widths[:2]))
+    a = problem.normalised(rng.normal(size=(7, problem.k)))
+    lam = rng.uniform(0, 0.1, 7).astype(np.float32)
+    labels = problem.atoms(a).labels
+    residual = kkt_ref.stationarity_residual(
+        gated(problem, net), problem.inputs(a), labels.astype(float), lam.astype(float)
+    )
+    W = net.weights[0]
+    expected = np.linalg.norm(residual[: W.size]) / np.linalg.norm(W)
+    assert problem.plain_residual(a, lam) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("bias", ["first", "none"])
+def test_whitening_is_the_stated_weight_of_the_residual(bias):
+    net, rng = network(bias=bias), np.random.default_rng(2)
+    left, right = 0.2, 0.3
+    problem = FirstLayer(net, noise=(left, right), rank=6)
+    a = problem.normalised(rng.normal(size=(5, 6)))
+    lam = rng.uniform(0, 0.1, 5).astype(np.float32)
+    atoms = problem.atoms(a)
+    whitened = problem.target - (lam[:, None] * atoms.signals).T @ atoms.inputs
+
+    W = net.weights[0]
+    residual = kkt_ref.stationarity_residual(
+        gated(problem, net), problem.inputs(a), atoms.labels.astype(float), lam.astype(float)
+    )
+    R = residual[: W.size].reshape(W.shape)
+    values, vectors = np.linalg.eigh(W @ W.T)
+    top = values.max()
+    neurons = (vectors * (values.clip(0) + left**2 * top) ** -0.5) @ vectors.T
+    values, vectors = np.linalg.eigh(W.T @ W)
+    inputs = (vectors * (values.clip(0) + right**2 * top) ** -0.5) @ vectors.T
+    expected = np.linalg.norm(neurons @ R @ inputs)
+    assert np.linalg.norm(whitened[:, :-1]) == pytest.approx(expected, rel=1e-4)
+    if bias == "none":
+        assert not problem.target[:, -1].any()
+    else:
+        b, r = net.biases[0], residual[W.size : W.size + len(W)]
+        weighed = neurons @ r / np.sqrt(b @ b + right**2 * top)
+        assert np.allclose(whitened[:, -1], weighed, rtol=1e-3, atol=1e-4 * np.linalg.norm(weighed))
+
+
+def test_candidates_have_the_common_norm_and_coordinates_invert():
+    problem = FirstLayer(network(), rank=4)
+    a = problem.normalised(np.random.default_rng(3).normal(size=(5, 4)) * 10)
+    assert np.allclose(np.linalg.norm(problem.inputs(a), axis=1), 0.25 * np.sqrt(6), rtol=1e-5)
+    assert np.allclose(problem.coordinates(problem.whitened(a)), a, rtol=1e-4, atol=1e-5)
+
+
+def test_scaling_the_network_changes_nothing():
+    net = network()
+    one, two = FirstLayer(net), FirstLayer(net.scaled(7.0))
+    a = one.normalised(np.random.default_rng(4).normal(size=(5, one.k)))
+    signs = np.sign(np.sum(one.basis * two.basis, axis=1))  # singular vectors have either sign
+    b = a * signs
+    gauge = np.append(signs, 1.0)
+    targets = [p.target / np.linalg.norm(p.target) for p in (one, two)]
+    assert np.allclose(targets[0] * gauge, targets[1], atol=1e-5)
+    atoms = one.atoms(a), two.atoms(b)
+    assert np.array_equal(atoms[0].labels, atoms[1].labels)
+    inputs = [t.inputs / np.linalg.norm(t.inputs) for t in atoms]
+    assert np.allclose(inputs[0] * gauge, inputs[1], atol=1e-5)
+
+
+def test_rank_stops_where_the_noise_begins():
+    rng = np.random.default_rng(5)
+    net = network((30, 40, 1))
+    low_rank = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 30))
+    W = low_rank + 1e-5 * rng.normal(size=(40, 30))
+    net = net.with_arrays([W, *net.arrays[1:]])
+    assert FirstLayer(net).k == 3
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (dict(net="net"), TypeError, "net: expected"),
+        (dict(net=network((4, 1))), ValueError, "at least two layers"),
+        (dict(noise=(0.0, 0.1)), ValueError, "noise: expected"),
+        (dict(noise=(0.1, np.nan)), ValueError, "noise: expected"),
+        (dict(rank=0), ValueError, "rank: expected"),
+        (dict(sharpness=-1.0), ValueError, "sharpness: expected"),
+        (
+            dict(net=network().with_arrays([np.zeros((15, 6)), *network().arrays[1:]])),
+            ValueError,
+            "first layer is zero",
+        ),
+    ],
+)
+def test_bad_input_is_named(change, error, message):
+    arguments = dict(net=network()) | change
+    with pytest.raises(error, match=message):
+        FirstLayer(arguments.pop("net"), **arguments)

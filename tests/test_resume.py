@@ -1,0 +1,167 @@
+"""A run that was stopped ends with the same numbers as one that was not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kkt_ref
+from kkt_ref.first_layer import FirstLayer
+from kkt_ref.resume import (
+    OtherRunError,
+    claim,
+    fingerprint,
+    forget,
+    resumable_descent,
+    resumable_starts,
+)
+from tests.strategies import separable
+
+ROOT = Path(__file__).parent.parent
+X, Y = separable(0, n=8, d=5)
+NET = kkt_ref.init_uniform((5, 12, 6, 1), np.random.default_rng(0))
+TRAINING = dict(rate=3.0, target_loss=1e-5, record_every=10, save_seconds=0.0)
+
+
+def stop_after(records):
+    seen = []
+
+    def callback(record, net):
+        seen.append(record)
+        if len(seen) > records:
+            raise KeyboardInterrupt
+
+    return callback
+
+
+def test_training_goes_on_bit_for_bit(tmp_path):
+    whole = resumable_descent(claim(tmp_path / "a", {}), NET, X, Y, **TRAINING).result
+    plain = kkt_ref.loss_scaled_descent(NET, X, Y, rate=3.0, target_loss=1e-5, record_every=10)
+    assert np.array_equal(whole.net.theta, plain.net.theta)
+    folder = claim(tmp_path / "b", {})
+    for records in (1, 2, 3):
+        with pytest.raises(KeyboardInterrupt):
+            resumable_descent(folder, NET, X, Y, callback=stop_after(records), **TRAINING)
+    parts = resumable_descent(folder, NET, X, Y, **TRAINING).result
+    assert parts.steps == whole.steps > 60
+    assert np.array_equal(parts.net.theta, whole.net.theta)
+    assert parts.history.records == whole.history.records
+    assert np.array_equal(parts.multipliers, whole.multipliers)
+    again = resumable_descent(folder, NET, X, Y, **TRAINING)
+    assert np.array_equal(again.result.net.theta, whole.net.theta)
+    assert again.result.steps == whole.steps
+
+
+def test_starts_go_on_and_none_runs_twice(tmp_path):
+    problem = FirstLayer(NET, rank=5)
+    whole = resumable_starts(
+        claim(tmp_path / "a", {}), problem, candidates=4, seed=0, restarts=4
+    ).result
+    folder, seen = claim(tmp_path / "b", {}), []
+
+    def stop(restart, start):
+        seen.append(restart)
+        if restart == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        resumable_starts(folder, problem, candidates=4, seed=0, restarts=4, callback=stop)
+    parts = resumable_starts(
+        folder, problem, candidates=4, seed=0, restarts=4, callback=stop
+    ).result
+    assert seen == [0, 1, 2, 3]
+    for one, other in zip(whole, parts, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_another_run_is_refused_by_name(tmp_path):
+    claim(tmp_path, {"n": 10, "shape": (1, 2)})
+    claim(tmp_path, {"n": 10, "shape": (1, 2)})
+    with pytest.raises(OtherRunError, match="n 10 instead of 20"):
+        claim(tmp_path, {"n": 20, "shape": (1, 2)})
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(OtherRunError, match="expected JSON"):
+        claim(tmp_path, {"n": 10})
+
+
+def test_forget_removes_the_state_and_nothing_else(tmp_path):
+    claim(tmp_path, {})
+    (tmp_path / "start_00000.npz").write_bytes(b"")
+    (tmp_path / "mine.txt").write_text("keep")
+    forget(tmp_path)
+    forget(tmp_path / "missing")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "missing entry", "other network"])
+def test_damaged_state_is_named(tmp_path, damage):
+    folder = claim(tmp_path, {})
+    path = folder / "training.npz"
+    resumable_descent(folder, NET, X, Y, **TRAINING)
+    raw = path.read_bytes()
+    if damage == "missing entry":
+        with np.load(path) as arrays:
+            kept = {name: arrays[name] for name in arrays.files if name != "records"}
+        np.savez(path, **kept)
+    elif damage == "other network":
+        other = kkt_ref.init_uniform((5, 3, 1), np.random.default_rng(0))
+        with pytest.raises(ValueError, match="training.npz: expected the state"):
+            resumable_descent(folder, other, X, Y, **TRAINING)
+        return
+    else:
+        path.write_bytes({"cut": raw[: len(raw) // 2], "empty": b"", "text": b"hello"}[damage])
+    with pytest.raises(ValueError, match="training.npz: expected .* delete the file"):
+        resumable_descent(folder, NET, X, Y, **TRAINING)
+
+
+def test_damaged_start_is_named(tmp_path):
+    folder, problem = claim(tmp_path, {}), FirstLayer(NET, rank=5)
+    resumable_starts(folder, problem, candidates=4, seed=0, restarts=2)
+    np.savez(folder / "start_00001.npz", labels=np.ones(3))
+    with pytest.raises(ValueError, match="start_00001.npz: expected"):
+        resumable_starts(folder, problem, candidates=4, seed=0, restarts=2)
+
+
+def test_fingerprints_differ():
+    a = np.arange(6.0)
+    assert fingerprint(a) == fingerprint(a.copy())
+    others = [a + 1, a.astype(np.float32), a.reshape(2, 3)]
+    assert len({fingerprint(a), *map(fingerprint, others)}) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_demo_ends_as_an_uninterrupted_one(tmp_path, number):
+    command = [sys.executable, str(ROOT / "demos" / "mnist.py"), "--n", "20", "--width", "300"]
+    command += ["--restarts", "12", "--out", "state"]
+    environment = os.environ | {"KKT_REF_DATA": "", "OPENBLAS_NUM_THREADS": "1"}
+
+    def start(*more):
+        return subprocess.Popen(
+            [*command, *more], cwd=tmp_path, env=environment, stdout=subprocess.PIPE
+        )
+
+    assert start("--json", "whole.json", "--out", "whole").wait(timeout=200) == 0
+    began, process = time.monotonic(), start()
+    while len(list((tmp_path / "state").glob("start_*.npz"))) < 3:
+        assert time.monotonic() - began < 100 and process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait(timeout=60) in (130, -number)
+    done = len(list((tmp_path / "state").glob("start_*.npz")))
+    assert 3 <= done < 12
+    assert start("--resume", "--json", "parts.json").wait(timeout=200) == 0
+
+    whole, parts = (json.loads((tmp_path / f"{w}.json").read_text()) for w in ("whole", "parts"))
+    for table in (whole, parts):
+        for key in ("seconds", "reconstruct_seconds"):
+            table.pop(key)
+        table["train"].pop("seconds")
+    assert whole == parts
+    assert not list((tmp_path / "state").glob(".*.part"))
