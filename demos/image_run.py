@@ -208,6 +208,7 @@ def scores(split: BinarySplit, found: kkt_ref.Reconstruction) -> dict[str, Any]:
         }
     }
     if found.agreement is not None:
-        pairs = found.candidates[::2]  # the negatives follow; the better of the two counts
-        table["ranking_agreement"] = ranking_agreement(found.agreement[::2], split.x, pairs)
+        table["ranking_agreement"] = ranking_agreement(
+            found.agreement[::2], split.x, found.candidates[::2], either_sign=True
+        )
     return table

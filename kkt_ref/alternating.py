@@ -150,12 +150,14 @@ def _step(problem: FirstLayer, state: _State, rho: float) -> tuple[_State | None
 
 
 def _turn_over(problem: FirstLayer, state: _State) -> _State:
-    inputs = state.atoms.inputs  # the bias too: centred samples alone are dependent
-    inputs = inputs / np.linalg.norm(inputs, axis=1, keepdims=True)  # (m, k + 1)
+    lengths = np.linalg.norm(state.a * problem.weights, axis=1, keepdims=True)
+    inputs = problem.whitened(state.a)  # (m, k)
     gram = inputs @ inputs.T + np.float32(1e-3) * np.eye(len(inputs), dtype=np.float32)
-    asked = np.linalg.solve(gram, inputs @ problem.target.T)  # (m, h)
-    as_it_is = _cosines(asked, state.atoms.signals)
-    mirrored = _cosines(-asked, problem.atoms(-state.a).signals)
+    asked = np.linalg.solve(gram, inputs @ problem.target[:, :-1].T) / lengths  # (m, h)
+    # centred samples leave the mean of all signals open; their sum is the bias
+    mean = problem.bias / len(inputs)  # (h,)
+    as_it_is = _cosines(asked + mean, state.atoms.signals)
+    mirrored = _cosines(mean - asked, problem.atoms(-state.a).signals)
     return _evaluate(problem, np.where((mirrored > as_it_is)[:, None], -state.a, state.a))
 
 

@@ -64,6 +64,10 @@ class FirstLayer:
         Orthonormal; x = a @ basis for coordinates a of shape (m, k).
     weights : array of shape (k,)
         Of the coordinates, (s² + (right s_1)²)^(-1/2).
+    target : array of shape (h, k + 1)
+        (W₁, b₁), whitened on both sides.
+    bias : array of shape (h,)
+        b₁, whitened on the left only.
     norm : float
         Every candidate is given this norm, √d / 4: the standard deviation of a pixel
         in [0, 1] is about a quarter, and the equation leaves the scale almost free.
@@ -112,6 +116,7 @@ class FirstLayer:
         self._bias_weight = np.float32(bias_weight)
         target = np.column_stack([W @ Vt[:k].T * self.weights, b * bias_weight])  # (h, k + 1)
         self.target = self._left @ np.float32(target)  # (h, k + 1)
+        self.bias = self._left @ np.float32(b)  # (h,)
 
     @property
     def k(self) -> int:

@@ -170,7 +170,9 @@ def rank_candidates(
     return Ranking(score, order, multipliers, agreement, closeness)
 
 
-def ranking_agreement(score: ArrayLike, images: ArrayLike, candidates: ArrayLike) -> float:
+def ranking_agreement(
+    score: ArrayLike, images: ArrayLike, candidates: ArrayLike, *, either_sign: bool = False
+) -> float:
     """Return how well a score sorts candidates by what they really show.
 
     Parameters
@@ -180,6 +182,8 @@ def ranking_agreement(score: ArrayLike, images: ArrayLike, candidates: ArrayLike
     images : array_like, (n, d)
         The training images, floating, training mean subtracted.
     candidates : array_like, (m, d)
+    either_sign : bool
+        Whether a candidate also stands for its negative.
 
     Returns
     -------
@@ -194,7 +198,8 @@ def ranking_agreement(score: ArrayLike, images: ArrayLike, candidates: ArrayLike
     ValueError
         If shapes do not fit, or a value is not finite.
     """
-    best = ncc_all_pairs(candidates, images).max(axis=1)  # (m,)
+    correlation = ncc_all_pairs(candidates, images)  # (m, n)
+    best = (np.abs(correlation) if either_sign else correlation).max(axis=1)  # (m,)
     score = _one_each(score, len(best), "score")
     if np.ptp(score) == 0 or np.ptp(best) == 0:
         return 0.0

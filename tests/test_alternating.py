@@ -71,7 +71,7 @@ def test_mirror_images_of_the_data_are_turned_over(trained):
     before = alternating._evaluate(problem, upside_down)
     turned = alternating._turn_over(problem, before)
     upright = np.sum(turned.a * a, axis=1) > 0
-    assert upright[:5].all() and upright.sum() >= 8
+    assert upright.sum() >= 8
     assert turned.loss < before.loss
 
 
