@@ -54,3 +54,75 @@ def test_animation_and_single_methods(tmp_path):
     done = run("toy2d.py", "--quick", "--method", "paper", "--save", "p.pdf", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "p.pdf").read_bytes().startswith(b"%PDF")
+
+
+SCORES = {"ncc_top10", "ncc_08", "ncc_09", "ssim_top10", "ssim_04"}
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_quick_image_demo(tmp_path, name):
+    done = run(f"{name}.py", "--quick", "--json", "t.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = json.loads((tmp_path / "t.json").read_text())
+    assert {"n", "width", "train", "kkt", "floor", "seconds", "scores"} <= table.keys()
+    assert {"steps", "seconds", "loss", "train_error", "test_error"} <= table["train"].keys()
+    assert table["train"]["loss"] <= 4e-6 and table["train"]["train_error"] == 0
+    for which in ("data", "unseen"):
+        assert table["scores"][which].keys() == SCORES
+    assert table["scores"]["data"]["ncc_08"] >= 4 > table["scores"]["unseen"]["ncc_08"]
+    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    assert "left" in done.stdout or "100%" in done.stdout
+
+
+def test_image_demo_refuses_before_any_work(tmp_path):
+    for options, message in (
+        (["--json", "nowhere/t.json"], "its folder does not exist"),
+        (["--data", "nowhere"], "download_mnist"),
+        (["--n", "7"], "even"),
+        (["--restarts", "1"], "at least 2"),
+        (["--seed", "-1"], ">= 0"),
+    ):
+        done = run("mnist.py", *options, cwd=tmp_path)
+        assert done.returncode == 2 and message in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+    assert not [path for path in tmp_path.iterdir() if path.is_file()]
+
+
+def test_resuming_another_run_is_refused(tmp_path):
+    assert run("mnist.py", "--quick", cwd=tmp_path).returncode == 0
+    done = run("mnist.py", "--quick", "--seed", "1", "--resume", cwd=tmp_path)
+    assert done.returncode == 2 and "seed 0 instead of 1" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["margin", "baselines"])
+@pytest.mark.parametrize("images", ["mnist", "cifar10"])
+def test_quick_margin_and_baselines(tmp_path, name, images):
+    done = run(f"{name}.py", "--quick", "--images", images, "--json", "t.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    table = json.loads((tmp_path / "t.json").read_text())
+    if name == "baselines":
+        ours = table["methods"]["ours, from the weights"]
+        inversion = table["methods"]["model inversion"]
+        assert ours["data"]["ncc_top10"] > inversion["data"]["ncc_top10"] + 0.2
+    else:
+        assert len(table["panels"]) == 4 and abs(table["spearman"]) <= 1
+
+
+@pytest.mark.slow
+def test_quick_search(tmp_path):
+    done = run("search.py", "--quick", "--json", "t.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = run("search.py", "--quick", "--json", "u.json", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    tables = [json.loads((tmp_path / f"{name}.json").read_text()) for name in "tu"]
+    assert tables[0]["trials"] == tables[1]["trials"]
+
+
+@pytest.mark.slow
+def test_the_papers_attack_runs_on_images(tmp_path):
+    done = run("mnist.py", "--quick", "--attack", "paper", "--json", "t.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = json.loads((tmp_path / "t.json").read_text())
+    assert table["attack"] == "paper" and table["restarts"] == 4

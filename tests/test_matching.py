@@ -412,6 +412,9 @@ def test_ranking_agreement_is_spearman_with_the_best_ncc():
     assert ranking_agreement(np.exp(best), images, x) == pytest.approx(1)
     assert ranking_agreement(-best, images, x) == pytest.approx(-1)
     assert ranking_agreement(np.ones(len(x)), images, x) == 0
+    turned = np.where(np.arange(len(x))[:, None] % 2, -x, x)
+    either = ranking_agreement(np.exp(best), images, turned, either_sign=True)
+    assert either > ranking_agreement(np.exp(best), images, turned)
 
 
 ONES = np.ones(4)

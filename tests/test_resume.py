@@ -144,7 +144,7 @@ def test_a_killed_demo_ends_as_an_uninterrupted_one(tmp_path, number):
 
     def start(*more):
         return subprocess.Popen(
-            [*command, *more], cwd=tmp_path, env=environment, stdout=subprocess.PIPE
+            [*command, *more], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL
         )
 
     assert start("--json", "whole.json", "--out", "whole").wait(timeout=200) == 0
