@@ -19,11 +19,12 @@ from report import Clock, write_json
 
 from kkt_ref.baselines import class_averages, first_layer_rows, model_inversion
 from kkt_ref.files import write_atomically
-from kkt_ref.images import BinarySplit, default_images
+from kkt_ref.images import default_images
 from kkt_ref.matching import match_one_to_one, stretch
 from kkt_ref.ncc import ncc_all_pairs
-from kkt_ref.resume import claim, forget
+from kkt_ref.run_folder import claim, forget
 from kkt_ref.scores import score_candidates
+from kkt_ref.split import BinarySplit
 
 COLUMNS = 10
 

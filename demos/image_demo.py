@@ -16,7 +16,7 @@ from report import Bar, write_json
 from kkt_ref.download import download_cifar10, download_mnist
 from kkt_ref.images import MissingDataError, default_images
 from kkt_ref.pooling import distinct
-from kkt_ref.resume import OtherRunError, claim, forget
+from kkt_ref.run_folder import OtherRunError, claim, forget
 
 DOWNLOAD = {"mnist": download_mnist, "cifar10": download_cifar10}
 

@@ -12,11 +12,13 @@ from report import Bar
 
 import kkt_ref
 from kkt_ref.first_layer import FirstLayer
-from kkt_ref.images import BinarySplit, ImageSet, binary_split
+from kkt_ref.images import ImageSet
 from kkt_ref.logistic import log_mean_loss
 from kkt_ref.pooling import pool_starts
+from kkt_ref.ranking import ranking_agreement
 from kkt_ref.resume import Resumed, resumable_descent, resumable_starts
-from kkt_ref.scores import ranking_agreement, score_candidates
+from kkt_ref.scores import score_candidates
+from kkt_ref.split import POSITIVE, BinarySplit, binary_split
 
 TARGET = 4e-6  # mean logistic loss at which the paper's networks were stopped
 RATE = 6.0
@@ -36,13 +38,13 @@ class Settings(NamedTuple):
 
 def make_split(images: ImageSet, n: int) -> BinarySplit:
     """The paper's split with as many unseen images, and up to 1000 for the test error."""
-    positive = np.isin(images.test_labels, kkt_ref.images.POSITIVE[images.name])
+    positive = np.isin(images.test_labels, POSITIVE[images.name])
     test = min(1000, 2 * int(min(positive.sum(), (~positive).sum())))
     return binary_split(images, n, unseen=_unseen(images, n), test=test)
 
 
 def _unseen(images: ImageSet, n: int) -> int:
-    positive = np.isin(images.labels, kkt_ref.images.POSITIVE[images.name])
+    positive = np.isin(images.labels, POSITIVE[images.name])
     return min(n, 2 * int(min(positive.sum(), (~positive).sum())) - n)
 
 

@@ -24,7 +24,7 @@ import kkt_ref
 from kkt_ref.files import write_atomically
 from kkt_ref.images import default_images
 from kkt_ref.ncc import ncc_all_pairs
-from kkt_ref.resume import claim, forget
+from kkt_ref.run_folder import claim, forget
 
 
 def panel(images: Any, settings: Settings, folder: Path, restarts: int) -> dict[str, Any]:

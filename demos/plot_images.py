@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from kkt_ref.files import write_atomically
-from kkt_ref.images import BinarySplit
 from kkt_ref.matching import match_one_to_one, stretch
 from kkt_ref.ncc import ncc_all_pairs
+from kkt_ref.split import BinarySplit
 
 COLUMNS = 12
 

@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 from kkt_ref.images import default_images
 from kkt_ref.matching import match_one_to_one
 from kkt_ref.ncc import ncc_all_pairs
-from kkt_ref.resume import claim
+from kkt_ref.run_folder import claim
 from kkt_ref.search import Trial, random_search
 
 

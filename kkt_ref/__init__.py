@@ -10,8 +10,9 @@ flows one way:
     train        descent, weight_decay
     definitions  gradients, stationarity (autograd);  closed_form (fast, equal)
     conditions   kkt, margin, multipliers, clarke
-    reconstruct  objective, refine, reconstruct (the paper's);  band, grid (all four conditions)
-    evaluate     points, ssim, ncc, matching, scores
+    reconstruct  objective, refine, reconstruct (the paper's);  band, grid (all four conditions);
+                 first_layer, alternating, pooling (images);  search, resume
+    evaluate     points, ssim, ncc, matching, scores, baselines
 """
 
 from kkt_ref.activations import GatedReLU, ReLU, Softplus, activation_by_name
@@ -26,6 +27,7 @@ from kkt_ref.margin import margins, normalised_margin
 from kkt_ref.mlp import MLP, init_paper, init_uniform
 from kkt_ref.multipliers import fit_multipliers
 from kkt_ref.points import PointMatches, match_points
+from kkt_ref.pooling import reconstruct_first_layer
 from kkt_ref.reconstruct import reconstruct
 from kkt_ref.reconstruction import Reconstruction
 from kkt_ref.refine import gate_alpha, refine
@@ -70,6 +72,7 @@ __all__ = [
     "normalised_margin",
     "per_sample_gradients",
     "reconstruct",
+    "reconstruct_first_layer",
     "reconstruct_on_grid",
     "refine",
     "residual_floor",

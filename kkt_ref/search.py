@@ -22,7 +22,7 @@ from kkt_ref.mlp import MLP
 from kkt_ref.ncc import unit_images
 from kkt_ref.pooling import agreements
 from kkt_ref.reconstruct import reconstruct
-from kkt_ref.resume import claim, fingerprint
+from kkt_ref.run_folder import claim, fingerprint
 
 
 class Trial(NamedTuple):

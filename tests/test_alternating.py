@@ -7,10 +7,11 @@ import kkt_ref
 from kkt_ref import alternating
 from kkt_ref.alternating import Start, alternate, run_starts
 from kkt_ref.first_layer import FirstLayer
-from kkt_ref.images import binary_split, embedded_images
+from kkt_ref.images import embedded_images
 from kkt_ref.ncc import ncc_all_pairs
 from kkt_ref.pooling import agreements, distinct, pool_starts, reconstruct_first_layer
 from kkt_ref.scores import score_candidates
+from kkt_ref.split import binary_split
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ import pytest
 from kkt_ref.images import (
     ImageSet,
     MissingDataError,
-    binary_split,
     cache_root,
     default_images,
     embedded_images,
     official_images,
 )
+from kkt_ref.split import binary_split
 
 real = pytest.mark.skipif(not os.environ.get("KKT_REF_DATA"), reason="needs KKT_REF_DATA")
 

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from kkt_ref import scores as scores_module
+from kkt_ref import ranking as ranking_module
 from kkt_ref.matching import Matching, match_one_to_one, nearest_candidates, stretch
 from kkt_ref.ncc import ncc_all_pairs
-from kkt_ref.scores import ImageScores, rank_candidates, ranking_agreement, score_candidates
+from kkt_ref.ranking import rank_candidates, ranking_agreement
+from kkt_ref.scores import ImageScores, score_candidates
 from kkt_ref.ssim import HAIM, ssim
 
 tables = arrays(
@@ -337,7 +338,7 @@ def test_agreement_is_the_best_ncc_in_another_restart(monkeypatch):
             for i in range(len(x))
         ]
         for rows in (256, 7):
-            monkeypatch.setattr(scores_module, "_CHUNK_ROWS", rows)
+            monkeypatch.setattr(ranking_module, "_CHUNK_ROWS", rows)
             found = rank_candidates(
                 x, multipliers=np.ones(len(x)), restart=restart, y=labels
             ).agreement

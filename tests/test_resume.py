@@ -13,14 +13,8 @@ import pytest
 
 import kkt_ref
 from kkt_ref.first_layer import FirstLayer
-from kkt_ref.resume import (
-    OtherRunError,
-    claim,
-    fingerprint,
-    forget,
-    resumable_descent,
-    resumable_starts,
-)
+from kkt_ref.resume import resumable_descent, resumable_starts
+from kkt_ref.run_folder import OtherRunError, claim, fingerprint, forget
 from tests.strategies import separable
 
 ROOT = Path(__file__).parent.parent

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.resume import OtherRunError
+from kkt_ref.run_folder import OtherRunError
 from kkt_ref.search import draw_settings, random_search
 
 NET = kkt_ref.init_uniform((3, 12, 1), np.random.default_rng(0))
