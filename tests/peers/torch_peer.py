@@ -1,0 +1,82 @@
+"""Straightforward PyTorch: double backward through per-sample gradients' weighted sum."""
+
+import numpy as np
+import torch
+
+
+def activate(activation, z):
+    if activation.name == "relu":
+        return torch.relu(z)
+    if activation.name == "softplus":
+        return torch.nn.functional.softplus(z, beta=activation.alpha, threshold=1e4)
+    raise NotImplementedError(activation.name)
+
+
+def parameters(net):
+    return [torch.tensor(p, requires_grad=True) for p in net.arrays]
+
+
+def phi(net, arrays, x):
+    given, a = iter(arrays), x
+    for layer, b in enumerate(net.biases):
+        a = a if layer == 0 else activate(net.activation, a)
+        a = a @ next(given).T
+        if b is not None:
+            a = a + next(given)
+    return a[:, 0]
+
+
+class DoubleBackward:
+    def outputs(self, net, x):
+        return phi(net, parameters(net), torch.tensor(x)).detach().numpy()
+
+    def per_sample_gradients(self, net, x):
+        arrays, rows = parameters(net), []
+        for x_i in torch.tensor(x):
+            grads = torch.autograd.grad(phi(net, arrays, x_i[None])[0], arrays)
+            rows.append(torch.cat([g.ravel() for g in grads]).numpy())
+        return np.stack(rows)
+
+    def _residual(self, net, arrays, x, y, lam):
+        weighted = torch.sum(lam * y * phi(net, arrays, x))
+        sums = torch.autograd.grad(weighted, arrays, create_graph=True)
+        return [p.detach() - g for p, g in zip(arrays, sums, strict=True)]
+
+    def stationarity_residual(self, net, x, y, multipliers):
+        data = (torch.tensor(a) for a in (x, y, multipliers))
+        parts = self._residual(net, parameters(net), *data)
+        return torch.cat([r.detach().ravel() for r in parts]).numpy()
+
+    def stationarity(self, net, x, y, multipliers):
+        x, lam = (torch.tensor(a, requires_grad=True) for a in (x, multipliers))
+        parts = self._residual(net, parameters(net), x, torch.tensor(y), lam)
+        value = sum(torch.sum(r * r) for r in parts)
+        grads = torch.autograd.grad(value, (x, lam), allow_unused=True)
+        grads = [torch.zeros_like(a) if g is None else g for a, g in zip((x, lam), grads)]
+        return value.item(), grads[0].numpy(), grads[1].numpy()
+
+
+class Func(DoubleBackward):
+    """The same by torch.func."""
+
+    def per_sample_gradients(self, net, x):
+        from torch.func import grad, vmap
+
+        arrays = tuple(torch.tensor(p) for p in net.arrays)
+        one = grad(lambda arrays, x_i: phi(net, arrays, x_i[None])[0])
+        grads = vmap(one, in_dims=(None, 0))(arrays, torch.tensor(x))
+        return torch.cat([g.reshape(len(x), -1) for g in grads], dim=1).numpy()
+
+    def stationarity(self, net, x, y, multipliers):
+        from torch.func import grad, grad_and_value
+
+        arrays, y = tuple(torch.tensor(p) for p in net.arrays), torch.tensor(y)
+
+        def loss(x, lam):
+            sums = grad(lambda arrays: torch.sum(lam * y * phi(net, arrays, x)))(arrays)
+            return sum(torch.sum((p - g) ** 2) for p, g in zip(arrays, sums, strict=True))
+
+        grads, value = grad_and_value(loss, argnums=(0, 1))(
+            torch.tensor(x), torch.tensor(multipliers)
+        )
+        return value.item(), grads[0].numpy(), grads[1].numpy()
