@@ -68,8 +68,9 @@ def _draw(
             net = init_uniform(widths, rng, bias=bias, activation=activation or ReLU())
             net = change(net)
             x = rng.normal(size=(n, net.d))
-            hidden = closed_form.forward(net, x).preactivations[:-1]
-            if all(np.abs(z).min() > KINK_DISTANCE * np.abs(z).max() for z in hidden):
+            *hidden, outputs = closed_form.forward(net, x).preactivations
+            alive = np.ptp(outputs) > 0 or n == 1
+            if alive and all(np.abs(z).min() > KINK_DISTANCE * np.abs(z).max() for z in hidden):
                 break
         y = np.where(rng.permutation(n) % 2 == 0, -1.0, 1.0)
         return net, x, y, rng.uniform(0.1, 1.0, n)

@@ -52,8 +52,9 @@ class DoubleBackward:
         parts = self._residual(net, parameters(net), x, torch.tensor(y), lam)
         value = sum(torch.sum(r * r) for r in parts)
         grads = torch.autograd.grad(value, (x, lam), allow_unused=True)
-        grads = [torch.zeros_like(a) if g is None else g for a, g in zip((x, lam), grads)]
-        return value.item(), grads[0].numpy(), grads[1].numpy()
+        # a linear network's gradient does not depend on x at all
+        grad_x = torch.zeros_like(x) if grads[0] is None else grads[0]
+        return value.item(), grad_x.numpy(), grads[1].numpy()
 
 
 class Func(DoubleBackward):
