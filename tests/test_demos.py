@@ -139,3 +139,12 @@ def test_default_image_demo_shows_recognisable_images(tmp_path, name, images, to
     scores = json.loads((tmp_path / "t.json").read_text())["scores"]
     assert scores["data"]["ncc_08"] >= images and scores["data"]["ncc_top10"] >= top10
     assert scores["unseen"]["ncc_08"] <= 1
+
+
+@pytest.mark.slow
+def test_verify_pytorch(tmp_path):
+    pytest.importorskip("torch", reason="needs pip install torch")
+    done = run("verify_pytorch.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    wrong = run("verify_pytorch.py", "--mistake", cwd=tmp_path)
+    assert wrong.returncode == 1 and "matches if divided by m" in wrong.stdout
