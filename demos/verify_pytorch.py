@@ -37,6 +37,7 @@ class Network(torch.nn.Module):
             self.layers.append(layer)
 
     def forward(self, x):
+        """Φ(θ; x_i), shape (n,)."""
         for layer in self.layers[:-1]:
             x = torch.relu(layer(x))
         return self.layers[-1](x)[:, 0]
