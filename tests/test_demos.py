@@ -148,3 +148,14 @@ def test_verify_pytorch(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     wrong = run("verify_pytorch.py", "--mistake", cwd=tmp_path)
     assert wrong.returncode == 1 and "matches if divided by m" in wrong.stdout
+
+
+@pytest.mark.slow
+def test_quick_benchmark(tmp_path):
+    done = run("benchmark.py", "--quick", "--json", "t.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "t.json").read_text())
+    assert {"closed form", "autograd", "floor"} <= {row["implementation"] for row in rows}
+    keys = {"sizes", "m", "dtype", "implementation", "seconds", "ratio_to_pytorch"}
+    assert all(row.keys() == keys | {"ratio_to_floor"} for row in rows)
+    assert (tmp_path / "benchmark.png").stat().st_size > 5_000

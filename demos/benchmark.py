@@ -1,0 +1,166 @@
+"""How fast: value and gradient of the stationarity loss, against peers in the same run.
+
+    python demos/benchmark.py
+
+Every implementation does the same work in one process with equal threads, interleaved,
+and the median counts; only ratios mean anything elsewhere.  "floor" is the time of just
+the matrix products that the closed form needs.  PyTorch and JAX take part where they
+are installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
+os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
+
+import benchmark_peers
+import matplotlib.pyplot as plt
+import numpy as np
+from report import Clock, write_json
+
+import kkt_ref
+from kkt_ref.closed_form import stationarity_and_gradient
+from kkt_ref.files import write_atomically
+
+SIZES = {
+    (2, 100, 100, 1): (40,),
+    (784, 1000, 1000, 1): (100, 200, 1000),
+    (3072, 1000, 1000, 1): (200, 1000),
+}
+THREADS = int(os.environ["OMP_NUM_THREADS"])
+AUTOGRAD_AT_MOST = 200  # candidates: beyond, our definition takes minutes
+Run = Callable[[], Any]
+
+
+def products(net: kkt_ref.MLP, m: int) -> Run:
+    """The matrix products of one value and gradient, on buffers that are there already."""
+    rng = np.random.default_rng(0)
+    widths = [net.d, *(len(W) for W in net.weights)]
+    draw = [rng.normal(size=(m, h)).astype(net.dtype) for h in widths]
+    sums = [np.empty_like(W) for W in net.weights]
+    out = [np.empty_like(a) for a in draw]
+
+    def run() -> None:
+        for layer, W in enumerate(net.weights):
+            below, above = draw[layer], draw[layer + 1]
+            np.matmul(below, W.T, out=out[layer + 1])  # forward
+            np.matmul(above.T, below, out=sums[layer])  # the weighted gradient
+            np.matmul(below, W.T, out=out[layer + 1])  # tangent, in the direction r
+            np.matmul(above, W, out=out[layer])  # reverse, through r
+            if layer > 0:
+                np.matmul(above, W, out=out[layer])  # backward
+                np.matmul(below, W.T, out=out[layer + 1])  # tangent, through the network
+                np.matmul(above, W, out=out[layer])  # reverse, through the network
+
+    return run
+
+
+def contestants(net: kkt_ref.MLP, m: int) -> dict[str, Run]:
+    """Name to a call that computes value and gradient in x and λ."""
+    rng = np.random.default_rng(1)
+    x = (rng.normal(size=(m, net.d)) / np.sqrt(net.d)).astype(net.dtype)
+    y = np.where(np.arange(m) % 2, 1.0, -1.0).astype(net.dtype)
+    lam = (rng.uniform(0.1, 1.0, m) / m).astype(net.dtype)
+    ones = (1.0,) * net.depth
+    found: dict[str, Run] = {
+        "closed form": lambda: stationarity_and_gradient(net, x, y, lam, ones),
+        "floor": products(net, m),
+    }
+    if m <= AUTOGRAD_AT_MOST:
+        found["autograd"] = lambda: kkt_ref.stationarity_by_autograd(net, x, y, lam)
+    for name, make in (("pytorch", benchmark_peers.pytorch), ("jax", benchmark_peers.jax)):
+        run = make(net, x, y, lam, THREADS)
+        if run is not None:
+            found[name] = run
+    return found
+
+
+def medians(runs: dict[str, Run], seconds: float) -> dict[str, float]:
+    """Median seconds of each, interleaved, for about that long in all."""
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        run()  # compile, allocate
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(next(iter(taken.values()))) < 5:
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            run()
+            taken[name].append(time.perf_counter() - begin)
+    return {name: float(np.median(times)) for name, times in taken.items()}
+
+
+def row(widths: tuple[int, ...], m: int, dtype: Any, name: str, times: Any) -> dict[str, Any]:
+    """One line of the table, printed."""
+    to_pytorch = times[name] / times["pytorch"] if "pytorch" in times else None
+    sizes, kind = "-".join(map(str, widths)), np.dtype(dtype).name
+    shown = "" if to_pytorch is None else f"{to_pytorch:6.2f}"
+    to_floor = times[name] / times["floor"]
+    print(
+        f"{sizes:16} m {m:4d}  {kind:8} {name:12} {times[name]:9.5f} s  {shown:6} {to_floor:8.2f}",
+        flush=True,
+    )
+    return {
+        "sizes": sizes,
+        "m": m,
+        "dtype": kind,
+        "implementation": name,
+        "seconds": times[name],
+        "ratio_to_pytorch": to_pytorch,
+        "ratio_to_floor": to_floor,
+    }
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Ratios to the floor, a group for each size."""
+    groups = list(dict.fromkeys((r["sizes"], r["m"], r["dtype"]) for r in rows))
+    names = list(dict.fromkeys(r["implementation"] for r in rows if r["implementation"] != "floor"))
+    figure, ax = plt.subplots(figsize=(10, 4), layout="constrained")
+    for place, name in enumerate(names):
+        own = {(r["sizes"], r["m"], r["dtype"]): r for r in rows if r["implementation"] == name}
+        at = [i + 0.8 * place / len(names) for i, group in enumerate(groups) if group in own]
+        heights = [own[group]["ratio_to_floor"] for group in groups if group in own]
+        ax.bar(at, heights, width=0.8 / len(names), label=name, align="edge")
+    ax.set_yscale("log")
+    ax.axhline(1.0, color="black", lw=0.8)
+    ax.set_ylabel("time / time of the matrix products")
+    labels = [f"{sizes}\nm = {m}\n{dtype}" for sizes, m, dtype in groups]
+    ax.set_xticks([i + 0.4 for i in range(len(groups))], labels, fontsize=7)
+    ax.legend()
+    with write_atomically(path) as file:
+        figure.savefig(file, format="png", dpi=130)
+    plt.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    """Run the benchmark and return its rows."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="the smallest size only")
+    parser.add_argument("--seconds", type=float, default=15.0, help="for each size and dtype")
+    parser.add_argument("--save", type=Path, default=Path("benchmark.png"), help="the figure")
+    parser.add_argument("--json", type=Path, help="write the rows for machines")
+    options = parser.parse_args(arguments)
+    sizes = dict(list(SIZES.items())[:1]) if options.quick else SIZES
+    seconds, clock = (1.0 if options.quick else options.seconds), Clock()
+    rows: list[dict[str, Any]] = []
+    print(f"{THREADS} threads; seconds, and the ratios to PyTorch and to the matrix products")
+    for widths, ms in sizes.items():
+        for m in ms:
+            for dtype in (np.float64, np.float32):
+                net = kkt_ref.init_uniform(widths, np.random.default_rng(0)).astype(dtype)
+                times = medians(contestants(net, m), seconds)
+                rows += [row(widths, m, dtype, name, times) for name in times]
+    draw(rows, options.save)
+    clock.say(f"figure: {options.save}")
+    write_json(options.json, rows)
+    return rows
+
+
+if __name__ == "__main__":
+    main()
