@@ -139,7 +139,8 @@ def _step(problem: FirstLayer, state: _State, rho: float) -> tuple[_State | None
     residual = problem.target - delta.T @ state.atoms.inputs  # R, (h, k + 1)
     normal = delta @ delta.T  # (m, m)
     right = (delta @ residual[:, :-1]) / problem.weights  # (m, k)
-    scale, identity = np.trace(normal) / len(normal), np.eye(len(normal), dtype=np.float32)
+    scale = max(float(np.trace(normal)) / len(normal), 1e-30)  # all λ may be 0
+    identity = np.eye(len(normal), dtype=np.float32)
     for _ in range(4):
         trial = state.a + np.linalg.solve(normal + np.float32(rho * scale) * identity, right)
         new = _evaluate(problem, trial)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.optimize import nnls
 
 from kkt_ref import closed_form
@@ -121,15 +121,20 @@ def solve_nnls_gram(gram: np.ndarray, toward: np.ndarray) -> np.ndarray:
 
     Equal to :func:`solve_nnls` where the rows are too long to be kept.  Forming the
     Gram matrix squares the condition number, so a ridge of 1e-10 (1e-6 in float32) of
-    each row's own square keeps it definite.
+    each row's own square keeps it definite, or more where its rounding asks for it.
     """
     ridge = 1e-6 if gram.dtype == np.float32 else 1e-10
     gram, toward = gram.astype(np.float64), toward.astype(np.float64)
     squares = np.diag(gram)
     scale = np.where(squares > 0, squares, 1.0) ** -0.5
-    unit = gram * scale[:, None] * scale + ridge * np.eye(len(gram))
+    unit = gram * scale[:, None] * scale
     unit[squares <= 0, squares <= 0] = 1.0
-    factor = cholesky(unit, lower=True)
+    while True:
+        try:
+            factor = cholesky(unit + ridge * np.eye(len(gram)), lower=True)
+            break
+        except LinAlgError:
+            ridge *= 10.0
     right = solve_triangular(factor, scale * toward, lower=True)
     return scale * nnls(factor.T, right, maxiter=100 * len(gram))[0]
 

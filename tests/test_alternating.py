@@ -149,3 +149,14 @@ def test_bad_input_is_named(trained):
         run_starts(problem, candidates=0, seed=0, restarts=1)
     with pytest.raises(ValueError, match="restarts: expected an integer >= 2"):
         reconstruct_first_layer(trained[1], candidates=5, seed=0, restarts=1)
+
+
+def test_candidates_that_all_lose_end_the_start(trained):
+    class Nothing(FirstLayer):
+        def atoms(self, a):
+            found = FirstLayer.atoms(self, a)
+            return found._replace(signals=0 * found.signals)
+
+    nothing = Nothing(trained[1])
+    start = alternate(nothing, np.ones((3, nothing.k)), steps=4)
+    assert start.residual == 1.0 and start.steps == 0 and not start.multipliers.any()

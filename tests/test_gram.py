@@ -46,3 +46,11 @@ def test_the_switch_changes_no_result(monkeypatch):
 def test_rows_of_zeros_get_nothing_that_matters():
     gram = np.diag([4.0, 0.0])
     assert solve_nnls_gram(gram, np.array([2.0, 0.0]))[0] == pytest.approx(0.5)
+
+
+def test_equal_rows_in_single_precision_do_no_harm():
+    rng = np.random.default_rng(0)
+    rows = np.repeat(rng.normal(size=(30, 50)), 4, axis=0).astype(np.float32)
+    rows += 1e-7 * rng.normal(size=rows.shape).astype(np.float32)
+    lam = solve_nnls_gram(rows @ rows.T * np.float32(1e6), rows @ rows[0] * np.float32(1e6))
+    assert np.linalg.norm(lam @ rows - rows[0]) < 0.01 * np.linalg.norm(rows[0])
