@@ -13,7 +13,7 @@ from image_run import ATTACKS, Outcome, Settings, run
 from plot_images import draw
 from report import Bar, write_json
 
-from kkt_ref.download import download_cifar10, download_mnist
+from kkt_ref.download import DownloadError, download_cifar10, download_mnist
 from kkt_ref.images import MissingDataError, default_images
 from kkt_ref.pooling import distinct
 from kkt_ref.run_folder import OtherRunError, claim, forget
@@ -60,7 +60,7 @@ def main(name: str, what: str, defaults: dict[str, int], arguments: list[str] | 
         if options.download:
             download(name)
         images = default_images(name, options.data)
-    except (MissingDataError, OSError, ValueError) as error:
+    except (DownloadError, MissingDataError, OSError, ValueError) as error:
         parser.error(str(error))
     embedded = images.source.startswith("embedded")
     n = 500 if options.full else defaults["embedded" if embedded else "official"]

@@ -159,3 +159,22 @@ def test_quick_benchmark(tmp_path):
     keys = {"sizes", "m", "dtype", "implementation", "seconds", "ratio_to_pytorch"}
     assert all(row.keys() == keys | {"ratio_to_floor"} for row in rows)
     assert (tmp_path / "benchmark.png").stat().st_size > 5_000
+
+
+def test_download_shows_progress_and_names_what_stopped_it(monkeypatch, capsys, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "demos"))
+    import image_demo
+
+    from kkt_ref.download import DownloadError
+
+    def half(progress):
+        progress("a.gz", 0, 10)
+        progress("a.gz", 5, 10)
+        raise DownloadError("a.gz: expected 10 bytes, stopped at 5")
+
+    monkeypatch.setitem(image_demo.DOWNLOAD, "mnist", half)
+    with pytest.raises(SystemExit) as ended:
+        image_demo.main("mnist", "", {}, ["--download", "--save", str(tmp_path / "m.png")])
+    said = capsys.readouterr()
+    assert ended.value.code == 2 and "stopped at 5" in said.err
+    assert "download mnist [" in said.out and "a.gz" in said.out
