@@ -6,7 +6,7 @@ Backpropagation through a ReLU network meets its activation twice: the
     δ_{l-1} = gate(z_{l-1}) ⊙ (W_lᵀ δ_l),     ∇_{W_l}Φ = δ_l a_{l-1}ᵀ.
 
 The stationarity loss is differentiated once more in x, which needs
-``slope``, the derivative of the value, and ``gate_slope``, that of the gate.
+``slope``, the derivative of the value, and ``gate_slope``, that of the gate (None: zero).
 For ReLU and softplus the gate *is* the slope.  :class:`GatedReLU` keeps
 ReLU's value but smooths the gate; its per-sample gradient is then the
 expression above, and its loss still has a true gradient, because the value
@@ -56,8 +56,8 @@ class ReLU:
     def gate(self, z: Array, xp: Any) -> Array:
         return _step(z, xp)
 
-    def gate_slope(self, z: Array, xp: Any) -> Array:
-        return xp.zeros_like(z)
+    def gate_slope(self, z: Array, xp: Any) -> None:
+        return None  # zero everywhere, so that nobody multiplies by it
 
 
 @dataclass(frozen=True)

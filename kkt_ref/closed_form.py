@@ -147,9 +147,10 @@ def reverse(
         terms = []
         if a_bar is not None:
             terms.append(act.slope(z, xp) * a_bar)
-        if t is not None:
+        gate_slope = act.gate_slope(z, xp)
+        if t is not None and gate_slope is not None:
             u_bar = tau[:, None] * back.pulled[layer - 1]  # adjoint of gate ⊙ t
-            terms.append(act.gate_slope(z, xp) * t * u_bar)
+            terms.append(gate_slope * t * u_bar)
         z_bar = sum(terms[1:], terms[0]) if terms else None
     return xp.zeros_like(trace.inputs[0]) if a_bar is None else a_bar
 
@@ -202,10 +203,10 @@ def stationarity_and_gradient(
     value = 0.0
     for w, layer, sums in zip(layer_weights, net.layers, total, strict=True):
         residual = [None if g is None else p - g for p, g in zip(layer, sums, strict=True)]
-        square = None if w == 0 else sum(xp.sum(r * r) for r in residual if r is not None)
+        square = None if w == 0 else sum(_square(r, xp) for r in residual if r is not None)
         by_layer.append(square)
         value = value if w == 0 else value + w * square
-        direction.append(tuple(None if r is None else w * r for r in residual))
+        direction.append(tuple(r if r is None or w == 1 else w * r for r in residual))
 
     tang = tangent(net, trace, gates, direction)
     zeta = None
@@ -214,3 +215,8 @@ def stationarity_and_gradient(
         value = value + extra
     grad_x = reverse(net, trace, back, tang, direction, -2.0 * multipliers * y, zeta)
     return StationarityTerms(value, by_layer, trace.outputs, grad_x, -2.0 * y * tang.values)
+
+
+def _square(array: Array, xp: Any) -> Array:
+    flat = xp.reshape(array, (-1,))
+    return xp.vecdot(flat, flat)
