@@ -54,7 +54,8 @@ class FirstLayer:
         Level of the model error in the neurons (left) and in the inputs (right), as
         a part of the largest singular value, > 0.
     rank : int, optional
-        k; by default the number of singular values above a tenth of the right noise.
+        k; by default the number of singular values above a tenth of the right noise,
+        of a noise of 0.1 if it is more.
     sharpness : float
         Gates are σ(αz), opening over 1/sharpness of the typical preactivation.
 
@@ -96,7 +97,7 @@ class FirstLayer:
         if not W.any():
             raise ValueError("net: the first layer is zero, so it holds no data")
         U, s, Vt = np.linalg.svd(W, full_matrices=False)
-        shown = int(np.sum(s > 0.1 * right * s[0]))
+        shown = int(np.sum(s > 0.1 * min(right, 0.1) * s[0]))
         k = shown if rank is None else min(check_count(rank, "rank"), len(s))
 
         outside = np.eye(len(W)) - U @ U.T  # zero if h <= d
