@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from image_run import ATTACKS, Outcome, Settings, run
 from plot_images import draw
 from report import Bar, write_json
@@ -144,5 +143,3 @@ def print_table(outcome: Outcome) -> None:
             "ranking without data (agreement of starts) against true NCC, Spearman "
             f"{table['ranking_agreement']:.2f}"
         )
-    if not np.isfinite(trained["test_error"]):
-        print("no test images")

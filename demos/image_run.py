@@ -40,12 +40,7 @@ def make_split(images: ImageSet, n: int) -> BinarySplit:
     """The paper's split with as many unseen images, and up to 1000 for the test error."""
     positive = np.isin(images.test_labels, POSITIVE[images.name])
     test = min(1000, 2 * int(min(positive.sum(), (~positive).sum())))
-    return binary_split(images, n, unseen=_unseen(images, n), test=test)
-
-
-def _unseen(images: ImageSet, n: int) -> int:
-    positive = np.isin(images.labels, POSITIVE[images.name])
-    return min(n, 2 * int(min(positive.sum(), (~positive).sum())) - n)
+    return binary_split(images, n, unseen=n, test=test)
 
 
 def train(split: BinarySplit, settings: Settings, folder: Path) -> Resumed:
@@ -140,7 +135,7 @@ def run(images: ImageSet, settings: Settings, folder: Path, restarts: int) -> Ou
         "width": settings.width,
         "depth": settings.depth,
         "seed": settings.seed,
-        "source": split.source if split.source.startswith("embedded") else "official files",
+        "source": settings.source,
         "attack": settings.attack,
         "restarts": len(found.runs),
         "candidates": len(found.candidates),
@@ -159,13 +154,12 @@ def training_table(trained: kkt_ref.TrainResult, split: BinarySplit) -> dict[str
     net = trained.net.astype(np.float64)
     margins = kkt_ref.margins(net, split.x, split.y)
     tested = (split.test_x, split.test_y) if len(split.test_y) else (split.unseen_x, split.unseen_y)
-    wrong = np.mean(kkt_ref.margins(net, *tested) <= 0) if len(tested[1]) else float("nan")
     return {
         "steps": trained.steps,
         "loss": float(np.exp(log_mean_loss(margins))),
         "converged": trained.converged,
         "train_error": float(np.mean(margins <= 0)),
-        "test_error": float(wrong),
+        "test_error": float(np.mean(kkt_ref.margins(net, *tested) <= 0)),
         "test_images": len(tested[1]),
         "margin_min": float(margins.min()),
         "margin_median": float(np.median(margins)),
@@ -196,9 +190,6 @@ def conditions(net: kkt_ref.MLP, split: BinarySplit) -> dict[str, Any]:
 
 def scores(split: BinarySplit, found: kkt_ref.Reconstruction) -> dict[str, Any]:
     """Scores on the data beside the null, and how well agreement ranks without the data."""
-    many = min(len(split.x), len(split.unseen_x))
-    if many < len(split.x):
-        raise ValueError(f"unseen: expected {len(split.x)} images for the null, got {many}")
     scored = score_candidates(
         split.x, found.candidates, split.unseen_x, mean=split.mean, shape=split.shape
     )

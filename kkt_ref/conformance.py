@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from kkt_ref.conformance_cases import Case, cases
-from kkt_ref.conformance_causes import diagnose, reference
+from kkt_ref.conformance_causes import Answer, diagnose, reference
 from kkt_ref.mlp import MLP
 
 Array = np.ndarray
@@ -150,14 +150,15 @@ def arguments(function: str, case: Case) -> tuple[Any, ...]:
 def _check(implementation: Any, function: str, case: Case, expected: dict[str, str]) -> Result:
     name = f"{function}: {case.name}"
     tolerance = TOLERANCES[case.x.dtype]
-    answer, problem = _ask(implementation, function, case)
+    right = reference(function, case)
+    answer, problem = _ask(implementation, function, case, right)
     if answer is None and not problem:
         return Result(name, SKIPPED, float("nan"), tolerance, case.meaning, "not implemented")
     error = float("nan")
     if not problem:
-        error = _error(function, case, answer, reference(function, case))
+        error = _error(function, case, answer, right)
         if error > tolerance:
-            problem = diagnose(function, case, answer, error, tolerance, _error)
+            problem = diagnose(function, case, answer, right, error, tolerance, _error)
     failed = bool(problem) or not error <= tolerance
     return _verdict(name, failed, error, tolerance, case.meaning, problem, expected)
 
@@ -170,18 +171,19 @@ def _check_memory(
     case, other = cases(dtype, seed)[0], cases(dtype, seed + 1)[0]
     copies = [np.copy(a) for a in (*case.net.arrays, case.x, case.y, case.multipliers)]
     meaning = "state from an earlier call, or arguments changed in place"
-    first, problem = _ask(implementation, function, case)
+    first, problem = _ask(implementation, function, case, reference(function, case))
     if first is None:
         status = FAILED if problem else SKIPPED
         return Result(name, status, float("nan"), tolerance, meaning, problem or "not implemented")
-    second, problem = _ask(implementation, function, other)
+    right = reference(function, other)
+    second, problem = _ask(implementation, function, other, right)
     error = float("nan")
     if not problem:
         after = [*case.net.arrays, case.x, case.y, case.multipliers]
         if not all(np.array_equal(a, b) for a, b in zip(copies, after, strict=True)):
             problem = "an argument was changed in place"
         else:
-            error = _error(function, other, second, reference(function, other))
+            error = _error(function, other, second, right)
             if error > tolerance and _error(function, other, first, second) == 0.0:
                 problem = "the second call returned the first one's answer: a stale cache"
     failed = bool(problem) or not error <= tolerance
@@ -205,7 +207,7 @@ def _verdict(
     return Result(name, status, error, tolerance, meaning, problem)
 
 
-def _ask(implementation: Any, function: str, case: Case) -> tuple[Any, str]:
+def _ask(implementation: Any, function: str, case: Case, expected: Answer) -> tuple[Any, str]:
     """The answer as a tuple of arrays and "", or None and what is wrong with it."""
     method = getattr(implementation, function, None)
     if not callable(method):
@@ -217,7 +219,6 @@ def _ask(implementation: Any, function: str, case: Case) -> tuple[Any, str]:
     except Exception as error:  # whatever it raises is a failure of its own
         return None, f"it raised {type(error).__name__}: {error}"
     answer = answer if function == "stationarity" else (answer,)
-    expected = reference(function, case)
     if not isinstance(answer, (tuple, list)) or len(answer) != len(expected):
         return None, f"expected {len(expected)} values, got {type(answer).__name__}"
     arrays = tuple(np.asarray(part) for part in answer)

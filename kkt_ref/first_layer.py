@@ -138,10 +138,6 @@ class FirstLayer:
         directions = a * self.weights
         return directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
 
-    def coordinates(self, directions: Array) -> Array:
-        """Return normalised coordinates (m, k) of whitened directions (m, k)."""
-        return self.normalised(directions / self.weights)
-
     def inputs(self, a: Array) -> Array:
         """Return candidates (m, d), float64, of coordinates (m, k)."""
         return np.float64(a) @ np.float64(self.basis)  # (m, d)

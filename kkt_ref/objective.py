@@ -57,6 +57,12 @@ def slackness_violation(
     return 1.0 - cosine, grad_margins, grad_multipliers
 
 
+def shared_margin(margins: np.ndarray, multipliers: np.ndarray) -> float:
+    """Return q = Σ λ_i u_i² / Σ λ_i u_i, or 0 where that is no margin."""
+    first = float(multipliers @ margins)
+    return float(multipliers @ margins**2) / first if first > 0 else 0.0
+
+
 class Terms(NamedTuple):
     """The objective and its parts at one point."""
 
@@ -134,7 +140,6 @@ class Objective:
         terms, _, multipliers = self._evaluate(vector)
         margins = self.y * terms.outputs
         violation = slackness_violation(margins, multipliers)[0]
-        first = float(multipliers @ margins)
         pairs = list(zip(self._weights, terms.by_layer, strict=True))
         return Terms(
             objective=float(terms.value),
@@ -144,5 +149,5 @@ class Objective:
                 for (_, s), norm in zip(pairs, self._norms, strict=True)
             ),
             slackness=violation,
-            margin=float(multipliers @ margins**2) / first if first > 0 else 0.0,
+            margin=shared_margin(margins, multipliers),
         )

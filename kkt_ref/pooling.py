@@ -21,11 +21,11 @@ from kkt_ref.alternating import Start, run_starts
 from kkt_ref.checks import check_count
 from kkt_ref.first_layer import FirstLayer
 from kkt_ref.mlp import MLP
-from kkt_ref.objective import Terms, slackness_violation
+from kkt_ref.objective import Terms, shared_margin, slackness_violation
+from kkt_ref.ranking import agreements
 from kkt_ref.reconstruction import Reconstruction, Run
 
 Array = np.ndarray
-_CHUNK_ROWS = 1024  # rows of the table of cosines held at once
 
 
 def reconstruct_first_layer(
@@ -106,7 +106,7 @@ def pool_starts(
         [start.multipliers[used] for start, used in zip(starts, in_use, strict=True)]
     )
     restart = np.repeat(np.arange(len(starts)), [used.sum() for used in in_use])
-    agreement = agreements(problem.whitened(coordinates), restart)
+    agreement = agreements(problem.whitened(coordinates), restart, either_sign=True)
     order = np.argsort(-agreement, kind="stable")[:keep]
 
     a = coordinates[order]
@@ -122,35 +122,15 @@ def pool_starts(
     )
 
 
-def agreements(directions: Array, restart: Array) -> Array:
-    """Return each direction's largest |cosine| with one of another start, shape (p,).
-
-    Parameters
-    ----------
-    directions : array of shape (p, k)
-        Of unit length.
-    restart : array of shape (p,), int
-        Which start each comes from.
-    """
-    best = np.empty(len(directions), directions.dtype)
-    for begin in range(0, len(directions), _CHUNK_ROWS):
-        rows = slice(begin, begin + _CHUNK_ROWS)
-        cosines = np.abs(directions[rows] @ directions.T)  # (rows, p)
-        cosines[restart[rows, None] == restart] = 0.0
-        best[rows] = cosines.max(axis=1)
-    return np.minimum(best, 1.0)
-
-
 def _run(problem: FirstLayer, start: Start) -> Run:
-    margins = start.labels * problem.outputs(start.coordinates)
+    margins = np.float64(start.labels * problem.outputs(start.coordinates))
     multipliers = start.multipliers.astype(np.float64)
-    first = float(multipliers @ margins)
     terms = Terms(
         objective=start.residual**2,
         relative_residual=start.residual,
         by_layer=(problem.plain_residual(start.coordinates, start.multipliers),),
-        slackness=slackness_violation(margins.astype(np.float64), multipliers)[0],
-        margin=float(multipliers @ margins**2) / first if first > 0 else 0.0,
+        slackness=float(slackness_violation(margins, multipliers)[0]),
+        margin=shared_margin(margins, multipliers),
     )
     return Run(terms, start.steps, start.steps, "no step lowered the residual, or all were done")
 

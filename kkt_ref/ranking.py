@@ -8,7 +8,7 @@ Names of dimensions: n images, m candidates, d pixels.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -86,7 +86,7 @@ def rank_candidates(
             raise ValueError(
                 "restart: expected at least two restarts, got one; leave it out to rank without"
             )
-        agreement = _agreement(unit_images(x), restart, labels)
+        agreement = agreements(unit_images(x), restart, labels=labels)
     if outputs is not None:
         outputs = _one_each(outputs, m, "outputs")
         margins = np.abs(outputs) if y is None else labels * outputs
@@ -95,6 +95,45 @@ def rank_candidates(
     score = np.mean([rankdata(part) / m for part in parts], axis=0)
     order = np.argsort(-score, kind="stable")
     return Ranking(score, order, multipliers, agreement, closeness)
+
+
+def agreements(
+    units: NDArray[Any],
+    restart: NDArray[Any],
+    *,
+    labels: NDArray[Any] | None = None,
+    either_sign: bool = False,
+) -> NDArray[Any]:
+    """Return each candidate's largest cosine with one of another restart, shape (m,).
+
+    Parameters
+    ----------
+    units : array of shape (m, k)
+        Candidates, or coordinates of them, of unit length.
+    restart : array of shape (m,)
+        Which restart each comes from.
+    labels : array of shape (m,), optional
+        Only candidates of equal label can agree.
+    either_sign : bool
+        Whether a candidate also stands for its negative, so that |cosine| counts.
+
+    Returns
+    -------
+    array of shape (m,), dtype of ``units``
+        In [-1, 1], in [0, 1] with ``either_sign``; the least where none can agree.
+    """
+    best = np.empty(len(units), units.dtype)
+    for start in range(0, len(units), _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        cosines = units[rows] @ units.T  # (rows, m)
+        if either_sign:
+            cosines = np.abs(cosines)
+        barred = restart[rows, None] == restart
+        if labels is not None:
+            barred |= labels[rows, None] != labels
+        cosines[barred] = 0.0 if either_sign else -1.0
+        best[rows] = cosines.max(axis=1)
+    return np.clip(best, -1.0, 1.0)
 
 
 def ranking_agreement(
@@ -131,16 +170,6 @@ def ranking_agreement(
     if np.ptp(score) == 0 or np.ptp(best) == 0:
         return 0.0
     return float(spearmanr(score, best).statistic)
-
-
-def _agreement(unit: Floats, restart: Floats, labels: Floats) -> Floats:
-    best = np.empty(len(unit))
-    for start in range(0, len(unit), _CHUNK_ROWS):
-        rows = slice(start, start + _CHUNK_ROWS)
-        confirms = (restart[rows, None] != restart) & (labels[rows, None] == labels)
-        correlation = unit[rows] @ unit.T  # (rows, m)
-        best[rows] = np.where(confirms, correlation, -1.0).max(axis=1)
-    return np.clip(best, -1.0, 1.0)
 
 
 def _weighted_median(values: Floats, weights: Floats) -> float:

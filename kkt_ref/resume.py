@@ -51,7 +51,8 @@ def resumable_descent(
     Parameters
     ----------
     folder : Path
-        As returned by :func:`claim`; its settings must pin down ``net``, data and rate.
+        As returned by :func:`~kkt_ref.run_folder.claim`; its settings must pin down
+        ``net``, data and rate.
     net, x, y, rate, target_loss, max_steps, record_every, callback
         As in :func:`~kkt_ref.descent.loss_scaled_descent`.
     save_seconds : float
@@ -111,8 +112,8 @@ def resumable_starts(
     Parameters
     ----------
     folder : Path
-        As returned by :func:`claim`; its settings must pin down all that follows
-        but the number of starts.
+        As returned by :func:`~kkt_ref.run_folder.claim`; its settings must pin down
+        all that follows but the number of starts.
     problem, candidates, seed, restarts, callback
         As in :func:`~kkt_ref.alternating.run_starts`; the callback sees new starts only.
 

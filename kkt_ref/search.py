@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kkt_ref.checks import check_count, check_net, check_positive
+from kkt_ref.checks import check_box, check_count, check_net
 from kkt_ref.files import write_atomically
 from kkt_ref.mlp import MLP
 from kkt_ref.ncc import unit_images
-from kkt_ref.pooling import agreements
+from kkt_ref.ranking import agreements
 from kkt_ref.reconstruct import reconstruct
+from kkt_ref.refine import gate_alpha
 from kkt_ref.run_folder import claim, fingerprint
 
 
@@ -45,11 +46,10 @@ def draw_settings(net: MLP, *, candidates: int, iterations: int, seed: int, numb
     identity Σ λ_i y_iΦ(x_i) = ‖θ₁‖², so that the mean of λ is that over the margin.
     """
     rng = np.random.default_rng([seed, number])
-    slope = np.sqrt(np.mean(np.sum(net.weights[0] ** 2, axis=1)))
     unit = float(np.sum(net.weights[0] ** 2)) / candidates
     return Trial(
         number=number,
-        alpha=float(10 ** rng.uniform(0, 2) / slope),
+        alpha=gate_alpha(net, 10 ** -rng.uniform(0, 2)),
         lambda_min=float(rng.uniform(0, 0.05) * unit),
         start=float(10 ** rng.uniform(-3, 0)),
         iterations=max(1, round(iterations * 10 ** rng.uniform(-1, 0))),
@@ -104,8 +104,7 @@ def random_search(
     check_net(net)
     candidates, trials = check_count(candidates, "candidates"), check_count(trials, "trials")
     iterations, seed = check_count(iterations, "iterations"), check_count(seed, "seed", 0)
-    for edge in box:
-        check_positive(abs(edge), "box", zero=True)
+    box = check_box(box)
     weights = None if layer_weights is None else list(layer_weights)
     folder = claim(
         folder,
@@ -139,7 +138,9 @@ def random_search(
             restarts=2,
             max_iterations=trial.iterations,
         )
-        agreement = np.sort(agreements(unit_images(found.candidates), found.restart))
+        agreement = np.sort(
+            agreements(unit_images(found.candidates), found.restart, either_sign=True)
+        )
         trial = trial._replace(
             residual=min(run.terms.relative_residual for run in found.runs),
             agreement=float(agreement[-max(1, candidates // 5) :].mean()),

@@ -9,7 +9,8 @@ from kkt_ref.alternating import Start, alternate, run_starts
 from kkt_ref.first_layer import FirstLayer
 from kkt_ref.images import embedded_images
 from kkt_ref.ncc import ncc_all_pairs
-from kkt_ref.pooling import agreements, distinct, pool_starts, reconstruct_first_layer
+from kkt_ref.pooling import distinct, pool_starts, reconstruct_first_layer
+from kkt_ref.ranking import agreements
 from kkt_ref.scores import score_candidates
 from kkt_ref.split import binary_split
 
@@ -105,7 +106,7 @@ def test_agreement_is_the_best_cosine_with_another_start():
     directions = rng.normal(size=(9, 4))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     restart = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
-    found = agreements(directions, restart)
+    found = agreements(directions, restart, either_sign=True)
     for i in range(9):
         others = [abs(directions[i] @ directions[j]) for j in range(9) if restart[j] != restart[i]]
         assert found[i] == pytest.approx(max(others))

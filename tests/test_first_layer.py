@@ -66,7 +66,9 @@ def test_candidates_have_the_common_norm_and_coordinates_invert():
     problem = FirstLayer(network(), rank=4)
     a = problem.normalised(np.random.default_rng(3).normal(size=(5, 4)) * 10)
     assert np.allclose(np.linalg.norm(problem.inputs(a), axis=1), 0.25 * np.sqrt(6), rtol=1e-5)
-    assert np.allclose(problem.coordinates(problem.whitened(a)), a, rtol=1e-4, atol=1e-5)
+    assert np.allclose(
+        problem.normalised(problem.whitened(a) / problem.weights), a, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_scaling_the_network_changes_nothing():
