@@ -8,18 +8,17 @@ same null: as many images that the network never saw.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from image_run import Settings, by_first_layer, make_split, train
+from plot_images import save_figure, show_image
 from report import Clock, write_json
+from study import read_options, study_parser
 
 from kkt_ref.baselines import class_averages, first_layer_rows, model_inversion
-from kkt_ref.files import write_atomically
-from kkt_ref.images import default_images
 from kkt_ref.matching import match_one_to_one, stretch
 from kkt_ref.ncc import ncc_all_pairs
 from kkt_ref.run_folder import claim, forget
@@ -64,32 +63,18 @@ def draw(split: BinarySplit, found: dict[str, np.ndarray], path: Path) -> None:
             if match.candidate[image] < 0:  # fewer candidates than images
                 shown = np.ones_like(shown)
             for row, pixels in ((0, shown), (1, split.x[image] + split.mean)):
-                ax = axes[row, column]
-                picture = pixels.reshape(split.shape).transpose(1, 2, 0)  # (h, w, channels)
-                ax.imshow(picture.squeeze().clip(0, 1), cmap="gray", vmin=0, vmax=1)
-                ax.set_xticks([])
-                ax.set_yticks([])
+                show_image(axes[row, column], pixels, split)
             axes[1, column].set_xlabel(f"{match.score[image]:.2f}", fontsize=8)
-    with write_atomically(path) as file:
-        figure.savefig(file, format="png", dpi=130)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--images", choices=("mnist", "cifar10"), default="mnist")
+    parser = study_parser("baselines", __doc__.split("\n")[0])
     parser.add_argument("--n", type=int, help="training images")
     parser.add_argument("--width", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--restarts", type=int, default=16)
-    parser.add_argument("--quick", action="store_true", help="small, to see that it runs")
-    parser.add_argument("--out", type=Path, default=Path("baselines_run"), help="state of the run")
-    parser.add_argument("--save", type=Path, default=Path("baselines.png"), help="the figure")
-    parser.add_argument("--json", type=Path, help="write the table for machines")
-    options = parser.parse_args(arguments)
-    images, clock = default_images(options.images), Clock()
-    few = options.quick or (options.images == "cifar10" and images.source.startswith("embedded"))
+    options, images, few = read_options(parser, arguments)
+    clock = Clock()
     n = options.n or (10 if few else 100)
     width, restarts = (200, 4) if options.quick else (options.width, options.restarts)
     settings = Settings(options.images, images.source, n, width, 3, options.seed, "first-layer")

@@ -23,11 +23,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 import benchmark_peers
 import matplotlib.pyplot as plt
 import numpy as np
+from plot_images import save_figure
 from report import Clock, write_json
 
 import kkt_ref
 from kkt_ref.closed_form import stationarity_and_gradient
-from kkt_ref.files import write_atomically
 
 SIZES = {
     (2, 100, 100, 1): (40,),
@@ -133,9 +133,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     labels = [f"{sizes}\nm = {m}\n{dtype}" for sizes, m, dtype in groups]
     ax.set_xticks([i + 0.4 for i in range(len(groups))], labels, fontsize=7)
     ax.legend()
-    with write_atomically(path) as file:
-        figure.savefig(file, format="png", dpi=130)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from image_run import ATTACKS, Outcome, Settings, run
 from plot_images import draw
-from report import Bar, write_json
+from report import Bar, check_options, write_json
 
 from kkt_ref.download import DownloadError, download_cifar10, download_mnist
 from kkt_ref.images import MissingDataError, default_images
@@ -40,11 +40,7 @@ def parse(
     parser.add_argument("--save", type=Path, default=Path(f"{name}.png"), help="the figure")
     parser.add_argument("--json", type=Path, help="write the table for machines")
     options = parser.parse_args(arguments)
-    for path in (options.save, options.json):
-        if path is not None and not path.resolve().parent.is_dir():
-            parser.error(f"{path}: its folder does not exist; create it first")
-    if options.seed < 0:
-        parser.error(f"--seed: expected an integer >= 0, got {options.seed}")
+    check_options(parser, options)
     if options.depth < 2 or options.width < 1:
         parser.error("expected --depth of at least 2 and --width of at least 1")
     if options.restarts is not None and options.restarts < 2:

@@ -10,19 +10,18 @@ The dashed line is chance: what one in twenty of the unseen images reaches.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from image_run import Settings, by_first_layer, make_split, train
+from plot_images import save_figure
 from report import Clock, write_json
 from scipy.stats import spearmanr
+from study import read_options, study_parser
 
 import kkt_ref
-from kkt_ref.files import write_atomically
-from kkt_ref.images import default_images
 from kkt_ref.ncc import ncc_all_pairs
 from kkt_ref.run_folder import claim, forget
 
@@ -76,26 +75,16 @@ def draw(panels: list[dict[str, Any]], ns: list[int], widths: list[int], path: P
         ax.set_xlabel("distance from the margin, yΦ(x) / q − 1")
     for ax in axes[:, 0]:
         ax.set_ylabel("best NCC")
-    with write_atomically(path) as file:
-        figure.savefig(file, format="png", dpi=130)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--images", choices=("mnist", "cifar10"), default="mnist")
+    parser = study_parser("margin", __doc__.split("\n")[0])
     parser.add_argument("--n", type=int, nargs="+", help="numbers of training images")
     parser.add_argument("--widths", type=int, nargs="+", help="numbers of neurons")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--restarts", type=int, default=16)
-    parser.add_argument("--quick", action="store_true", help="small, to see that it runs")
-    parser.add_argument("--out", type=Path, default=Path("margin_run"), help="state of the runs")
-    parser.add_argument("--save", type=Path, default=Path("margin.png"), help="the figure")
-    parser.add_argument("--json", type=Path, help="write the table for machines")
-    options = parser.parse_args(arguments)
-    images, clock = default_images(options.images), Clock()
-    few = options.quick or (options.images == "cifar10" and images.source.startswith("embedded"))
+    options, images, few = read_options(parser, arguments)
+    clock = Clock()
     ns = options.n or ([6, 10] if few else [50, 100, 200])
     widths = options.widths or ([100, 200] if options.quick else [250, 500, 1000])
     restarts = 4 if options.quick else options.restarts

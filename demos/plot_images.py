@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from kkt_ref.files import write_atomically
 from kkt_ref.matching import match_one_to_one, stretch
@@ -14,6 +16,21 @@ from kkt_ref.ncc import ncc_all_pairs
 from kkt_ref.split import BinarySplit
 
 COLUMNS = 12
+
+
+def show_image(ax: Axes, image: np.ndarray, split: BinarySplit) -> None:
+    """Show one image, (d,) in [0, 1], without ticks."""
+    pixels = np.clip(image.reshape(split.shape), 0, 1).transpose(1, 2, 0)  # (h, w, channels)
+    ax.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def save_figure(figure: Figure, path: Path, **options: Any) -> None:
+    """Write a figure as PNG, whole or not at all, and close it."""
+    with write_atomically(path) as file:
+        figure.savefig(file, format="png", dpi=130, **options)
+    plt.close(figure)
 
 
 def draw(
@@ -54,10 +71,7 @@ def draw(
 
     def show(row: int, column: int, image: np.ndarray, label: str = "") -> Axes:
         ax = figure.add_subplot(grid[row, column], anchor="N")
-        pixels = np.clip(image.reshape(split.shape), 0, 1).transpose(1, 2, 0)  # (h, w, channels)
-        ax.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        ax.set_xticks([])
-        ax.set_yticks([])
+        show_image(ax, image, split)
         if label:
             ax.set_xlabel(label, fontsize=8, labelpad=2)
         return ax
@@ -84,6 +98,4 @@ def draw(
         ax = show(row + 3, column, candidate)
         if column == 0:
             ax.set_ylabel("ranked\nwithout data", fontsize=8)
-    with write_atomically(path) as file:
-        figure.savefig(file, format="png", dpi=130, bbox_inches="tight")
-    plt.close(figure)
+    save_figure(figure, path, bbox_inches="tight")

@@ -1,7 +1,8 @@
-"""What all demos share: the machine-readable table, a clock and a progress bar."""
+"""What all demos share: the machine-readable table, a clock, a progress bar, options."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -52,6 +53,15 @@ class Bar:
             print(f"\r{line}\x1b[K", end="\n" if ended else "", flush=True)
         else:
             print(line, flush=True)
+
+
+def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End with a message, before any work, if a file cannot be written or the seed is off."""
+    for path in (getattr(options, "save", None), options.json):
+        if path is not None and not path.resolve().parent.is_dir():
+            parser.error(f"{path}: its folder does not exist; create it first")
+    if options.seed < 0:
+        parser.error(f"--seed: expected an integer >= 0, got {options.seed}")
 
 
 def write_json(path: Path | None, table: dict[str, Any]) -> None:

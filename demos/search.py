@@ -9,16 +9,14 @@ attacker has, tells how good that choice was.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from image_run import Settings, make_split, train
 from report import Clock, write_json
 from scipy.stats import spearmanr
+from study import read_options, study_parser
 
-from kkt_ref.images import default_images
 from kkt_ref.matching import match_one_to_one
 from kkt_ref.ncc import ncc_all_pairs
 from kkt_ref.run_folder import claim
@@ -27,19 +25,14 @@ from kkt_ref.search import Trial, random_search
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--images", choices=("mnist", "cifar10"), default="mnist")
+    parser = study_parser("search", __doc__.split("\n")[0], figure=False)
     parser.add_argument("--n", type=int, default=20, help="training images")
     parser.add_argument("--width", type=int, default=200)
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--iterations", type=int, default=300, help="of L-BFGS, at most")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="few and short, to see that it runs")
-    parser.add_argument("--out", type=Path, default=Path("search_run"), help="the trials")
-    parser.add_argument("--json", type=Path, help="write the table for machines")
-    options = parser.parse_args(arguments)
+    options, images, _ = read_options(parser, arguments)
+    clock = Clock()
     trials, iterations = (3, 20) if options.quick else (options.trials, options.iterations)
-    images, clock = default_images(options.images), Clock()
     split = make_split(images, options.n)
     settings = Settings(
         options.images, images.source, options.n, options.width, 3, options.seed, "search"

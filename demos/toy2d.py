@@ -18,7 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose b
 
 import numpy as np
 from plot_toy2d import Trace, animate, draw
-from report import Clock, write_json
+from report import Clock, check_options, write_json
 
 import kkt_ref
 from kkt_ref import toys
@@ -156,11 +156,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--show", action="store_true", help="open a window")
     parser.add_argument("--json", type=Path, help="write the table for machines")
     options = parser.parse_args(arguments)
-    for path in (options.save, options.json):
-        if path is not None and not path.resolve().parent.is_dir():
-            parser.error(f"{path}: its folder does not exist; create it first")
-    if options.seed < 0:
-        parser.error(f"--seed: expected an integer >= 0, got {options.seed}")
+    check_options(parser, options)
 
     clock = Clock()
     x, y = data_set(options.data, options.seed)

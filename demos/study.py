@@ -1,0 +1,38 @@
+"""Options that the studies on images share: margin, baselines, search."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from report import check_options
+
+from kkt_ref.images import ImageSet, MissingDataError, default_images
+
+
+def study_parser(name: str, what: str, *, figure: bool = True) -> argparse.ArgumentParser:
+    """A parser with the options that all studies have."""
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("--images", choices=("mnist", "cifar10"), default="mnist")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="small, to see that it runs")
+    parser.add_argument("--out", type=Path, default=Path(f"{name}_run"), help="state of the run")
+    if figure:
+        parser.add_argument("--restarts", type=int, default=16)
+        parser.add_argument("--save", type=Path, default=Path(f"{name}.png"), help="the figure")
+    parser.add_argument("--json", type=Path, help="write the table for machines")
+    return parser
+
+
+def read_options(
+    parser: argparse.ArgumentParser, arguments: list[str] | None
+) -> tuple[argparse.Namespace, ImageSet, bool]:
+    """The options, the images, and whether these, or the time, are few."""
+    options = parser.parse_args(arguments)
+    check_options(parser, options)
+    try:
+        images = default_images(options.images)
+    except (MissingDataError, OSError, ValueError) as error:
+        parser.error(str(error))
+    embedded = images.source.startswith("embedded")
+    return options, images, options.quick or (options.images == "cifar10" and embedded)
