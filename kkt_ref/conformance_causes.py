@@ -85,6 +85,8 @@ class _ReluAtZero(ReLU):
 class _GatedThroughout(GatedReLU):
     """σ(αz) in every backward pass, as the authors' code has it: no gradient of anything."""
 
+    gate_is_slope = True
+
     def slope(self, z: Array, xp: Any) -> Array:
         return self.gate(z, xp)
 
@@ -92,8 +94,8 @@ class _GatedThroughout(GatedReLU):
 class _GatesDetached(GatedReLU):
     """Smoothed gates whose own derivative is left out."""
 
-    def gate_slope(self, z: Array, xp: Any) -> Array:
-        return np.zeros_like(z)
+    def gate_slope(self, gate: Array) -> Array:
+        return np.zeros_like(gate)
 
 
 def _answer(
@@ -195,10 +197,10 @@ def _pairs(net: MLP, vector: Array) -> list[Any]:
 def _gradients(net: MLP, x: Array, y: Array, lam: Array, direction: list[Any]) -> tuple[Any, Any]:
     trace = closed_form.forward(net, x)
     gates = closed_form.gates_of(net, trace)
-    back = closed_form.backward(net, gates, np.ones((len(x), 1)))
+    back = closed_form.backward(net, gates, lam * y)
     tang = closed_form.tangent(net, trace, gates, direction)
-    grad_x = closed_form.reverse(net, trace, back, tang, direction, -2.0 * lam * y)
-    return grad_x, -2.0 * y * tang.values
+    grad_x = closed_form.reverse(net, trace, gates, back, tang, direction)
+    return -2.0 * grad_x, -2.0 * y * tang.values
 
 
 def _other_sums(

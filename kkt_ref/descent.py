@@ -15,7 +15,14 @@ from collections.abc import Callable
 import numpy as np
 
 from kkt_ref import closed_form
-from kkt_ref.checks import check_count, check_positive, check_samples, check_separable
+from kkt_ref.backend import Backend, get_backend
+from kkt_ref.checks import (
+    check_count,
+    check_net,
+    check_positive,
+    check_samples,
+    check_separable,
+)
 from kkt_ref.history import History, Record, TrainResult
 from kkt_ref.logistic import log_mean_loss, loss_weights
 from kkt_ref.mlp import MLP
@@ -33,6 +40,7 @@ def gradient_descent(
     target_loss: float | None = None,
     record_every: int = 1000,
     callback: Callback | None = None,
+    backend: str | Backend = "numpy",
 ) -> TrainResult:
     """Train by the paper's recipe: gradient descent with a fixed step.
 
@@ -52,6 +60,8 @@ def gradient_descent(
     callback : callable, optional
         Called with each record and the network (a live view: copy what you
         keep); training stops if it returns a true value.
+    backend : "numpy", "cupy" or Backend
+        Where the arrays of the training are; the result's are NumPy's.
 
     Returns
     -------
@@ -62,13 +72,15 @@ def gradient_descent(
     ValueError, TypeError
         If an argument is off, equal samples carry different labels, or the
         loss stops being finite (the step is too long).
+    BackendError
+        If this machine cannot give the backend.
     """
     step = check_positive(step, "step")
 
-    def rule(weights: np.ndarray, log_loss: float, gradient_norms: np.ndarray) -> float:
+    def rule(log_loss: float, largest_square: float) -> float:
         return step * float(np.exp(log_loss))
 
-    return _descend(net, x, y, rule, max_steps, target_loss, record_every, callback)
+    return _descend(net, x, y, rule, max_steps, target_loss, record_every, callback, backend)
 
 
 def loss_scaled_descent(
@@ -81,12 +93,13 @@ def loss_scaled_descent(
     target_loss: float | None = None,
     record_every: int = 1000,
     callback: Callback | None = None,
+    backend: str | Backend = "numpy",
 ) -> TrainResult:
     """Train by gradient ascent on −log(mean logistic loss), step rate / max_i ‖∇θΦ(x_i)‖².
 
     Parameters
     ----------
-    net, x, y, max_steps, record_every, callback
+    net, x, y, max_steps, record_every, callback, backend
         As in :func:`gradient_descent`.
     rate : float
         Step in units of 1 / max_i ‖∇θΦ(x_i)‖²; 3 is safe, up to 10 is faster.
@@ -99,40 +112,44 @@ def loss_scaled_descent(
 
     Raises
     ------
-    ValueError, TypeError
+    ValueError, TypeError, BackendError
         As in :func:`gradient_descent`.
     """
-    rate = check_positive(rate, "rate")
+    check_net(net)
+    rate, tiny = check_positive(rate, "rate"), float(np.finfo(net.dtype).tiny)
 
-    def rule(weights: np.ndarray, log_loss: float, gradient_norms: np.ndarray) -> float:
-        return rate / max(float(gradient_norms.max()), rate * np.finfo(weights.dtype).tiny)
+    def rule(log_loss: float, largest_square: float) -> float:
+        return rate / max(largest_square, rate * tiny)
 
-    return _descend(net, x, y, rule, max_steps, target_loss, record_every, callback)
+    return _descend(net, x, y, rule, max_steps, target_loss, record_every, callback, backend)
 
 
 def _descend(
     net: MLP,
     x: np.ndarray,
     y: np.ndarray,
-    rule: Callable[[np.ndarray, float, np.ndarray], float],
+    rule: Callable[[float, float], float],
     max_steps: int,
     target_loss: float | None,
     record_every: int,
     callback: Callback | None,
+    backend: str | Backend,
 ) -> TrainResult:
+    backend = get_backend(backend)
     x, y = check_samples(net, x, y)
     check_separable(x, y)
     max_steps = check_count(max_steps, "max_steps", 0)
     record_every = check_count(record_every, "record_every")
     target = -np.inf if target_loss is None else np.log(check_positive(target_loss, "target_loss"))
 
-    net = net.with_arrays([p.copy() for p in net.arrays])
-    ones = np.ones((len(y), 1), net.dtype)
-    input_squares = np.sum(x * x, axis=1)
+    net = backend.put_net(net.with_arrays([p.copy() for p in net.arrays]))
+    x, y = backend.put(x), backend.put(y)
+    xp = closed_form.namespace(x)
+    input_squares = xp.vecdot(x, x)
     history = History()
     for steps in range(max_steps + 1):
         trace = closed_form.forward(net, x)
-        back = closed_form.backward(net, closed_form.gates_of(net, trace), ones)
+        back = closed_form.signals(net, trace)
         margins = y * trace.outputs  # (n,)
         log_loss = log_mean_loss(margins)
         if not np.isfinite(log_loss):
@@ -140,22 +157,30 @@ def _descend(
                 f"step: the loss is not finite after {steps} steps; use a smaller step or rate"
             )
         weights = loss_weights(margins)
-        ascent = closed_form.weighted_gradient(net, trace, back, weights * y)
+        ascent = closed_form.gradient_sum(net, trace, back.times(weights * y))
 
         reached, last = log_loss <= target, steps == max_steps
         if steps % record_every == 0 or reached or last:
-            record, multipliers = _record(net, steps, margins, log_loss, weights, ascent)
+            here = backend.get_net(net)
+            record, multipliers = _record(
+                here,
+                steps,
+                backend.to_host(margins),
+                log_loss,
+                backend.to_host(weights),
+                [backend.to_host(g) for pair in ascent for g in pair if g is not None],
+            )
             history.records.append(record)
-            halted = bool(callback and callback(record, net))
+            halted = bool(callback and callback(record, here))
             if reached or last or halted:
                 break
 
-        squares = [input_squares, *(np.sum(a * a, axis=1) for a in trace.inputs[1:])]
-        gradient_norms = sum(
-            np.sum(delta * delta, axis=1) * (square + (b is not None))
+        squares = [input_squares, *(xp.vecdot(a, a) for a in trace.inputs[1:])]
+        gradient_squares = sum(
+            xp.vecdot(delta, delta) * (square + (0.0 if b is None else 1.0))
             for delta, square, b in zip(back.deltas, squares, net.biases, strict=True)
         )  # (n,): ‖∇θΦ(x_i)‖²
-        length = net.dtype.type(rule(weights, log_loss, gradient_norms))
+        length = rule(log_loss, float(xp.max(gradient_squares)))
         for layer, sums in zip(net.layers, ascent, strict=True):
             for p, g in zip(layer, sums, strict=True):
                 if p is not None:
@@ -167,7 +192,8 @@ def _descend(
         reason = "stopped by the callback"
     else:
         reason = f"did all {max_steps} steps"
-    return TrainResult(net, multipliers, history, steps, reason, bool(reached))
+    trained = backend.get_net(net)
+    return TrainResult(trained, multipliers, history, steps, reason, bool(reached))
 
 
 def _record(
@@ -176,10 +202,10 @@ def _record(
     margins: np.ndarray,
     log_loss: float,
     weights: np.ndarray,
-    ascent: list[closed_form.Pair],
+    ascent: list[np.ndarray],
 ) -> tuple[Record, np.ndarray]:
     theta = net.theta
-    direction = np.concatenate([g.ravel() for pair in ascent for g in pair if g is not None])
+    direction = np.concatenate([g.ravel() for g in ascent])
     square = float(direction @ direction)
     scale = max(float(theta @ direction), 0.0) / square if square > 0 else 0.0
     norm = float(np.linalg.norm(theta))

@@ -163,7 +163,6 @@ class FirstLayer:
 
     def _signals(self, a: Array) -> tuple[Array, Array]:
         trace = closed_form.forward(self._net, a)
-        ones = np.ones((len(a), 1), np.float32)
-        back = closed_form.backward(self._net, closed_form.gates_of(self._net, trace), ones)
+        back = closed_form.signals(self._net, trace)
         labels = np.where(trace.outputs < 0, np.float32(-1), np.float32(1))  # (m,)
         return back.deltas[0], labels  # (m, h), (m,)

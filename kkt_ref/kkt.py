@@ -80,10 +80,8 @@ def stationarity_norms(
     x, y = check_samples(net, x, y)
     multipliers = check_multipliers(multipliers, len(y), net.dtype)
     trace = closed_form.forward(net, x)
-    ones = np.ones((len(y), 1), net.dtype)
-    back = closed_form.backward(net, closed_form.gates_of(net, trace), ones)
-    total = closed_form.weighted_gradient(net, trace, back, multipliers * y)
-    return residual_norms(net, total)
+    back = closed_form.backward(net, closed_form.gates_of(net, trace), multipliers * y)
+    return residual_norms(net, closed_form.gradient_sum(net, trace, back))
 
 
 def residual_norms(net: MLP, total: list[closed_form.Pair]) -> Stationarity:

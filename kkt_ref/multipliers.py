@@ -36,8 +36,7 @@ def gradient_matrix(net: MLP, x: np.ndarray) -> np.ndarray:
         It is formed whole: meant for small networks or few samples.
     """
     trace = closed_form.forward(net, x)
-    ones = np.ones((x.shape[0], 1), net.dtype)
-    back = closed_form.backward(net, closed_form.gates_of(net, trace), ones)
+    back = closed_form.signals(net, trace)
     parts = []
     for a, delta, b in zip(trace.inputs, back.deltas, net.biases, strict=True):
         parts.append(
@@ -68,7 +67,7 @@ def gram_matrix(
     weights = check_layer_weights(layer_weights, net)
     net, x, y = net.astype(np.float64), x.astype(np.float64), y.astype(np.float64)
     trace = closed_form.forward(net, x)
-    back = closed_form.backward(net, closed_form.gates_of(net, trace), np.ones((len(y), 1)))
+    back = closed_form.signals(net, trace)
     gram, toward = np.zeros((len(y), len(y))), np.zeros(len(y))
     for w, a, delta, W, b in zip(
         weights, trace.inputs, back.deltas, net.weights, net.biases, strict=True

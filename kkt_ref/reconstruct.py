@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kkt_ref import closed_form
+from kkt_ref.backend import Backend, get_backend
 from kkt_ref.checks import check_box, check_count, check_labels, check_net, check_positive
 from kkt_ref.mlp import MLP
 from kkt_ref.reconstruction import Reconstruction
@@ -34,6 +35,8 @@ def reconstruct(
     restarts: int = 1,
     max_iterations: int = 1000,
     callback: Callable[[int, np.ndarray, np.ndarray], object] | None = None,
+    backend: str | Backend = "numpy",
+    dtype: Any = np.float64,
 ) -> Reconstruction:
     """Reconstruct training data from weights by L-BFGS-B from random starts.
 
@@ -68,6 +71,11 @@ def reconstruct(
     callback : callable, optional
         Called after each iteration with the number of the start and copies of its
         candidates (m, d) and multipliers (m,).
+    backend : "numpy", "cupy" or Backend
+        Where the loss is evaluated; only what L-BFGS needs crosses to the host.
+    dtype : float64 or float32
+        In which it is evaluated.  float32 is faster on most devices and ends earlier,
+        at its rounding floor; squares are summed in float64 all the same.
 
     Returns
     -------
@@ -77,12 +85,15 @@ def reconstruct(
     ------
     ValueError, TypeError
         If an argument is off; see the message.
+    BackendError
+        If this machine cannot give the backend.
     """
     m, restarts = check_count(candidates, "candidates"), check_count(restarts, "restarts")
     seed = check_count(seed, "seed", 0)
     low, high = check_box(box)
     start = check_positive(start, "start")
     check_net(net)
+    backend = get_backend(backend)
     if isinstance(labels, str) and labels not in ("balanced", "network"):
         raise ValueError(f"labels: expected 'balanced', 'network' or an array, got {labels!r}")
     if not isinstance(labels, str):
@@ -112,6 +123,8 @@ def reconstruct(
                 slackness=slackness,
                 max_iterations=max_iterations,
                 callback=callback and (lambda cx, cl, index=index: callback(index, cx, cl)),
+                backend=backend,
+                dtype=dtype,
             )
         )
     return Reconstruction(
@@ -127,8 +140,7 @@ def reconstruct(
 def _norm_ratio(net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray) -> float:
     """‖θ‖ / ‖Σ λ_i y_i ∇Φ(x_i)‖, or 1 where the sum is zero."""
     trace = closed_form.forward(net, x)
-    ones = np.ones((len(y), 1))
-    back = closed_form.backward(net, closed_form.gates_of(net, trace), ones)
-    total = closed_form.weighted_gradient(net, trace, back, multipliers * y)
+    back = closed_form.backward(net, closed_form.gates_of(net, trace), multipliers * y)
+    total = closed_form.gradient_sum(net, trace, back)
     norm = np.sqrt(sum(float(np.sum(g * g)) for pair in total for g in pair if g is not None))
     return float(np.linalg.norm(net.theta)) / norm if norm > 0 else 1.0

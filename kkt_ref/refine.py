@@ -16,6 +16,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
 from kkt_ref.activations import GatedReLU, Softplus
+from kkt_ref.backend import Backend, get_backend
 from kkt_ref.checks import (
     check_box,
     check_count,
@@ -44,6 +45,8 @@ def refine(
     slackness: float = 0.0,
     max_iterations: int = 1000,
     callback: Callable[[np.ndarray, np.ndarray], object] | None = None,
+    backend: str | Backend = "numpy",
+    dtype: Any = np.float64,
 ) -> Reconstruction:
     """Move given candidates and multipliers by L-BFGS-B.
 
@@ -60,6 +63,8 @@ def refine(
         As in :func:`reconstruct`.
     callback : callable, optional
         Called after each iteration with copies of candidates and multipliers.
+    backend, dtype
+        As in :func:`reconstruct`.
 
     Returns
     -------
@@ -70,7 +75,12 @@ def refine(
     ------
     ValueError, TypeError
         If an argument is off; see the message.
+    BackendError
+        If this machine cannot give the backend.
     """
+    backend = get_backend(backend)
+    if np.dtype(dtype) not in (np.float64, np.float32):
+        raise ValueError(f"dtype: expected float64 or float32, got {np.dtype(dtype)}")
     check_net(net)
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
@@ -93,7 +103,7 @@ def refine(
     multipliers = np.maximum(multipliers, lambda_min)
     iterations = evaluations = 0
     for stage in stages:
-        objective = Objective(stage, y, weights, slackness, multiplier_scale=1.0)
+        objective = Objective(stage, y, weights, slackness, 1.0, backend, dtype)
         objective.scale = _gradient_ratio(objective, x, multipliers)
         bounds = [(low, high)] * x.size + [(lambda_min / objective.scale, None)] * len(y)
         start = objective.pack(x, multipliers)

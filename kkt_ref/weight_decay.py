@@ -75,14 +75,13 @@ def weight_decay_optimum(
             "net: the gated activation has no gradient in θ to descend; train with "
             "ReLU or Softplus and reconstruct with the gates"
         )
-    ones = np.ones((len(y), 1))
 
     def value_and_gradient(theta: np.ndarray) -> tuple[float, np.ndarray]:
         here = net.with_theta(theta)
         trace = closed_form.forward(here, x)
-        back = closed_form.backward(here, closed_form.gates_of(here, trace), ones)
         margins = y * trace.outputs  # (n,)
-        pull = closed_form.weighted_gradient(here, trace, back, expit(-margins) * y)
+        back = closed_form.backward(here, closed_form.gates_of(here, trace), expit(-margins) * y)
+        pull = closed_form.gradient_sum(here, trace, back)
         flat = np.concatenate([g.ravel() for pair in pull for g in pair if g is not None])  # (P,)
         value = np.sum(np.logaddexp(0.0, -margins)) + 0.5 * decay * theta @ theta
         return float(value), decay * theta - flat

@@ -83,13 +83,15 @@ class HalfAtZero(kkt_ref.ReLU):
 
 
 class Throughout(kkt_ref.GatedReLU):
+    gate_is_slope = True
+
     def slope(self, z, xp):
         return self.gate(z, xp)
 
 
 class Detached(kkt_ref.GatedReLU):
-    def gate_slope(self, z, xp):
-        return 0.0 * z
+    def gate_slope(self, gate):
+        return 0.0 * gate
 
 
 def relu_to(activation):
