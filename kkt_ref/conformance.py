@@ -9,42 +9,27 @@ which of them gives that answer (:mod:`kkt_ref.conformance_causes`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kkt_ref.conformance_cases import Case, cases
-from kkt_ref.conformance_causes import Answer, diagnose, reference
-from kkt_ref.mlp import MLP
+from kkt_ref.conformance_cases import Case, ImageCase
+from kkt_ref.conformance_causes import diagnose
+from kkt_ref.conformance_questions import QUESTIONS, Answer, Implementation, Question
 
 Array = np.ndarray
 TOLERANCES = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}
-FUNCTIONS = ("outputs", "per_sample_gradients", "stationarity_residual", "stationarity")
+__all__ = [
+    "ConformanceError",
+    "Implementation",
+    "Result",
+    "check_implementation",
+    "check_names",
+    "parametrize_with_checks",
+]
+FUNCTIONS = tuple(QUESTIONS)
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 EXPECTED, UNEXPECTED = "expected failure", "unexpected pass"
-
-
-class Implementation(Protocol):
-    """What the kit can ask; leave out what there is not, or raise NotImplementedError.
-
-    ``net`` holds plain arrays: ``net.weights[l]`` is (h_{l+1}, h_l), ``net.biases[l]`` is
-    (h_{l+1},) or None; ``net.activation`` is ``ReLU()``, ``GatedReLU(alpha)`` or
-    ``Softplus(alpha)``.  Flat gradients are in the order W_1, b_1, W_2, ...
-    """
-
-    def outputs(self, net: MLP, x: Array) -> Array:
-        """Return Φ(θ; x_i), shape (n,)."""
-
-    def per_sample_gradients(self, net: MLP, x: Array) -> Array:
-        """Return ∇θΦ(θ; x_i), shape (n, P)."""
-
-    def stationarity_residual(self, net: MLP, x: Array, y: Array, multipliers: Array) -> Array:
-        """Return θ − Σ_i λ_i y_i ∇θΦ(θ; x_i), shape (P,)."""
-
-    def stationarity(
-        self, net: MLP, x: Array, y: Array, multipliers: Array
-    ) -> tuple[float, Array, Array]:
-        """Return its squared norm and the gradients in x, (n, d), and λ, (n,)."""
 
 
 class Result(NamedTuple):
@@ -79,8 +64,9 @@ class ConformanceError(AssertionError):
 
 def check_names() -> list[str]:
     """Return the names of all checks."""
-    return [f"{function}: {case.name}" for function in FUNCTIONS for case in cases()] + [
-        f"{function}: no memory" for function in FUNCTIONS
+    questions = QUESTIONS.values()
+    return [f"{q.name}: {case.name}" for q in questions for case in q.cases(np.float64, 0)] + [
+        f"{q.name}: no memory" for q in questions
     ]
 
 
@@ -123,7 +109,7 @@ def check_implementation(
         raise ValueError(f"dtype: expected float64 or float32, got {dtype}")
     if on_fail not in ("raise", "return"):
         raise ValueError(f"on_fail: expected 'raise' or 'return', got {on_fail!r}")
-    if not any(callable(getattr(implementation, name, None)) for name in FUNCTIONS):
+    if not any(_has(implementation, question) for question in QUESTIONS.values()):
         raise ValueError(
             f"implementation: expected an object with methods {', '.join(FUNCTIONS)}, got "
             f"{implementation!r}, which has none of them"
@@ -133,61 +119,74 @@ def check_implementation(
     if unknown:
         raise ValueError(f"expected_failures: there are no checks named {unknown}")
     results = []
-    for function in FUNCTIONS:
-        for case in cases(dtype, seed):
-            results.append(_check(implementation, function, case, expected))
-        results.append(_check_memory(implementation, function, dtype, seed, expected))
+    for question in QUESTIONS.values():
+        for case in question.cases(dtype, seed):
+            results.append(_check(implementation, question, case, dtype, expected))
+        results.append(_check_memory(implementation, question, dtype, seed, expected))
     if on_fail == "raise" and any(result.bad for result in results):
         raise ConformanceError(results)
     return results
 
 
-def arguments(function: str, case: Case) -> tuple[Any, ...]:
-    """Return what a method is called with for a case."""
-    return case[1:3] if function in FUNCTIONS[:2] else case[1:5]
-
-
-def _check(implementation: Any, function: str, case: Case, expected: dict[str, str]) -> Result:
-    name = f"{function}: {case.name}"
-    tolerance = TOLERANCES[case.x.dtype]
-    right = reference(function, case)
-    answer, problem = _ask(implementation, function, case, right)
+def _check(
+    implementation: Any,
+    question: Question,
+    case: Case | ImageCase,
+    dtype: Any,
+    expected: dict[str, str],
+) -> Result:
+    name, tolerance = f"{question.name}: {case.name}", TOLERANCES[dtype]
+    if not _has(implementation, question):
+        return Result(name, SKIPPED, float("nan"), tolerance, case.meaning, "not implemented")
+    right = question.reference(case)
+    answer, problem = _ask(implementation, question, case, dtype, right)
     if answer is None and not problem:
         return Result(name, SKIPPED, float("nan"), tolerance, case.meaning, "not implemented")
     error = float("nan")
     if not problem:
-        error = _error(function, case, answer, right)
+        error = _error(question, case, answer, right)
         if error > tolerance:
-            problem = diagnose(function, case, answer, right, error, tolerance, _error)
+            problem = diagnose(question, case, answer, right, error, tolerance, _error)
     failed = bool(problem) or not error <= tolerance
     return _verdict(name, failed, error, tolerance, case.meaning, problem, expected)
 
 
 def _check_memory(
-    implementation: Any, function: str, dtype: Any, seed: int, expected: dict[str, str]
+    implementation: Any, question: Question, dtype: Any, seed: int, expected: dict[str, str]
 ) -> Result:
     """One case before and after another: nothing may be remembered or changed in place."""
-    name, tolerance = f"{function}: no memory", TOLERANCES[dtype]
-    case, other = cases(dtype, seed)[0], cases(dtype, seed + 1)[0]
-    copies = [np.copy(a) for a in (*case.net.arrays, case.x, case.y, case.multipliers)]
+    name, tolerance = f"{question.name}: no memory", TOLERANCES[dtype]
     meaning = "state from an earlier call, or arguments changed in place"
-    first, problem = _ask(implementation, function, case, reference(function, case))
+    if not _has(implementation, question):
+        return Result(name, SKIPPED, float("nan"), tolerance, meaning, "not implemented")
+    case, other = (question.cases(dtype, seed + later)[0] for later in (0, 1))
+    before = [np.copy(part) for part in _inputs(case)]
+    first, problem = _ask(implementation, question, case, dtype, question.reference(case))
     if first is None:
         status = FAILED if problem else SKIPPED
         return Result(name, status, float("nan"), tolerance, meaning, problem or "not implemented")
-    right = reference(function, other)
-    second, problem = _ask(implementation, function, other, right)
+    right = question.reference(other)
+    second, problem = _ask(implementation, question, other, dtype, right)
     error = float("nan")
     if not problem:
-        after = [*case.net.arrays, case.x, case.y, case.multipliers]
-        if not all(np.array_equal(a, b) for a, b in zip(copies, after, strict=True)):
+        if not all(map(np.array_equal, before, _inputs(case))):
             problem = "an argument was changed in place"
         else:
-            error = _error(function, other, second, right)
-            if error > tolerance and _error(function, other, first, second) == 0.0:
+            error = _error(question, other, second, right)
+            if error > tolerance and _error(question, other, first, second) == 0.0:
                 problem = "the second call returned the first one's answer: a stale cache"
     failed = bool(problem) or not error <= tolerance
     return _verdict(name, failed, error, tolerance, meaning, problem, expected)
+
+
+def _has(implementation: Any, question: Question) -> bool:
+    return callable(getattr(implementation, question.name, None))
+
+
+def _inputs(case: Case | ImageCase) -> list[Array]:
+    if isinstance(case, ImageCase):
+        return [case.a, case.b]
+    return [*case.net.arrays, case.x, case.y, case.multipliers]
 
 
 def _verdict(
@@ -207,36 +206,33 @@ def _verdict(
     return Result(name, status, error, tolerance, meaning, problem)
 
 
-def _ask(implementation: Any, function: str, case: Case, expected: Answer) -> tuple[Any, str]:
+def _ask(
+    implementation: Any, question: Question, case: Any, dtype: Any, right: Answer
+) -> tuple[Any, str]:
     """The answer as a tuple of arrays and "", or None and what is wrong with it."""
-    method = getattr(implementation, function, None)
-    if not callable(method):
-        return None, ""
     try:
-        answer = method(*arguments(function, case))
+        answer = getattr(implementation, question.name)(*question.arguments(case))
     except NotImplementedError:
         return None, ""
     except Exception as error:  # whatever it raises is a failure of its own
         return None, f"it raised {type(error).__name__}: {error}"
-    answer = answer if function == "stationarity" else (answer,)
-    if not isinstance(answer, (tuple, list)) or len(answer) != len(expected):
-        return None, f"expected {len(expected)} values, got {type(answer).__name__}"
+    answer = answer if len(question.parts) > 1 else (answer,)
+    if not isinstance(answer, (tuple, list)) or len(answer) != len(right):
+        return None, f"expected {len(right)} values, got {type(answer).__name__}"
     arrays = tuple(np.asarray(part) for part in answer)
-    for part, wanted in zip(arrays, expected, strict=True):
+    for part, wanted in zip(arrays, right, strict=True):
         if part.shape != wanted.shape:
             return None, f"expected shape {wanted.shape}, got {part.shape}"
-        if wanted.ndim and part.dtype != case.x.dtype:
-            return None, f"expected dtype {case.x.dtype}, got {part.dtype}"
+        if wanted.ndim and part.dtype != dtype:
+            return None, f"expected dtype {dtype}, got {part.dtype}"
         if not np.all(np.isfinite(part)):
             return None, "expected finite values, got NaN or infinity"
     return arrays, ""
 
 
-def _error(
-    function: str, case: Case, answer: tuple[Array, ...], wanted: tuple[Array, ...]
-) -> float:
+def _error(question: Question, case: Any, answer: Answer, wanted: Answer) -> float:
     """Worst relative norm-wise error over the arrays that an answer is made of."""
-    if function in ("per_sample_gradients", "stationarity_residual"):
+    if question.flat:
         cuts = np.cumsum([p.size for p in case.net.arrays])[:-1]
         answer, wanted = (tuple(np.split(part[0], cuts, axis=-1)) for part in (answer, wanted))
     worst = 0.0
@@ -259,11 +255,12 @@ def parametrize_with_checks(implementations: list[Any], *, dtype: Any = np.float
     def one(name: str) -> Any:
         def check(implementation: Any) -> None:
             function, label = name.split(": ")
+            question, kind = QUESTIONS[function], np.dtype(dtype)
             if label == "no memory":
-                result = _check_memory(implementation, function, np.dtype(dtype), 0, {})
+                result = _check_memory(implementation, question, kind, 0, {})
             else:
-                case = next(case for case in cases(dtype) if case.name == label)
-                result = _check(implementation, function, case, {})
+                case = next(case for case in question.cases(kind, 0) if case.name == label)
+                result = _check(implementation, question, case, kind, {})
             if result.status == SKIPPED:
                 pytest.skip(result.diagnosis)
             if result.bad:

@@ -53,6 +53,37 @@ def cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
     return found
 
 
+class ImageCase(NamedTuple):
+    """A pair of images."""
+
+    name: str
+    a: Array  # (C, H, W), in [0, 1]
+    b: Array  # (C, H, W), in [0, 1]
+    meaning: str
+
+
+def image_cases(dtype: Any = np.float64, seed: int = 0) -> list[ImageCase]:
+    """Return pairs of images in ``dtype``, the same for every call with this seed."""
+    rng = np.random.default_rng([seed, len(_CASES)])
+
+    def draw(*shape: int) -> Array:
+        return rng.uniform(size=shape)
+
+    grey, colour, wide = draw(1, 16, 16), draw(3, 16, 16), draw(1, 13, 24)
+    pairs = {
+        "unrelated images": (grey, draw(1, 16, 16), "the window, its border, or the constants"),
+        "a noisy copy": (grey, np.clip(grey + 0.1 * draw(1, 16, 16), 0, 1), "the same"),
+        "colour": (colour, np.clip(colour + 0.2 * draw(3, 16, 16), 0, 1), "mean over the channels"),
+        "not square": (wide, draw(1, 13, 24), "height and width"),
+        "the same image": (grey, grey.copy(), "SSIM(x, x) is 1"),
+        "black and white": (np.zeros((1, 16, 16)), np.ones((1, 16, 16)), "C1, for data_range 1"),
+    }
+    return [
+        ImageCase(name, a.astype(dtype), b.astype(dtype), meaning)
+        for name, (a, b, meaning) in pairs.items()
+    ]
+
+
 Made = tuple[MLP, Array, Array, Array]
 
 

@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from kkt_ref import closed_form
-from kkt_ref.activations import GatedReLU, ReLU, Softplus
-from kkt_ref.conformance_cases import Case
-from kkt_ref.gradients import per_sample_gradients, phi
-from kkt_ref.mlp import MLP
-from kkt_ref.multipliers import gradient_matrix
-from kkt_ref.stationarity import stationarity_by_autograd, stationarity_residual
+from kkt_ref.conformance_conventions import wrong_answers
+from kkt_ref.conformance_questions import (
+    Answer,
+    Question,
+    in_float64,
+    kkt_conditions,
+    training_step,
+)
+from kkt_ref.ssim import HAIM, WANG, ssim
 
-Array = np.ndarray
-Answer = tuple[Array, ...]
-ErrorOf = Callable[[str, Case, Answer, Answer], float]
-
-
-def reference(function: str, case: Case) -> Answer:
-    """Return the right answer: by autograd, in float64, from the case's own numbers."""
-    net, (x, y, lam) = case.net.astype(np.float64), (np.float64(part) for part in case[2:5])
-    if function == "outputs":
-        return (phi(net.arrays, x, net),)
-    if function == "per_sample_gradients":
-        return (per_sample_gradients(net, x),)
-    if function == "stationarity_residual":
-        return (stationarity_residual(net, x, y, lam),)
-    value, grad_x, grad_multipliers = stationarity_by_autograd(net, x, y, lam)
-    return np.asarray(value), grad_x, grad_multipliers
+_SCIKIT_IMAGE = replace(WANG, window="uniform", size=7, sample_covariance=True)
+ErrorOf = Callable[[Question, Any, Answer, Answer], float]
 
 
 def diagnose(
-    function: str,
-    case: Case,
+    question: Question,
+    case: Any,
     answer: Answer,
     right: Answer,
     error: float,
@@ -45,199 +33,75 @@ def diagnose(
 ) -> str:
     """Return which wrong convention gives this answer, or "" if none known does."""
     near = max(100 * tolerance, 1e-7)
-    for text, wrong in _wrong_answers(function, case):
+    for text, wrong in _wrong_answers(question, case):
         if any(not np.all(np.isfinite(part)) for part in wrong):
             continue
-        if error_of(function, case, wrong, right) <= tolerance:
+        if error_of(question, case, wrong, right) <= tolerance:
             continue  # this case does not tell it from the right one
-        if error_of(function, case, answer, wrong) <= near:
+        if error_of(question, case, answer, wrong) <= near:
             return f"matches if {text}"
     if tolerance < 1e-8 and error < 1e-4:
         return "right to single precision only: something is computed in float32"
-    if function == "stationarity":
-        return _by_part(answer, right, near)
+    parts = zip(question.parts, answer, right, strict=True)
+    wrong = [name for name, a, b in parts if np.linalg.norm(a - b) > near * np.linalg.norm(b)]
+    if len(wrong) < len(question.parts):
+        return f"wrong: {' and '.join(wrong)}; the rest is right"
     return ""
 
 
-def _by_part(answer: Answer, right: Answer, near: float) -> str:
-    names = ("the value", "the gradient in x", "the gradient in λ")
-    wrong = [
-        name
-        for name, part, wanted in zip(names, answer, right, strict=True)
-        if np.linalg.norm(part - wanted) > near * np.linalg.norm(wanted)
-    ]
-    return f"wrong: {' and '.join(wrong)}; the rest is right" if len(wrong) < 3 else ""
+def _wrong_answers(question: Question, case: Any) -> Iterator[tuple[str, Answer]]:
+    of_its_own = {
+        "kkt_conditions": _wrong_conditions,
+        "training_step": _wrong_steps,
+        "ssim": _wrong_ssim,
+    }
+    if question.name not in of_its_own:
+        return wrong_answers(question.name, case)
+    arguments = map(in_float64, question.arguments(case))
+    return of_its_own[question.name](*arguments)
 
 
-@dataclass(frozen=True)
-class _ReluAtZero(ReLU):
-    """ReLU whose derivative at exactly 0 is ``at_zero``."""
-
-    at_zero: float = 0.5
-
-    def slope(self, z: Array, xp: Any) -> Array:
-        return np.where(z > 0, 1.0, np.where(z == 0, self.at_zero, 0.0))
-
-    def gate(self, z: Array, xp: Any) -> Array:
-        return self.slope(z, xp)
-
-
-class _GatedThroughout(GatedReLU):
-    """σ(αz) in every backward pass, as the authors' code has it: no gradient of anything."""
-
-    gate_is_slope = True
-
-    def slope(self, z: Array, xp: Any) -> Array:
-        return self.gate(z, xp)
-
-
-class _GatesDetached(GatedReLU):
-    """Smoothed gates whose own derivative is left out."""
-
-    def gate_slope(self, gate: Array) -> Array:
-        return np.zeros_like(gate)
-
-
-def _answer(
-    function: str, net: MLP, x: Array, y: Array, lam: Array, weights: Any = None
-) -> list[Array]:
-    if function == "outputs":
-        return [closed_form.forward(net, x).outputs]
-    if function == "per_sample_gradients":
-        return [gradient_matrix(net, x)]
-    if function == "stationarity_residual":
-        return [net.theta - (lam * y) @ gradient_matrix(net, x)]
-    terms = closed_form.stationarity_and_gradient(net, x, y, lam, weights or (1.0,) * net.depth)
-    return [np.asarray(terms.value), terms.grad_x, terms.grad_multipliers]
-
-
-def _wrong_answers(function: str, case: Case) -> Iterator[tuple[str, Answer]]:
-    net = case.net.astype(np.float64)
-    x, y, lam = (np.float64(part) for part in case[2:5])
-    for text, other in _other_networks(net):
-        answer = _answer(function, other, x, y, lam)
-        if function == "stationarity_residual":  # θ itself is the caller's
-            answer[0] = answer[0] - other.theta + net.theta
-        yield text, tuple(answer)
-    if function == "outputs":
-        return
-    yield from _left_out(function, net, x, y, lam)
-    if function != "per_sample_gradients":
-        yield from _other_sums(function, net, x, y, lam)
-    if function == "stationarity":
-        yield from _other_losses(net, x, y, lam)
-
-
-def _other_networks(net: MLP) -> Iterator[tuple[str, MLP]]:
-    for at_zero, text in ((0.5, "0.5"), (1.0, "1")):
-        if isinstance(net.activation, ReLU):
-            yield (
-                f"the gradient of relu at 0 is taken as {text}",
-                net.with_activation(_ReluAtZero(at_zero=at_zero)),
-            )
-    if isinstance(net.activation, GatedReLU):
-        alpha = net.activation.alpha
-        yield (
-            "σ(αz) replaces the step in every backward pass",
-            net.with_activation(_GatedThroughout(alpha)),
-        )
-        yield "the gates' own derivative is left out", net.with_activation(_GatesDetached(alpha))
-        yield "softplus is used for smoothed gates", net.with_activation(Softplus(alpha))
-        yield "the gates are hard", net.with_activation(ReLU())
-        yield "alpha is taken as 1", net.with_activation(GatedReLU(1.0))
-    if isinstance(net.activation, Softplus):
-        alpha = net.activation.alpha
-        yield "smoothed gates are used for softplus", net.with_activation(GatedReLU(alpha))
-        yield "relu is used for softplus", net.with_activation(ReLU())
-        yield "softplus has alpha 1", net.with_activation(Softplus(1.0))
-    if any(b is not None for b in net.biases):
-        zero = tuple(None if b is None else np.zeros_like(b) for b in net.biases)
-        yield "biases are not added", MLP(net.weights, zero, net.activation)
-    square = [W.T if W.shape[0] == W.shape[1] else W for W in net.weights]
+def _wrong_conditions(
+    net: Any, x: Any, y: Any, multipliers: Any, margin: float
+) -> Iterator[tuple[str, Answer]]:
+    right = tuple(map(np.asarray, kkt_conditions(net, x, y, multipliers, margin)))
+    stationarity, primal, dual, slackness = right
+    norm, mass = np.linalg.norm(net.theta), np.sum(np.abs(multipliers)) * margin
+    yield "stationarity is not divided by ‖θ‖", (stationarity * norm, primal, dual, slackness)
+    yield "stationarity is squared", (stationarity**2, primal, dual, slackness)
+    yield "primal feasibility is not divided by q", (stationarity, primal * margin, dual, slackness)
+    yield "slackness is not divided by Σ λ q", (stationarity, primal, dual, slackness * mass)
+    at_one = kkt_conditions(net, x, y, multipliers, 1.0)
+    yield "q is taken as 1", tuple(map(np.asarray, at_one))
     yield (
-        "square weights are taken as (in, out)",
-        MLP(tuple(square), net.biases, net.activation),
+        "y has the opposite sign",
+        tuple(map(np.asarray, kkt_conditions(net, x, -y, multipliers, margin))),
     )
 
 
-def _left_out(
-    function: str, net: MLP, x: Array, y: Array, lam: Array
-) -> Iterator[tuple[str, Answer]]:
-    """Parts of θ that the gradient, or the norm, leaves out."""
-    names = [(layer, kind) for layer, pair in enumerate(net.layers) for kind, p in
-             zip("Wb", pair, strict=True) if p is not None]  # fmt: skip
-    masks = {"the biases are left out": [kind == "W" for _, kind in names]}
-    for left in range(net.depth):
-        masks[f"layer {left + 1} is left out"] = [layer != left for layer, _ in names]
-    parts = [p.size for p in net.arrays]
-    gradients = gradient_matrix(net, x)
-    residual = net.theta - (lam * y) @ gradients
-    for text, mask in masks.items():
-        if all(mask):
-            continue
-        kept = np.repeat(mask, parts)  # (P,)
-        if function == "per_sample_gradients":
-            yield text, (gradients * kept,)
-        elif function == "stationarity_residual":
-            yield text, (residual * kept,)
-            yield text, (np.where(kept, residual, net.theta),)
-        else:
-            direction = _pairs(net, residual * kept)
-            grads = _gradients(net, x, y, lam, direction)
-            yield text, (np.asarray(np.sum((residual * kept) ** 2)), *grads)
-            whole = np.sum(np.where(kept, residual, net.theta) ** 2)
-            yield text, (np.asarray(whole), *grads)
+def _wrong_steps(net: Any, x: Any, y: Any, step: float) -> Iterator[tuple[str, Answer]]:
+    theta, moved = net.theta, training_step(net, x, y, step) - net.theta
+    yield "the loss is summed, not averaged", (theta + len(y) * moved,)
+    yield "the step goes up", (theta - moved,)
+    yield "y has the opposite sign", (training_step(net, x, -y, step),)
+    biases = np.concatenate([np.full(p.size, p.ndim == 1) for p in net.arrays])  # (P,)
+    yield "the biases are not moved", (theta + np.where(biases, 0.0, moved),)
+    first = np.arange(len(theta)) < net.layer_slices[0].stop
+    yield "layer 1 is not moved", (theta + np.where(first, 0.0, moved),)
+    yield "the gradient is returned, not θ", (-moved / step,)
 
 
-def _pairs(net: MLP, vector: Array) -> list[Any]:
-    arrays = iter(net.with_theta(vector).arrays)
-    return [(next(arrays), None if b is None else next(arrays)) for b in net.biases]
-
-
-def _gradients(net: MLP, x: Array, y: Array, lam: Array, direction: list[Any]) -> tuple[Any, Any]:
-    trace = closed_form.forward(net, x)
-    gates = closed_form.gates_of(net, trace)
-    back = closed_form.backward(net, gates, lam * y)
-    tang = closed_form.tangent(net, trace, gates, direction)
-    grad_x = closed_form.reverse(net, trace, gates, back, tang, direction)
-    return -2.0 * grad_x, -2.0 * y * tang.values
-
-
-def _other_sums(
-    function: str, net: MLP, x: Array, y: Array, lam: Array
-) -> Iterator[tuple[str, Answer]]:
-    """Other meanings of y and λ; ``factor`` is dλ'/dλ."""
-    m = len(lam)
-    for text, labels, multipliers, factor in (
-        ("divided by m", y, lam / m, 1.0 / m),
-        ("y is left out", np.ones_like(y), lam, 1.0),
-        ("y has the opposite sign", -y, lam, 1.0),
-        ("y is taken as 0 and 1", (y + 1) / 2, lam, 1.0),
-        ("λ is squared", y, lam**2, 2.0 * lam),
-        ("λ is left out", y, np.ones_like(lam), 0.0),
-        ("the sum is doubled", y, 2.0 * lam, 2.0),
+def _wrong_ssim(a: Any, b: Any) -> Iterator[tuple[str, Answer]]:
+    for text, settings in (
+        ("the window is uniform, 7 by 7, as scikit-image's default is", _SCIKIT_IMAGE),
+        ("the window is Gaussian, 3 by 3, as the paper's code has it", HAIM),
+        ("the border is not left out", replace(WANG, border="reflect")),
+        ("variances are those of samples, over N - 1", replace(WANG, sample_covariance=True)),
+        ("σ of the window is 1", replace(WANG, sigma=1.0)),
     ):
-        answer = _answer(function, net, x, labels, multipliers)
-        if function == "stationarity":
-            answer[2] = answer[2] * factor
-        yield text, tuple(answer)
-    right = _answer(function, net, x, y, lam)
-    if function == "stationarity_residual":
-        yield "the residual has the opposite sign", (-right[0],)
-        yield "θ is not subtracted from", (net.theta - right[0],)
-
-
-def _other_losses(net: MLP, x: Array, y: Array, lam: Array) -> Iterator[tuple[str, Answer]]:
-    value, grad_x, grad_lam = _answer("stationarity", net, x, y, lam)
-    yield "halved", (value / 2, grad_x / 2, grad_lam / 2)
-    yield (
-        "the mean over parameters is taken",
-        tuple(part / net.theta.size for part in (value, grad_x, grad_lam)),
-    )
-    norm = np.sqrt(value)
-    yield "the norm is not squared", (norm, grad_x / (2 * norm), grad_lam / (2 * norm))
-    square = np.sum(net.theta**2)
-    yield "it is divided by ‖θ‖²", (value / square, grad_x / square, grad_lam / square)
-    yield "∇θΦ is detached from x", (value, np.zeros_like(grad_x), grad_lam)
-    yield "everything is detached", (value, np.zeros_like(grad_x), np.zeros_like(grad_lam))
-    yield "the gradients have the opposite sign", (value, -grad_x, -grad_lam)
+        yield text, (np.asarray(ssim(a, b, data_range=1.0, channel_axis=0, settings=settings)),)
+    for data_range in (2.0, 255.0):
+        value = ssim(a, b, data_range=data_range, channel_axis=0)
+        yield f"data_range is {data_range:g}", (np.asarray(value),)
+    first = ssim(a[0], b[0], data_range=1.0)
+    yield "only the first channel counts", (np.asarray(first),)

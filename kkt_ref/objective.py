@@ -25,7 +25,6 @@ from kkt_ref.backend import Backend, namespace
 from kkt_ref.closed_form import stationarity_and_gradient
 from kkt_ref.mlp import MLP
 
-
 Array = Any
 
 

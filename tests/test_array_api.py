@@ -1,60 +1,212 @@
-"""The closed form uses the Array-API standard only, and never leaves its device."""
+"""What runs on another backend equals NumPy, and never leaves its device on the way.
+
+array_api_strict's second device stands for a GPU: it has the standard's functions only,
+and an array that was made without its device, or brought to the host unasked, raises.
+CuPy's own tests are marked gpu.
+"""
+
+import sys
 
 import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref import closed_form
+from kkt_ref import closed_form, logistic
+from kkt_ref.backend import Backend, BackendError, get_backend
+from kkt_ref.conformance import check_implementation
+from kkt_ref.multipliers import gradient_matrix
+from kkt_ref.objective import Objective, slackness_violation
+from kkt_ref.toys import even_circle
 from tests.strategies import error
 
-xp = pytest.importorskip("array_api_strict", reason="needs pip install array-api-strict")
-DEVICE = xp.Device("device1")  # not the default: an array made without its device shows up
 ACTIVATIONS = [kkt_ref.ReLU(), kkt_ref.GatedReLU(4.0), kkt_ref.Softplus(3.0)]
 
 
-def on_device(array):
-    return xp.asarray(np.array(array), device=DEVICE)
+def strict():
+    xp = pytest.importorskip("array_api_strict", reason="needs pip install array-api-strict")
+    device = xp.Device("device1")  # not the default: an array made without it shows up
+
+    def to_host(array):
+        assert array.device == device
+        return np.array(xp.asarray(array, device=xp.Device("CPU_DEVICE")))
+
+    return Backend(xp, device, to_host)
 
 
-def back(array):
-    assert array.device == DEVICE
-    return np.asarray(xp.asarray(array, device=xp.Device("CPU_DEVICE")))
+def pytorch():
+    pytest.importorskip("array_api_compat", reason="needs pip install array-api-compat")
+    return Backend(
+        pytest.importorskip("array_api_compat.torch", reason="needs pip install torch==2.13.0"),
+        "cpu",
+        lambda tensor: tensor.numpy(),
+    )
+
+
+def cupy():
+    return get_backend("cupy")
+
+
+@pytest.fixture(
+    params=[
+        strict,
+        pytest.param(pytorch, marks=pytest.mark.slow),
+        pytest.param(cupy, marks=pytest.mark.gpu),
+    ],
+    ids=lambda make: make.__name__,
+)
+def backend(request):
+    return request.param()
 
 
 @pytest.fixture(params=ACTIVATIONS, ids=lambda activation: activation.name)
 def problem(request):
     rng = np.random.default_rng(0)
     net = kkt_ref.init_uniform((4, 9, 6, 1), rng, bias="all", activation=request.param)
-    there = net.with_arrays([on_device(p) for p in net.arrays])
     y = np.where(np.arange(7) % 2, 1.0, -1.0)
-    return net, there, rng.normal(size=(7, 4)), y, rng.uniform(0.1, 1.0, 7)
+    return net, rng.normal(size=(7, 4)), y, rng.uniform(0.1, 1.0, 7)
+
+
+def assert_same(backend, there, here):
+    for far, near in zip(there, here, strict=True):
+        assert (far is None) == (near is None)
+        assert far is None or error(backend.to_host(far), near) < 1e-12
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.5, 0.0, 2.0)])
-def test_loss_and_gradient(problem, weights):
-    net, there, x, y, lam = problem
-    here = closed_form.stationarity_and_gradient(net, x, y, lam, weights)
-    far = closed_form.stationarity_and_gradient(
-        there, on_device(x), on_device(y), on_device(lam), weights
+def test_loss_and_gradient(backend, problem, weights):
+    net, *variables = problem
+    here = closed_form.stationarity_and_gradient(net, *variables, weights)
+    there = closed_form.stationarity_and_gradient(
+        backend.put_net(net), *map(backend.put, variables), weights
     )
-    assert error(back(far.value), here.value) < 1e-12
-    assert error(back(far.grad_x), here.grad_x) < 1e-12
-    assert error(back(far.grad_multipliers), here.grad_multipliers) < 1e-12
-    assert error(back(far.outputs), here.outputs) < 1e-12
-    for a, b in zip(far.by_layer, here.by_layer, strict=True):
-        assert (a is None) == (b is None) and (a is None or error(back(a), b) < 1e-12)
-
-
-def test_a_term_in_the_outputs(problem):
-    net, there, x, y, lam = problem
-    weights = (1.0, 1.0, 1.0)
-
-    def square(outputs):
-        return closed_form.namespace(outputs).sum(outputs * outputs), 2.0 * outputs
-
-    here = closed_form.stationarity_and_gradient(net, x, y, lam, weights, square)
-    far = closed_form.stationarity_and_gradient(
-        there, on_device(x), on_device(y), on_device(lam), weights, square
+    assert_same(backend, there.by_layer, here.by_layer)
+    assert_same(
+        backend,
+        (there.value, there.outputs, there.grad_x, there.grad_multipliers),
+        (here.value, here.outputs, here.grad_x, here.grad_multipliers),
     )
-    assert error(back(far.grad_x), here.grad_x) < 1e-12
-    assert error(back(far.value), here.value) < 1e-12
+
+
+def test_slackness_and_logistic_loss(backend):
+    rng = np.random.default_rng(1)
+    margins, multipliers = rng.normal(size=9) * 100, rng.uniform(size=9)
+    for lam in (multipliers, 0 * multipliers):
+        there = slackness_violation(backend.put(margins), backend.put(lam))
+        assert_same(backend, there, slackness_violation(margins, lam))
+    far = backend.put(margins)
+    assert np.isclose(logistic.log_mean_loss(far), logistic.log_mean_loss(margins), rtol=1e-12)
+    assert_same(backend, [logistic.loss_weights(far)], [logistic.loss_weights(margins)])
+
+
+@pytest.mark.parametrize("train", [kkt_ref.loss_scaled_descent, kkt_ref.gradient_descent])
+def test_training(backend, train):
+    x, y = even_circle(6)
+    net = kkt_ref.init_uniform((2, 12, 8, 1), np.random.default_rng(0))
+    here = train(net, x, y, max_steps=40, record_every=10)
+    there = train(net, x, y, max_steps=40, record_every=10, backend=backend)
+    assert isinstance(there.net.weights[0], np.ndarray)
+    assert error(there.net.theta, here.net.theta) < 1e-12
+    assert error(there.multipliers, here.multipliers) < 1e-10
+    assert np.allclose(there.history.loss, here.history.loss, rtol=1e-12)
+
+
+@pytest.mark.parametrize("slackness", [0.0, 0.5])
+def test_objective(backend, problem, slackness):
+    net, x, y, lam = problem
+    here, there, single = (
+        Objective(net, y, (1.0, 0.5, 0.0), slackness, 2.0, *where)
+        for where in ((), (backend,), (backend, np.float32))
+    )
+    vector = here.pack(x, lam)
+    (value, gradient), (far_value, far_gradient) = (
+        objective.value_and_gradient(vector) for objective in (here, there)
+    )
+    assert isinstance(far_value, float) and far_gradient.dtype == np.float64
+    assert error(far_value, value) < 1e-12 and error(far_gradient, gradient) < 1e-12
+    low_value, low_gradient = single.value_and_gradient(vector)
+    assert low_gradient.dtype == np.float64
+    assert 0 < error(low_value, value) < 1e-5 and 0 < error(low_gradient, gradient) < 1e-5
+    assert np.allclose(there.terms(vector)[:2], here.terms(vector)[:2], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_reconstruction(backend, dtype):
+    x, y = even_circle(6)
+    net = kkt_ref.init_uniform((2, 12, 8, 1), np.random.default_rng(0))
+    net = kkt_ref.loss_scaled_descent(net, x, y, max_steps=300).net
+    settings = dict(candidates=8, seed=0, max_iterations=5, alpha=10.0, slackness=0.1)
+    here = kkt_ref.reconstruct(net, **settings)
+    there = kkt_ref.reconstruct(net, **settings, backend=backend, dtype=dtype)
+    tolerance = 1e-9 if dtype == np.float64 else 1e-3
+    assert there.candidates.dtype == np.float64
+    assert error(there.candidates, here.candidates) < tolerance
+    assert error(there.multipliers, here.multipliers) < tolerance
+
+
+def test_squares_of_float32_are_summed_in_float64(backend):
+    net = kkt_ref.MLP((np.full((1, 30000), 0.1, np.float32),), (None,))
+    x, y, lam = np.zeros((1, 30000), np.float32), np.ones(1, np.float32), np.ones(1, np.float32)
+    put = [backend.put_net(net), *map(backend.put, (x, y, lam))]
+    loss = closed_form.stationarity_and_gradient(*put, (1.0,), reduction=backend.xp.float64)
+    assert abs(float(loss.value) - 30000 * float(np.float32(0.1)) ** 2) < 1e-10
+
+
+class OnBackend:
+    """The closed form on a backend, as the kit asks for it."""
+
+    def __init__(self, backend):
+        self.backend = backend
+
+    def outputs(self, net, x):
+        put = self.backend.put
+        return self.backend.to_host(closed_form.forward(self.backend.put_net(net), put(x)).outputs)
+
+    def per_sample_gradients(self, net, x):
+        if self.backend.xp is not np:
+            raise NotImplementedError  # formed on the host only
+        return gradient_matrix(net, x)
+
+    def stationarity(self, net, x, y, multipliers):
+        there = closed_form.stationarity_and_gradient(
+            self.backend.put_net(net),
+            *map(self.backend.put, (x, y, multipliers)),
+            [1.0] * net.depth,
+        )
+        get = self.backend.to_host
+        return float(there.value), get(there.grad_x), get(there.grad_multipliers)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_kit_passes(backend, dtype):
+    results = check_implementation(OnBackend(backend), dtype=dtype)
+    passed = {r.name.split(":")[0] for r in results if r.status == "passed"}
+    assert passed == {"outputs", "stationarity"}
+
+
+def test_a_backend_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)  # None: an import of it fails
+    x, y = even_circle(6)
+    net = kkt_ref.init_uniform((2, 12, 1), np.random.default_rng(0))
+    for call in (
+        lambda: kkt_ref.reconstruct(net, candidates=4, seed=0, backend="cupy"),
+        lambda: kkt_ref.loss_scaled_descent(net, x, y, max_steps=1, backend="cupy"),
+        lambda: kkt_ref.gradient_descent(net, x, y, max_steps=1, backend="cupy"),
+    ):
+        with pytest.raises(BackendError, match=r"needs the extra cuda \(pip install"):
+            call()
+    with pytest.raises(ValueError, match="backend: expected 'numpy', 'cupy' or"):
+        kkt_ref.reconstruct(net, candidates=4, seed=0, backend="tensorflow")
+    with pytest.raises(ValueError, match="dtype: expected float64 or float32"):
+        kkt_ref.reconstruct(net, candidates=4, seed=0, dtype=np.float16)
+
+
+def test_a_machine_without_a_device_is_told(monkeypatch):
+    class NoDevice:
+        @staticmethod
+        def zeros(n):
+            raise RuntimeError("no CUDA-capable device is detected")
+
+    monkeypatch.setitem(sys.modules, "cupy", NoDevice)
+    monkeypatch.setitem(sys.modules, "array_api_compat.cupy", NoDevice)
+    with pytest.raises(BackendError, match="no usable device .no CUDA-capable device"):
+        get_backend("cupy")

@@ -56,6 +56,40 @@ class DoubleBackward:
         grad_x = torch.zeros_like(x) if grads[0] is None else grads[0]
         return value.item(), grad_x.numpy(), grads[1].numpy()
 
+    def kkt_conditions(self, net, x, y, multipliers, margin):
+        arrays, x, y, lam = parameters(net), *map(torch.tensor, (x, y, multipliers))
+        residual = torch.cat([r.detach().ravel() for r in self._residual(net, arrays, x, y, lam)])
+        theta = torch.cat([p.detach().ravel() for p in arrays])
+        gap = y * phi(net, arrays, x).detach() - margin
+        mass = lam.abs().sum() * margin
+        return (
+            (residual.norm() / theta.norm()).item(),
+            (-gap).clamp(min=0).max().item() / margin,
+            (-lam).clamp(min=0).max().item(),
+            ((lam * gap).abs().sum() / mass).item() if mass > 0 else 0.0,
+        )
+
+    def training_step(self, net, x, y, step):
+        arrays = parameters(net)
+        margins = torch.tensor(y) * phi(net, arrays, torch.tensor(x))
+        torch.nn.functional.softplus(-margins).mean().backward()
+        torch.optim.SGD(arrays, lr=step).step()
+        return torch.cat([p.detach().ravel() for p in arrays]).numpy()
+
+    def ssim(self, a, b):
+        a, b = torch.tensor(a)[:, None], torch.tensor(b)[:, None]  # channels as a batch
+        line = torch.exp(-0.5 * (torch.arange(-5, 6, dtype=a.dtype) / 1.5) ** 2)
+        line = line / line.sum()
+
+        def blur(image):
+            return torch.nn.functional.conv2d(image, torch.outer(line, line)[None, None])
+
+        mean_a, mean_b = blur(a), blur(b)
+        var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+        top = (2 * mean_a * mean_b + 1e-4) * (2 * (blur(a * b) - mean_a * mean_b) + 9e-4)
+        bottom = (mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4)
+        return (top / bottom).mean().item()
+
 
 class Func(DoubleBackward):
     """The same by torch.func."""
