@@ -22,6 +22,7 @@ from kkt_ref.checks import check_count, check_positive, check_samples
 from kkt_ref.kkt import Stationarity, residual_norms
 from kkt_ref.mlp import MLP
 from kkt_ref.multipliers import fit_multipliers
+from kkt_ref.residual import Formed
 
 
 class ClarkeFit(NamedTuple):
@@ -88,11 +89,11 @@ def clarke_stationarity(
         multipliers, gates = vector[:n] * scale, gates_at(vector[n:])
         back, total = total_at(gates, multipliers)
         residual = [
-            tuple(None if g is None else p - g for p, g in zip(layer, sums, strict=True))
+            Formed(*(None if g is None else p - g for p, g in zip(layer, sums, strict=True)))
             for layer, sums in zip(net.layers, total, strict=True)
         ]
         value = sum(float(np.sum(r * r)) for pair in residual for r in pair if r is not None)
-        tang = closed_form.tangent(net, trace, gates, residual)
+        tang = closed_form.tangent(net, trace, gates, back, residual)
         by_gate = [
             (-2.0 * t * u)[mask]
             for t, u, mask in zip(tang.layers[:-1], back.pulled, near, strict=True)

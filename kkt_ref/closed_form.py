@@ -10,8 +10,8 @@ is one backward pass.  With s = w ⊙ (Σ c_i ∇Φ_i − θ), half the loss's s
 
 and S is the forward tangent of Φ in direction s, so that one tangent pass
 and one reverse pass finish the gradient: seven matrix products a layer, and
-nothing of size (m, P).  The definition it must equal, by autograd, is
-:mod:`kkt_ref.stationarity`.
+nothing of size (m, P).  How s is held is said in :mod:`kkt_ref.residual`; the definition
+that all this must equal, by autograd, is :mod:`kkt_ref.stationarity`.
 
 The functions use the Array-API subset only: NumPy, CuPy, PyTorch or any
 other namespace.  What a function has just made it changes in place; its arguments never.
@@ -24,9 +24,11 @@ from typing import Any, NamedTuple
 
 from kkt_ref.backend import namespace
 from kkt_ref.mlp import MLP
+from kkt_ref.residual import ByGram, Formed, layer_residual
 
 Array = Any
-Pair = tuple[Array | None, Array | None]
+Pair = tuple[Array, Array | None]
+Direction = Formed | ByGram | None  # of one layer; None is zero
 
 
 class Forward(NamedTuple):
@@ -87,19 +89,13 @@ def signals(net: MLP, trace: Forward) -> Backward:
     return backward(net, gates_of(net, trace), xp.ones_like(trace.outputs))
 
 
-def gradient_sum(
-    net: MLP, trace: Forward, back: Backward, wanted: list[bool] | None = None
-) -> list[Pair]:
-    """Σ_i c_i ∇θΦ(θ; x_i) as pairs (weight, bias), one a layer; None where not wanted."""
+def gradient_sum(net: MLP, trace: Forward, back: Backward) -> list[Pair]:
+    """Σ_i c_i ∇θΦ(θ; x_i) as pairs (weight, bias), one a layer."""
     xp = namespace(trace.inputs[0])
-    total: list[Pair] = []
-    for layer, (a, delta) in enumerate(zip(trace.inputs, back.deltas, strict=True)):
-        if wanted is not None and not wanted[layer]:
-            total.append((None, None))
-        else:
-            has_bias = net.biases[layer] is not None
-            total.append((delta.T @ a, xp.sum(delta, axis=0) if has_bias else None))
-    return total
+    return [
+        (delta.T @ a, None if b is None else xp.sum(delta, axis=0))
+        for a, delta, b in zip(trace.inputs, back.deltas, net.biases, strict=True)
+    ]
 
 
 class Tangent(NamedTuple):
@@ -109,19 +105,22 @@ class Tangent(NamedTuple):
     layers: list[Array | None]  # t_l, the tangent of z_l, l = 1..L, (m, h_l); None is zero
 
 
-def tangent(net: MLP, trace: Forward, gates: list[Array], direction: list[Pair]) -> Tangent:
-    """S(x_i) = ⟨s, ∇θΦ(x_i)⟩, with s given as pairs (weight, bias), None for zero."""
-    layers: list[Array | None] = []
-    for layer, (a, (S, s_b)) in enumerate(zip(trace.inputs, direction, strict=True)):
-        t = None if S is None else a @ S.T  # (m, h_l)
-        if s_b is not None:
-            t += s_b  # a layer with a bias has a weight
-        if layer > 0 and layers[-1] is not None:
-            t = _sum(t, (gates[layer - 1] * layers[-1]) @ net.weights[layer].T)  # (m, h_l)
+def tangent(
+    net: MLP, trace: Forward, gates: list[Array], back: Backward, direction: list[Direction]
+) -> Tangent:
+    """S(x_i) = ⟨s, ∇θΦ(x_i)⟩, with s given layer by layer, None for zero."""
+    t, layers = None, []
+    for layer, s in enumerate(direction):
+        through = None if t is None else (gates[layer - 1] * t) @ net.weights[layer].T  # (m, h_l)
+        t = through
+        if s is not None:
+            t = s.tangent(trace.inputs[layer], trace.preactivations[layer], back.deltas[layer])
+            if through is not None:
+                t += through
         layers.append(t)
-    if layers[-1] is None:
+    if t is None:
         return Tangent(namespace(trace.outputs).zeros_like(trace.outputs), layers)
-    return Tangent(layers[-1][:, 0], layers)
+    return Tangent(t[:, 0], layers)
 
 
 def reverse(
@@ -130,17 +129,18 @@ def reverse(
     gates: list[Array],
     back: Backward,
     tang: Tangent,
-    direction: list[Pair],
+    direction: list[Direction],
     zeta: Array | None = None,
 ) -> Array:
     """∇_x of Σ_i c_i S(x_i) + ζ_i Φ(x_i), shape (m, d); c is that of ``back``."""
     xp, act = namespace(trace.inputs[0]), net.activation
     z_bar = None if zeta is None else zeta[:, None]  # adjoint of z_l, (m, h_l)
     for layer in range(net.depth - 1, -1, -1):
-        S = direction[layer][0]
-        a_bar = None if S is None else back.deltas[layer] @ S  # adjoint of a_{l-1}, (m, h_{l-1})
-        if z_bar is not None:
-            a_bar = _sum(a_bar, z_bar @ net.weights[layer])
+        s, W = direction[layer], net.weights[layer]
+        if s is not None:
+            a_bar = s.pull(trace.inputs[layer], back.deltas[layer], W, z_bar)
+        else:
+            a_bar = None if z_bar is None else z_bar @ W  # adjoint of a_{l-1}, (m, h_{l-1})
         if layer == 0:
             break
         gate, t = gates[layer - 1], tang.layers[layer - 1]
@@ -148,7 +148,8 @@ def reverse(
             a_bar *= gate if act.gate_is_slope else act.slope(trace.preactivations[layer - 1], xp)
         z_bar, gate_slope = a_bar, act.gate_slope(gate)
         if t is not None and gate_slope is not None:
-            z_bar = _sum(z_bar, gate_slope * t * back.pulled[layer - 1])
+            bent = gate_slope * t * back.pulled[layer - 1]  # (m, h_{l-1})
+            z_bar = bent if z_bar is None else z_bar + bent
     return xp.zeros_like(trace.inputs[0]) if a_bar is None else a_bar
 
 
@@ -193,29 +194,21 @@ def stationarity_and_gradient(
     -------
     StationarityTerms
     """
-    xp = namespace(x)
     trace = forward(net, x)
     gates = gates_of(net, trace)
     back = backward(net, gates, multipliers * y)
-    total = gradient_sum(net, trace, back, [w > 0 for w in layer_weights])
 
-    direction: list[Pair] = []  # s = w ⊙ (Σ c_i ∇Φ_i − θ)
-    by_layer: list[Array] = []
+    direction: list[Direction] = []  # s = w ⊙ (Σ c_i ∇Φ_i − θ)
+    by_layer: list[Array | None] = []
     value = 0.0
-    for w, layer, sums in zip(layer_weights, net.layers, total, strict=True):
-        residual, square = [], None
-        for p, g in zip(layer, sums, strict=True):
-            if g is not None:
-                g -= p
-                square = _sum(square, _square(g, xp, reduction))
-                if w != 1:
-                    g *= w
-            residual.append(g)
-        direction.append(tuple(residual))
+    layers = zip(layer_weights, *trace, back.deltas, *zip(*net.layers, strict=True), strict=True)
+    for w, *parts in layers:
+        square, s = layer_residual(w, *parts, reduction=reduction) if w > 0 else (None, None)
+        direction.append(s)
         by_layer.append(square)
         value = value if square is None else value + w * square
 
-    tang = tangent(net, trace, gates, direction)
+    tang = tangent(net, trace, gates, back, direction)
     zeta = None
     if output_term is not None:
         extra, zeta = output_term(trace.outputs)
@@ -223,16 +216,3 @@ def stationarity_and_gradient(
     grad_x = reverse(net, trace, gates, back, tang, direction, zeta)
     grad_x *= 2.0
     return StationarityTerms(value, by_layer, trace.outputs, grad_x, 2.0 * y * tang.values)
-
-
-def _square(array: Array, xp: Any, dtype: Any) -> Array:
-    flat = xp.reshape(array, (-1,))
-    flat = flat if dtype is None else xp.astype(flat, dtype)
-    return xp.vecdot(flat, flat)
-
-
-def _sum(a: Array | None, b: Array) -> Array:
-    if a is None:
-        return b
-    a += b
-    return a

@@ -14,6 +14,7 @@ from kkt_ref.conformance_cases import Case
 from kkt_ref.conformance_questions import Answer
 from kkt_ref.mlp import MLP
 from kkt_ref.multipliers import gradient_matrix
+from kkt_ref.residual import Formed
 
 Array = np.ndarray
 
@@ -141,14 +142,14 @@ def _left_out(
 
 def _pairs(net: MLP, vector: Array) -> list[Any]:
     arrays = iter(net.with_theta(vector).arrays)
-    return [(next(arrays), None if b is None else next(arrays)) for b in net.biases]
+    return [Formed(next(arrays), None if b is None else next(arrays)) for b in net.biases]
 
 
 def _gradients(net: MLP, x: Array, y: Array, lam: Array, direction: list[Any]) -> tuple[Any, Any]:
     trace = closed_form.forward(net, x)
     gates = closed_form.gates_of(net, trace)
     back = closed_form.backward(net, gates, lam * y)
-    tang = closed_form.tangent(net, trace, gates, direction)
+    tang = closed_form.tangent(net, trace, gates, back, direction)
     grad_x = closed_form.reverse(net, trace, gates, back, tang, direction)
     return -2.0 * grad_x, -2.0 * y * tang.values
 

@@ -87,6 +87,17 @@ def test_loss_and_gradient(backend, problem, weights):
     )
 
 
+def test_residuals_by_gram_matrices(backend):
+    rng = np.random.default_rng(2)
+    net = kkt_ref.init_uniform((20, 30, 25, 1), rng, bias="all")
+    x, y, lam = rng.normal(size=(4, 20)), np.array([1.0, -1, 1, 1]), rng.uniform(size=4)
+    here = closed_form.stationarity_and_gradient(net, x, y, lam, (0.7, 1.0, 2.0))
+    there = closed_form.stationarity_and_gradient(
+        backend.put_net(net), *map(backend.put, (x, y, lam)), (0.7, 1.0, 2.0)
+    )
+    assert_same(backend, (there.value, there.grad_x), (here.value, here.grad_x))
+
+
 def test_slackness_and_logistic_loss(backend):
     rng = np.random.default_rng(1)
     margins, multipliers = rng.normal(size=9) * 100, rng.uniform(size=9)
