@@ -32,6 +32,7 @@ from report import Clock, write_json
 
 import kkt_ref
 from kkt_ref.closed_form import stationarity_and_gradient
+from kkt_ref.residual import by_gram
 
 SIZES = {
     (2, 100, 100, 1): (40,),
@@ -47,22 +48,28 @@ Run = Callable[[], Any]
 def products(net: kkt_ref.MLP, m: int) -> Run:
     """The matrix products of one value and gradient, on buffers that are there already."""
     rng = np.random.default_rng(0)
-    widths = [net.d, *(len(W) for W in net.weights)]
-    draw = [rng.normal(size=(m, h)).astype(net.dtype) for h in widths]
+    draw = [rng.normal(size=(m, h)).astype(net.dtype) for h in net.widths]
+    out, gram = [np.empty_like(a) for a in draw], np.empty((m, m), net.dtype)
     sums = [np.empty_like(W) for W in net.weights]
-    out = [np.empty_like(a) for a in draw]
 
     def run() -> None:
         for layer, W in enumerate(net.weights):
             below, above = draw[layer], draw[layer + 1]
             np.matmul(below, W.T, out=out[layer + 1])  # forward
-            np.matmul(above.T, below, out=sums[layer])  # the weighted gradient
-            np.matmul(below, W.T, out=out[layer + 1])  # tangent, in the direction r
-            np.matmul(above, W, out=out[layer])  # reverse, through r
             if layer > 0:
                 np.matmul(above, W, out=out[layer])  # backward
                 np.matmul(below, W.T, out=out[layer + 1])  # tangent, through the network
+            if layer < net.depth - 1 or by_gram(m, *W.shape):
                 np.matmul(above, W, out=out[layer])  # reverse, through the network
+            if by_gram(m, *W.shape):
+                np.matmul(below, below.T, out=gram)
+                np.matmul(above, above.T, out=gram)
+                np.matmul(gram, above, out=out[layer + 1])  # tangent, in the direction r
+                np.matmul(gram, below, out=out[layer])  # reverse, through r
+            else:
+                np.matmul(above.T, below, out=sums[layer])  # the weighted gradient
+                np.matmul(below, W.T, out=out[layer + 1])  # tangent, in the direction r
+                np.matmul(above, W, out=out[layer])  # reverse, through r
 
     return run
 

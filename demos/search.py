@@ -19,7 +19,7 @@ from study import read_options, study_parser
 
 from kkt_ref.matching import match_one_to_one
 from kkt_ref.ncc import ncc_all_pairs
-from kkt_ref.run_folder import claim
+from kkt_ref.run_folder import OtherRunError, claim
 from kkt_ref.search import Trial, random_search
 
 
@@ -37,21 +37,24 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     settings = Settings(
         options.images, images.source, options.n, options.width, 3, options.seed, "search"
     )
-    network = train(split, settings, claim(options.out / "network", settings._asdict())).result.net
 
     def progress(trial: Trial) -> None:
         clock.say(f"trial {trial.number + 1} of {trials}: agreement {trial.agreement:.3f}")
 
-    found = random_search(
-        network.astype(np.float64),
-        options.out,
-        candidates=2 * options.n,
-        trials=trials,
-        seed=options.seed,
-        iterations=iterations,
-        layer_weights=(1.0, 0.0, 0.0),
-        callback=progress,
-    )
+    try:
+        folder = claim(options.out / "network", settings._asdict())
+        found = random_search(
+            train(split, settings, folder).result.net.astype(np.float64),
+            options.out,
+            candidates=2 * options.n,
+            trials=trials,
+            seed=options.seed,
+            iterations=iterations,
+            layer_weights=(1.0, 0.0, 0.0),
+            callback=progress,
+        )
+    except OtherRunError as error:
+        parser.error(str(error))
     print("\ntrial  alpha  lambda_min   start  steps  residual  agreement   true NCC top 10")
     truth = []
     for trial in found:

@@ -34,8 +34,8 @@ def test_both_forms_are_the_definition(w, bias):
 
 
 def test_the_form_follows_the_shape():
-    assert isinstance(layer_residual(1.0, *draw(m=11))[1], ByGram)
-    assert isinstance(layer_residual(1.0, *draw(m=12))[1], Formed)  # 12 · 50 = 20 · 30
+    assert isinstance(layer_residual(1.0, *draw(m=17))[1], ByGram)
+    assert isinstance(layer_residual(1.0, *draw(m=18))[1], Formed)  # 2 · 18 · 50 = 3 · 20 · 30
 
 
 @pytest.mark.parametrize("distance", [1e-2, 1e-5, 1e-9, 0.0])
