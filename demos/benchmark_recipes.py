@@ -104,7 +104,7 @@ def ways_to_a_residual(net: kkt_ref.MLP, n: int, seconds: float) -> tuple[float,
 
     alpha = kkt_ref.gate_alpha(double, 0.25)
     try:
-        kkt_ref.reconstruct(
+        kkt_ref.reconstruct_paper(
             double,
             candidates=2 * n,
             seed=0,

@@ -96,7 +96,7 @@ def by_paper(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int) 
 
     done = 0
     began = time.perf_counter()
-    found = kkt_ref.reconstruct(
+    found = kkt_ref.reconstruct_paper(
         net.astype(np.float64),
         candidates=2 * settings.n,
         seed=settings.seed,

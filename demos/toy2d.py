@@ -77,7 +77,7 @@ def full_way(net: kkt_ref.MLP, trace: Trace) -> kkt_ref.Reconstruction:
 
 def paper_way(net: kkt_ref.MLP, seed: int, quick: bool, trace: Trace) -> kkt_ref.Reconstruction:
     """Stationarity alone, 50 candidates with balanced labels, several random starts."""
-    return kkt_ref.reconstruct(
+    return kkt_ref.reconstruct_paper(
         net,
         candidates=50,
         seed=seed,

@@ -10,8 +10,9 @@ flows one way:
     train        descent, weight_decay
     definitions  gradients, stationarity (autograd);  closed_form (fast, equal)
     conditions   kkt, margin, multipliers, clarke
-    reconstruct  objective, refine, reconstruct (the paper's);  band, grid (all four conditions);
-                 first_layer, alternating, pooling (images);  search, resume
+    reconstruct  reconstruct, by  band, grid (two dimensions: all four conditions),
+                 first_layer, alternating, pooling (more), or objective, refine, paper;
+                 search, resume
     evaluate     points, ssim, ncc, matching, scores, baselines
 """
 
@@ -27,6 +28,7 @@ from kkt_ref.margin import margins, normalised_margin
 from kkt_ref.mlp import MLP, init_paper, init_uniform
 from kkt_ref.multipliers import fit_multipliers
 from kkt_ref.points import PointMatches, match_points
+from kkt_ref.paper import reconstruct_paper
 from kkt_ref.pooling import reconstruct_first_layer
 from kkt_ref.reconstruct import reconstruct
 from kkt_ref.reconstruction import Reconstruction
@@ -74,6 +76,7 @@ __all__ = [
     "reconstruct",
     "reconstruct_first_layer",
     "reconstruct_on_grid",
+    "reconstruct_paper",
     "refine",
     "residual_floor",
     "save_net",

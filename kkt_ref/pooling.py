@@ -31,8 +31,8 @@ Array = np.ndarray
 def reconstruct_first_layer(
     net: MLP,
     *,
-    candidates: int,
-    seed: int,
+    candidates: int | None = None,
+    seed: int = 0,
     restarts: int = 16,
     keep: int | None = None,
     noise: tuple[float, float] = (0.1, 0.1),
@@ -43,8 +43,9 @@ def reconstruct_first_layer(
     ----------
     net : MLP
         Trained; two layers or more.
-    candidates : int
-        m, for each start; about as many as training samples.
+    candidates : int, optional
+        m, for each start; by default twice the coordinates that the first layer shows,
+        which finds as many images as the true number of training samples does.
     seed : int
     restarts : int
         Number of starts, at least 2; the more, the more images come out.
@@ -65,8 +66,9 @@ def reconstruct_first_layer(
     """
     problem = FirstLayer(net, noise=noise)
     restarts = check_count(restarts, "restarts", 2)
-    starts = run_starts(problem, candidates=candidates, seed=seed, restarts=restarts)
-    return pool_starts(problem, starts, keep=keep or 8 * candidates, seed=seed)
+    m = 2 * problem.k if candidates is None else check_count(candidates, "candidates")
+    starts = run_starts(problem, candidates=m, seed=seed, restarts=restarts)
+    return pool_starts(problem, starts, keep=8 * m if keep is None else keep, seed=seed)
 
 
 def pool_starts(

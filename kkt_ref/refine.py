@@ -20,6 +20,7 @@ from kkt_ref.backend import Backend, get_backend
 from kkt_ref.checks import (
     check_box,
     check_count,
+    check_dtype,
     check_labels,
     check_layer_weights,
     check_multipliers,
@@ -60,11 +61,11 @@ def refine(
     multipliers : array of shape (m,)
         Start; clipped to ``lambda_min``.
     box, lambda_min, alpha, layer_weights, slackness, max_iterations
-        As in :func:`reconstruct`.
+        As in :func:`~kkt_ref.paper.reconstruct_paper`.
     callback : callable, optional
         Called after each iteration with copies of candidates and multipliers.
     backend, dtype
-        As in :func:`reconstruct`.
+        As in :func:`~kkt_ref.paper.reconstruct_paper`.
 
     Returns
     -------
@@ -79,8 +80,7 @@ def refine(
         If this machine cannot give the backend.
     """
     backend = get_backend(backend)
-    if np.dtype(dtype) not in (np.float64, np.float32):
-        raise ValueError(f"dtype: expected float64 or float32, got {np.dtype(dtype)}")
+    dtype = check_dtype(dtype)
     check_net(net)
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
@@ -92,7 +92,9 @@ def refine(
     slackness = check_positive(slackness, "slackness", zero=True)
     max_iterations = check_count(max_iterations, "max_iterations")
     weights = check_layer_weights(layer_weights, net)
-    alphas = [alpha] if np.isscalar(alpha) else list(alpha)
+    if not any(net.theta[s].any() and w for w, s in zip(weights, net.layer_slices, strict=True)):
+        raise ValueError("net: expected a parameter other than 0 in a layer of weight > 0")
+    alphas = list(alpha) if isinstance(alpha, (list, tuple, np.ndarray)) else [alpha]
     if isinstance(net.activation, Softplus):
         alphas = alphas[:1]  # one stage, with the network's own α
     if not alphas:
@@ -158,6 +160,7 @@ def gate_alpha(net: MLP, width: float) -> float:
     ValueError
         If the width is not > 0 or the first layer is zero.
     """
+    check_net(net)
     slope = float(np.sqrt(np.mean(np.sum(net.weights[0] ** 2, axis=1))))
     if slope == 0:
         raise ValueError("net: the first layer is zero, so no input reaches the output")

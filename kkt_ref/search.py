@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kkt_ref.checks import check_box, check_count, check_net
+from kkt_ref.checks import check_box, check_count, check_layer_weights, check_net
 from kkt_ref.files import write_atomically
 from kkt_ref.mlp import MLP
 from kkt_ref.ncc import unit_images
 from kkt_ref.ranking import agreements
-from kkt_ref.reconstruct import reconstruct
+from kkt_ref.paper import reconstruct_paper
 from kkt_ref.refine import gate_alpha
 from kkt_ref.run_folder import claim, fingerprint
 
@@ -70,7 +70,7 @@ def random_search(
     layer_weights: Any = None,
     callback: Callable[[Trial], object] | None = None,
 ) -> list[Trial]:
-    """Search over (α, λ_min, start, steps) of :func:`~kkt_ref.reconstruct.reconstruct`.
+    """Search over (α, λ_min, start, steps) of :func:`~kkt_ref.paper.reconstruct_paper`.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def random_search(
     iterations : int
         Largest number of L-BFGS iterations of a start.
     box, layer_weights
-        As in :func:`~kkt_ref.reconstruct.reconstruct`.
+        As in :func:`~kkt_ref.paper.reconstruct_paper`.
     callback : callable, optional
         Called with each new trial.
 
@@ -105,7 +105,7 @@ def random_search(
     candidates, trials = check_count(candidates, "candidates"), check_count(trials, "trials")
     iterations, seed = check_count(iterations, "iterations"), check_count(seed, "seed", 0)
     box = check_box(box)
-    weights = None if layer_weights is None else list(layer_weights)
+    weights = None if layer_weights is None else list(check_layer_weights(layer_weights, net))
     folder = claim(
         folder,
         {
@@ -126,7 +126,7 @@ def random_search(
         trial = draw_settings(
             net, candidates=candidates, iterations=iterations, seed=seed, number=number
         )
-        found = reconstruct(
+        found = reconstruct_paper(
             net,
             candidates=candidates,
             seed=int(np.random.default_rng([seed, number, 1]).integers(2**31)),
@@ -157,7 +157,11 @@ def random_search(
 
 def _load_trial(path: Path) -> Trial:
     try:
-        return Trial(**json.loads(path.read_text()))
+        trial = Trial(**json.loads(path.read_text()))
+        for name, value in trial._asdict().items():
+            if type(value) not in (int, float) or not np.isfinite(value):
+                raise ValueError(f"{name} is {value!r}")
+        return trial
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: expected a trial of this search, but {error}; delete the file to run it again"

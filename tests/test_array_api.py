@@ -146,8 +146,8 @@ def test_reconstruction(backend, dtype):
     net = kkt_ref.init_uniform((2, 12, 8, 1), np.random.default_rng(0))
     net = kkt_ref.loss_scaled_descent(net, x, y, max_steps=300).net
     settings = dict(candidates=8, seed=0, max_iterations=5, alpha=10.0, slackness=0.1)
-    here = kkt_ref.reconstruct(net, **settings)
-    there = kkt_ref.reconstruct(net, **settings, backend=backend, dtype=dtype)
+    here = kkt_ref.reconstruct_paper(net, **settings)
+    there = kkt_ref.reconstruct_paper(net, **settings, backend=backend, dtype=dtype)
     tolerance = 1e-9 if dtype == np.float64 else 1e-3
     assert there.candidates.dtype == np.float64
     assert error(there.candidates, here.candidates) < tolerance
@@ -199,16 +199,16 @@ def test_a_backend_that_is_not_there_is_named(monkeypatch):
     x, y = even_circle(6)
     net = kkt_ref.init_uniform((2, 12, 1), np.random.default_rng(0))
     for call in (
-        lambda: kkt_ref.reconstruct(net, candidates=4, seed=0, backend="cupy"),
+        lambda: kkt_ref.reconstruct_paper(net, candidates=4, seed=0, backend="cupy"),
         lambda: kkt_ref.loss_scaled_descent(net, x, y, max_steps=1, backend="cupy"),
         lambda: kkt_ref.gradient_descent(net, x, y, max_steps=1, backend="cupy"),
     ):
         with pytest.raises(BackendError, match=r"needs the extra cuda \(pip install"):
             call()
     with pytest.raises(ValueError, match="backend: expected 'numpy', 'cupy' or"):
-        kkt_ref.reconstruct(net, candidates=4, seed=0, backend="tensorflow")
+        kkt_ref.reconstruct_paper(net, candidates=4, seed=0, backend="tensorflow")
     with pytest.raises(ValueError, match="dtype: expected float64 or float32"):
-        kkt_ref.reconstruct(net, candidates=4, seed=0, dtype=np.float16)
+        kkt_ref.reconstruct_paper(net, candidates=4, seed=0, dtype=np.float16)
 
 
 def test_a_machine_without_a_device_is_told(monkeypatch):

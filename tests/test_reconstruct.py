@@ -38,7 +38,7 @@ def test_points_come_back_from_nearby(exact):
 
 def test_bounds_hold_exactly(exact):
     net, x, y, lam = exact
-    found = kkt_ref.reconstruct(
+    found = kkt_ref.reconstruct_paper(
         net, candidates=6, seed=0, box=(-0.2, 0.1), lambda_min=0.3, start=1.0, max_iterations=40
     )
     assert found.candidates.min() >= -0.2 and found.candidates.max() <= 0.1
@@ -51,7 +51,7 @@ def relu_net():
 
 def attack(**options):
     settings = dict(candidates=6, seed=3, max_iterations=20) | options
-    return kkt_ref.reconstruct(relu_net(), **settings)
+    return kkt_ref.reconstruct_paper(relu_net(), **settings)
 
 
 def test_same_seed_same_result():
@@ -127,3 +127,31 @@ def test_alpha_follows_the_width_of_the_gates():
     assert np.isclose(kkt_ref.gate_alpha(net, 0.1), 2 * kkt_ref.gate_alpha(net, 0.2))
     # scaling θ by c scales z_1 by c: the gates open over the same distance
     assert np.isclose(kkt_ref.gate_alpha(net.scaled(3.0), 0.1), kkt_ref.gate_alpha(net, 0.1) / 3)
+
+
+def test_the_recommended_way_needs_no_settings():
+    rng = np.random.default_rng(0)
+    images, y = rng.normal(size=(8, 30)), np.resize([-1.0, 1.0], 8)
+    start = kkt_ref.init_paper((30, 60, 20, 1), rng)
+    net = kkt_ref.loss_scaled_descent(start, images, y, target_loss=1e-4).net
+    found = kkt_ref.reconstruct(net, restarts=3)
+    same = kkt_ref.reconstruct_first_layer(net, restarts=3)
+    assert np.array_equal(found.candidates, same.candidates)
+    m = 2 * kkt_ref.first_layer.FirstLayer(net).k
+    assert len(found.candidates) <= 2 * 8 * m and len(found.runs) == 3
+    given = kkt_ref.reconstruct(net, method="first-layer", candidates=5, restarts=2, seed=3)
+    assert given.seed == 3 and len(given.candidates) <= 2 * 2 * 5
+
+    flat = kkt_ref.init_uniform((2, 10, 1), rng)
+    for method in ("recommended", "grid"):
+        with pytest.raises(ValueError, match="no margin found"):  # the grid's own word
+            kkt_ref.reconstruct(flat, method=method, step=0.1)
+    by_paper = kkt_ref.reconstruct(flat, method="paper", candidates=4, max_iterations=2)
+    plain = kkt_ref.reconstruct_paper(flat, candidates=4, seed=0, max_iterations=2)
+    assert np.array_equal(by_paper.candidates, plain.candidates)
+
+
+def test_an_unknown_way_is_named():
+    net = kkt_ref.init_uniform((2, 10, 1), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="method: expected one of recommended, grid"):
+        kkt_ref.reconstruct(net, method="full")
