@@ -16,12 +16,15 @@ comes from :func:`kkt_ref.band.find_margin`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial import cKDTree
 
 from kkt_ref.band import find_margin, lattice, solve_in_band
 from kkt_ref.checks import check_count, check_net, check_positive
+from kkt_ref.kinks import kink_vertices
 from kkt_ref.mlp import MLP
 from kkt_ref.reconstruction import Reconstruction
 from kkt_ref.refine import gate_alpha, refine, with_gates
@@ -75,7 +78,9 @@ def reconstruct_on_grid(
 
     A coarse grid finds the margin, the grid the atoms, a finer one around those atoms
     their places.  Neighbours of one label are merged, the light ones dropped and
-    the rest moved by L-BFGS, until nothing merges or drops any more.  On a ReLU
+    the rest moved by L-BFGS, until nothing merges or drops any more.  In the plane
+    each then goes to the meeting point of kinks beside it, if there is one
+    (:func:`~kkt_ref.kinks.kink_vertices`); the run's terms are those before.  On a ReLU
     network the gates are smoothed over about the distance of neighbouring grid points.
 
     Parameters
@@ -154,7 +159,19 @@ def reconstruct_on_grid(
             result.candidates[alive], result.labels[alive], result.multipliers[alive], merge
         )
         if len(y) == len(result.labels) and np.all(multipliers >= prune * multipliers.max()):
-            return result
+            break
+    return _snapped(net, result, 1.5 * step) if net.d == 2 else result
+
+
+def _snapped(net: MLP, found: Reconstruction, reach: float) -> Reconstruction:
+    """Each candidate at the nearest point within reach where four kinks or more meet."""
+    low, high = float(found.candidates.min()) - reach, float(found.candidates.max()) + reach
+    vertices, _ = kink_vertices(net, box=(low, high))
+    if not len(vertices):
+        return found
+    distances, nearest = cKDTree(vertices).query(found.candidates)
+    moved = np.where((distances <= reach)[:, None], vertices[nearest], found.candidates)
+    return replace(found, candidates=moved)
 
 
 def _around(x: np.ndarray, step: float) -> np.ndarray:
