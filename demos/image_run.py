@@ -75,13 +75,13 @@ def by_first_layer(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts:
     starts, seconds = resumable_starts(
         folder,
         problem,
-        candidates=settings.n,
+        candidates=problem.candidates,
         seed=settings.seed,
         restarts=restarts,
         callback=progress,
     )
     began = time.perf_counter()
-    found = pool_starts(problem, starts, keep=8 * settings.n, seed=settings.seed)
+    found = pool_starts(problem, starts, keep=8 * problem.candidates, seed=settings.seed)
     return Resumed(found, seconds + time.perf_counter() - began)
 
 
@@ -126,10 +126,13 @@ class Outcome(NamedTuple):
 def run(images: ImageSet, settings: Settings, folder: Path, restarts: int) -> Outcome:
     """Train, attack the weights, and only then look at the data again to score."""
     split, began = make_split(images, settings.n), time.perf_counter()
+    # 1. Train: towards a KKT point of the max-margin problem (eq. 2).
     trained, train_seconds = train(split, settings, folder)
     net = trained.net.astype(np.float64)
+    # 2. Attack: stationarity (eq. 3) in the first layer, or the published loss (eq. 5).
     found, attack_seconds = ATTACKS[settings.attack](trained.net, settings, folder, restarts)
 
+    # 3. Judge: the conditions on the true data, and the scores beside their null.
     table = {
         "n": settings.n,
         "width": settings.width,

@@ -25,7 +25,7 @@ from kkt_ref.search import Trial, random_search
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
-    parser = study_parser("search", __doc__.split("\n")[0], figure=False)
+    parser = study_parser("search", __doc__.split("\n")[0], figure=False, attack=False)
     parser.add_argument("--n", type=int, default=20, help="training images")
     parser.add_argument("--width", type=int, default=200)
     parser.add_argument("--trials", type=int, default=12)

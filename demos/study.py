@@ -10,15 +10,18 @@ from report import check_options
 from kkt_ref.images import ImageSet, MissingDataError, default_images
 
 
-def study_parser(name: str, what: str, *, figure: bool = True) -> argparse.ArgumentParser:
+def study_parser(
+    name: str, what: str, *, figure: bool = True, attack: bool = True
+) -> argparse.ArgumentParser:
     """A parser with the options that all studies have."""
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--images", choices=("mnist", "cifar10"), default="mnist")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="small, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path(f"{name}_run"), help="state of the run")
-    if figure:
+    if attack:
         parser.add_argument("--restarts", type=int, default=16)
+    if figure:
         parser.add_argument("--save", type=Path, default=Path(f"{name}.png"), help="the figure")
     parser.add_argument("--json", type=Path, help="write the table for machines")
     return parser

@@ -1,4 +1,4 @@
-"""Command line: ``python -m kkt_ref check package.module:object`` and ``golden DIR``."""
+"""Command line: ``python -m kkt_ref audit WEIGHTS``, ``check module:object``, ``golden DIR``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from kkt_ref import audit_command
 from kkt_ref.conformance import check_implementation
 from kkt_ref.files import write_atomically
 from kkt_ref.golden import write_golden
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return its exit status: 0 right, 1 checks failed, 2 misused."""
+    """Run a command and return its exit status.
+
+    0 done and right, 1 checks failed, 2 misused, 130 stopped.
+    """
     parser = argparse.ArgumentParser(prog="python -m kkt_ref", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="is an implementation right?")
@@ -24,7 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     check.add_argument("--json", type=Path, help="write the results for machines")
     golden = commands.add_parser("golden", help="write golden vectors")
     golden.add_argument("folder", type=Path)
+    audit = commands.add_parser("audit", help="what do a network's weights give away?")
+    audit_command.add_arguments(audit)
     options = parser.parse_args(arguments)
+    if options.command == "audit":
+        return audit_command.run(options)
     if options.command == "golden":
         if not options.folder.is_dir():
             parser.error(f"{options.folder}: expected a folder; create it first")

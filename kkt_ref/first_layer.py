@@ -124,6 +124,11 @@ class FirstLayer:
         """Number of coordinates of a candidate."""
         return len(self.weights)
 
+    @property
+    def candidates(self) -> int:
+        """How many candidates a start needs: twice the coordinates, measured to be enough."""
+        return 2 * self.k
+
     def normalised(self, a: Array) -> Array:
         """Return coordinates (m, k) with every candidate at the common norm."""
         lengths = np.linalg.norm(a, axis=1, keepdims=True)
@@ -151,7 +156,8 @@ class FirstLayer:
         signals, labels = self._signals(a)
         total = (multipliers[:, None] * labels[:, None] * signals).T @ a  # (h, k)
         W = self._net.weights[0]
-        outside = self._square - np.sum(np.float64(W) ** 2)  # what the basis does not span
+        spanned = np.sum(np.float64(W) ** 2)
+        outside = max(self._square - spanned, 0.0)  # what the basis does not span
         return float(np.sqrt((outside + np.sum(np.float64(W - total) ** 2)) / self._square))
 
     def atoms(self, a: Array) -> Atoms:

@@ -66,7 +66,7 @@ def reconstruct_first_layer(
     """
     problem = FirstLayer(net, noise=noise)
     restarts = check_count(restarts, "restarts", 2)
-    m = 2 * problem.k if candidates is None else check_count(candidates, "candidates")
+    m = problem.candidates if candidates is None else check_count(candidates, "candidates")
     starts = run_starts(problem, candidates=m, seed=seed, restarts=restarts)
     return pool_starts(problem, starts, keep=8 * m if keep is None else keep, seed=seed)
 

@@ -1,0 +1,435 @@
+"""The auditor's command, from a weights file to a report."""
+
+import base64
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import kkt_ref
+from kkt_ref import audit_terminal, toys
+from kkt_ref.__main__ import main
+from kkt_ref.audit import compare, conditions, describe
+from kkt_ref.audit_warnings import data_warnings, network_warnings
+from kkt_ref.reconstruction import Reconstruction
+from kkt_ref.weights_file import load_weights
+
+SHAPE, N = (1, 6, 5), 12
+PICTURES = ("matches", "held_out", "candidates", "margins")
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A network trained on twelve tiny pictures; their labels; as many pictures it never saw."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(N, 30)), np.repeat([-1.0, 1.0], N // 2)
+    start = kkt_ref.init_paper((30, 60, 1), rng)
+    result = kkt_ref.loss_scaled_descent(start, x, y, rate=6.0, target_loss=1e-5)
+    return result.net, x.reshape(N, *SHAPE), y, rng.normal(size=(N, *SHAPE))
+
+
+@pytest.fixture
+def folder(trained, tmp_path, monkeypatch):
+    """The working folder of a user with weights, data and held-out samples."""
+    net, x, y, unseen = trained
+    kkt_ref.save_net(net, tmp_path / "net.npz")
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    np.savez(tmp_path / "unseen.npz", x=unseen)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def audit(*arguments):
+    try:
+        return main(["audit", *map(str, arguments)])
+    except SystemExit as ended:  # argparse
+        return ended.code
+
+
+class Page(HTMLParser):
+    """The tags of a page that are still open, its pictures, and all that it refers to."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.links, self.pictures = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href"):
+                kind, _, code = value.partition(",")
+                assert kind == "data:image/png;base64"
+                self.pictures.append(base64.b64decode(code, validate=True))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
+    before = set(folder.rglob("*"))
+    status = audit(
+        "net.npz", "--data", "data.npz", "--held-out", "unseen.npz", "--restarts", 4,
+        "--json", "numbers.json",
+    )  # fmt: skip
+    said = capsys.readouterr()
+    assert status == 0 and said.err == ""
+    for text in ("30-60-1", "homogeneous: yes", "norm", "stationarity", "residual floor", "100%"):
+        assert text in said.out
+    out = folder / "net_audit"
+    assert set(folder.rglob("*")) - before == {
+        out,
+        folder / "numbers.json",
+        *(out / f"start_{i:05d}.npz" for i in range(4)),
+        *(out / name for name in ("settings.json", "candidates.npz", "report.html")),
+        *(out / f"{name}.png" for name in PICTURES),
+    }
+    page = Page((out / "report.html").read_text())
+    pictures = [out / f"{name}.png" for name in PICTURES]
+    assert page.open == [] and page.pictures == [path.read_bytes() for path in pictures]
+    assert all(picture.startswith(b"\x89PNG") for picture in page.pictures)
+
+    numbers = json.loads((folder / "numbers.json").read_text())
+    key = "NCC, mean of the ten best"
+    assert numbers["data"][key] > numbers["held_out"][key] + 0.1
+    assert 0 < numbers["conditions"]["floor_layer_1"] < 1
+    best = max(numbers["samples"], key=lambda sample: sample["score"])
+    with np.load(out / "candidates.npz") as arrays, np.load("data.npz") as data:
+        row = numbers["samples"].index(best)
+        correlation = np.corrcoef(arrays["candidates"][best["candidate"]], data["x"][row].ravel())
+    assert np.isclose(correlation[0, 1], best["score"])
+    assert numbers["network"]["widths"] == [30, 60, 1] and numbers["warnings"] == []
+
+
+def test_candidates_are_those_of_the_library(folder, trained):
+    assert audit("net.npz", "--candidates", 7, "--seed", 3, "--restarts", 3, "--out", "o") == 0
+    found = kkt_ref.reconstruct_first_layer(trained[0], candidates=7, seed=3, restarts=3)
+    with np.load(folder / "o" / "candidates.npz") as arrays:
+        assert set(arrays.files) == {
+            "candidates", "labels", "multipliers", "agreement", "restart"
+        }  # fmt: skip
+        for name in arrays.files:
+            assert np.array_equal(arrays[name], getattr(found, name))
+    assert not (folder / "o" / "matches.png").exists()
+    assert "No training data given" in (folder / "o" / "report.html").read_text()
+
+
+def test_as_a_process(folder):
+    command = [sys.executable, "-m", "kkt_ref", "audit", "net.npz", "--restarts", "2"]
+    command += ["--shape", "6,5"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and done.stderr == "" and "candidates came back" in done.stdout
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2 and "use --resume" in done.stderr and done.stdout == ""
+
+
+def stop_after(monkeypatch, starts):
+    def show(self, part, note):
+        if note.startswith(f"start {starts},"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(audit_terminal.Bar, "show", show)
+
+
+def test_a_stopped_run_goes_on_to_the_same_candidates(folder, monkeypatch, capsys):
+    assert audit("net.npz", "--candidates", 8, "--restarts", 5, "--out", "whole") == 0
+    arguments = ("net.npz", "--candidates", 8, "--restarts", 5, "--out", "parts")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        assert audit(*arguments) == 130
+    assert "--resume goes on from parts" in capsys.readouterr().out
+    assert len(list((folder / "parts").glob("start_*.npz"))) == 2
+    first = (folder / "parts" / "start_00000.npz").stat().st_mtime_ns
+    assert audit(*arguments) == 2
+    assert audit(*arguments, "--resume") == 0
+    assert (folder / "parts" / "start_00000.npz").stat().st_mtime_ns == first
+    whole, parts = (np.load(folder / o / "candidates.npz") for o in ("whole", "parts"))
+    with whole, parts:
+        for name in whole.files:
+            assert np.array_equal(whole[name], parts[name])
+
+
+def test_resuming_with_other_settings_is_refused(folder, trained, capsys):
+    arguments = ("--restarts", 2, "--candidates", 4, "--out", "o")
+    assert audit("net.npz", *arguments) == 0
+    kkt_ref.save_net(trained[0].scaled(1.1), folder / "other.npz")
+    for changed, named in (
+        (("other.npz", *arguments), "network"),
+        (("net.npz", *arguments, "--seed", 1), "seed 0 instead of 1"),
+        (("net.npz", *arguments, "--candidates", 5), "candidates 4 instead of 5"),
+    ):
+        assert audit(*changed, "--resume") == 2
+        assert named in capsys.readouterr().err
+    assert audit("net.npz", *arguments, "--restarts", 3, "--resume", "--data", "data.npz") == 0
+
+
+def test_sigterm_stops_as_ctrl_c_does(folder):
+    command = [sys.executable, "-m", "kkt_ref", "audit", "net.npz", "--restarts", "2000"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    began = time.monotonic()
+    while not (folder / "net_audit" / "start_00001.npz").exists():
+        assert time.monotonic() - began < 60 and process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume goes on" in said
+    assert not list((folder / "net_audit").glob(".*"))
+
+
+class Payload:
+    """Leaves a file behind where it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("executed", "w")
+
+
+ERRORS = {
+    "missing weights": (["nowhere.npz"], "no such file"),
+    "weights are a folder": (["."], "got a folder"),
+    "PyTorch file": (["net.pt"], r"np\.savez\(.*state_dict"),
+    "pickle": (["net.pkl"], r"np\.savez\(.*state_dict"),
+    "pickle by another name": (["pickle.npz"], r"np\.savez\(.*state_dict"),
+    "pickled array": (["objects.npz"], "allow_pickle=False"),
+    "text": (["text.npz"], "expected an npz file of weights"),
+    "cut": (["cut.npz"], "expected an npz file of weights"),
+    "cut safetensors": (["cut.safetensors"], "safetensors"),
+    "empty": (["empty.npz"], "expected an npz file of weights"),
+    "single array": (["x.npy"], "without names"),
+    "PyTorch file by another name": (["zip.npz"], r"data\.pkl in it is no array"),
+    "NaN": (["nan.npz"], "NaN or infinite"),
+    "ten outputs": (["ten.npz"], "one output"),
+    "convolution": (["conv.npz"], "Conv2d"),
+    "one layer": (["linear.npz"], "at least two layers"),
+    "zeros": (["zeros.npz"], "first layer is zero"),
+    "one input": (["one.npz"], "two inputs or more"),
+    "other activation": (["net.npz", "--activation", "softplus", "--alpha", 9], "activation"),
+    "no alpha": (["net.npz", "--activation", "gated"], "needs a sharpness"),
+    "missing data": (["net.npz", "--data", "nowhere.npz"], "no such file"),
+    "data are a folder": (["net.npz", "--data", "."], "got a folder"),
+    "data without y": (["net.npz", "--data", "unseen.npz"], "expected y in it"),
+    "other pixels": (["net.npz", "--data", "wide.npz"], "samples of 30 numbers"),
+    "bytes": (["net.npz", "--data", "bytes.npz"], "floating values as the network saw"),
+    "labels 0 and 1": (["net.npz", "--data", "zero_one.npz"], r"2 \* y - 1"),
+    "NaN in data": (["net.npz", "--data", "nan_data.npz"], "x: expected finite"),
+    "no samples": (["net.npz", "--data", "none.npz"], "x: expected"),
+    "channels last": (["net.npz", "--data", "last.npz"], "channels come last"),
+    "wrong mean": (["net.npz", "--data", "mean.npz"], "mean: expected 30"),
+    "held out alone": (["net.npz", "--held-out", "unseen.npz"], "expected with --data"),
+    "few held out": (["net.npz", "--data", "data.npz", "--held-out", "few.npz"], "at least 12"),
+    "seen": (["net.npz", "--data", "data.npz", "--held-out", "data.npz"], "never trained on"),
+    "shape of another": (["net.npz", "--shape", "1,7,5"], "product is 30"),
+    "shape against data": (["net.npz", "--data", "data.npz", "--shape", "5,6"], "as in --data"),
+    "bad shape": (["net.npz", "--shape", "2,3,5"], "C 1 or 3"),
+    "no number": (["net.npz", "--shape", "a,b"], "--shape"),
+    "bad box": (["net.npz", "--box", 1, 0], "box: expected"),
+    "data outside the box": (["plane.npz", "--data", "points.npz"], "--box: expected bounds"),
+    "no candidate": (["net.npz", "--candidates", 0], "candidates: expected an integer >= 1"),
+    "one start": (["net.npz", "--restarts", 1], "restarts: expected an integer >= 2"),
+    "bad seed": (["net.npz", "--seed", -1], "seed: expected an integer >= 0"),
+    "out is a file": (["net.npz", "--out", "data.npz"], "got a file"),
+    "out below a file": (["net.npz", "--out", "data.npz/o"], "data.npz"),
+    "out holds a file": (["net.npz", "--out", "full"], "expected an empty or new folder"),
+    "out of others": (["net.npz", "--out", "full", "--resume"], "the folder of a run to resume"),
+    "json in no folder": (["net.npz", "--json", "nowhere/a.json"], "does not exist"),
+    "json is there": (["net.npz", "--json", "mine.json"], "exists already"),
+    "json is no json": (["net.npz", "--json", "net.npz"], "such as audit.json"),
+}
+
+
+@pytest.fixture
+def mistakes(folder, trained):
+    """All that a user may get wrong, as files."""
+    net, x, y, unseen = trained
+    whole = (folder / "net.npz").read_bytes()
+    for name, content in {
+        "net.pt": whole, "net.pkl": pickle.dumps(Payload()), "pickle.npz": pickle.dumps(Payload()),
+        "text.npz": b"hello", "cut.npz": whole[:-200], "empty.npz": b"", "mine.json": b"mine",
+        "cut.safetensors": b"\x10\0\0\0\0\0\0\0{",
+    }.items():  # fmt: skip
+        (folder / name).write_bytes(content)
+    with zipfile.ZipFile(folder / "zip.npz", "w") as archive:  # as torch.save writes it
+        archive.writestr("archive/data.pkl", pickle.dumps(Payload()))
+    np.save(folder / "x.npy", x)
+    one = np.ones
+    for name, arrays in {
+        "objects": {"0.weight": np.array([Payload()], object)},
+        "nan": kkt_ref.to_state_dict(net) | {"2.weight": np.full((1, 60), np.nan)},
+        "ten": {"0.weight": one((10, 30))},
+        "conv": {"0.weight": one((1, 3, 3, 3))},
+        "linear": {"0.weight": one((1, 30))},
+        "zeros": {"0.weight": np.zeros((4, 30)), "2.weight": one((1, 4))},
+        "one": {"0.weight": one((4, 1)), "2.weight": one((1, 4))},
+        "plane": {"0.weight": np.eye(2), "2.weight": one((1, 2))},
+        "points": {"x": 9 * np.eye(2), "y": np.array([1, -1])},
+        "wide": {"x": one((N, 1, 7, 5)), "y": y},
+        "bytes": {"x": one((N, 30), np.uint8), "y": y},
+        "zero_one": {"x": x, "y": (y + 1) / 2},
+        "nan_data": {"x": x * np.nan, "y": y},
+        "none": {"x": x[:0], "y": y[:0]},
+        "last": {"x": one((N, 5, 2, 3)), "y": y},
+        "mean": {"x": x, "y": y, "mean": one(7)},
+        "few": {"x": unseen[:3]},
+    }.items():
+        np.savez(folder / f"{name}.npz", **arrays)
+    (folder / "executed").unlink(missing_ok=True)
+    (folder / "full").mkdir()
+    (folder / "full" / "mine.txt").write_text("keep")
+    return folder
+
+
+@pytest.mark.parametrize("what", ERRORS)
+def test_a_mistake_is_one_line_before_any_work(mistakes, capsys, what):
+    arguments, message = ERRORS[what]
+    if "safetensors" in what:
+        pytest.importorskip("safetensors", reason="needs pip install safetensors")
+    before = sorted(mistakes.rglob("*"))
+    assert audit(*arguments) == 2
+    said = capsys.readouterr()
+    lines = [line for line in said.err.splitlines() if "error: " in line]
+    assert len(lines) == 1 and re.search(message, lines[0]), said.err
+    assert "usage" in said.err or said.err.count("\n") == 1
+    assert "Traceback" not in said.err and said.out == ""
+    assert sorted(mistakes.rglob("*")) == before
+
+
+def same(net, other):
+    return net.widths == other.widths and np.array_equal(net.theta, other.theta)
+
+
+def test_a_state_dict_says_the_same_as_the_network(folder, trained):
+    net = trained[0].astype(np.float32)
+    np.savez(folder / "state.npz", **kkt_ref.to_state_dict(net))
+    weights = load_weights("state.npz", activation="softplus", alpha=9.0)
+    assert same(weights.net, net) and weights.names == ("0", "2") and weights.activation_known
+    assert weights.net.activation == kkt_ref.Softplus(9.0)
+    assert not load_weights("state.npz").activation_known
+
+
+def test_safetensors_layers_come_in_the_order_of_their_numbers(folder):
+    numpy = pytest.importorskip("safetensors.numpy", reason="needs pip install safetensors")
+    net = kkt_ref.init_uniform((6, 6, 6, 1), np.random.default_rng(0), bias="all")
+    state = kkt_ref.to_state_dict(net, ["net.2", "net.10", "net.11"])
+    numpy.save_file(dict(reversed(state.items())), "net.safetensors")
+    weights = load_weights("net.safetensors")
+    assert same(weights.net, net) and weights.names == ("net.2", "net.10", "net.11")
+    assert audit("net.safetensors", "--candidates", 3, "--restarts", 2) == 0
+
+
+def test_without_the_library_safetensors_says_how_to_install_it(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    (folder / "net.safetensors").write_bytes(b"")
+    assert audit("net.safetensors") == 2
+    assert "pip install safetensors" in capsys.readouterr().err
+
+
+def test_pictures_have_the_shape_of_the_data_or_the_option(folder, trained):
+    _, x, y, _ = trained
+    np.savez("flat.npz", x=x.reshape(N, 30), y=y)
+    np.savez("colour.npz", x=x.reshape(N, 3, 5, 2), y=y)
+    pictures = {}
+    for out, *more in (
+        ("flat",),
+        ("colour",),
+        ("flat", "--shape", "3,5,2"),
+        ("flat", "--shape", "6,5"),
+    ):
+        name = "-".join((out, *more[1:]))
+        assert audit("net.npz", "--data", f"{out}.npz", "--restarts", 2, "--out", name, *more) == 0
+        pictures[name] = [
+            (folder / name / f"{p}.png").read_bytes() for p in ("matches", "candidates")
+        ]
+        assert min(map(len, pictures[name])) > 5_000
+    assert pictures["colour"] == pictures["flat-3,5,2"]
+    assert len({matches for matches, _ in pictures.values()}) == 3  # lines, colour, grey
+
+
+def test_a_network_without_a_margin_in_the_plane_is_an_answer(folder, capsys):
+    net = kkt_ref.init_uniform((2, 20, 1), np.random.default_rng(0))
+    kkt_ref.save_net(net, "plane.npz")
+    assert audit("plane.npz", "--json", "numbers.json") == 0
+    assert "no margin found" in capsys.readouterr().out
+    assert json.loads((folder / "numbers.json").read_text())["candidates"] == 0
+
+
+@pytest.mark.slow
+def test_points_in_the_plane(folder):
+    x, y = toys.even_circle(12)
+    start = kkt_ref.init_paper((2, 100, 1), np.random.default_rng(0), first_layer=0.3)
+    net = kkt_ref.loss_scaled_descent(start, x, y, rate=10.0, target_loss=1e-16).net
+    kkt_ref.save_net(net, "plane.npz")
+    np.savez("points.npz", x=x, y=y)
+    assert audit("plane.npz", "--data", "points.npz", "--json", "numbers.json") == 0
+    numbers = json.loads((folder / "numbers.json").read_text())
+    assert numbers["data"]["samples within 0.05"] >= 11
+    assert numbers["held_out"] is None and numbers["attack"] == "grid"
+
+
+def test_what_breaks_homogeneity_is_named():
+    rng = np.random.default_rng(0)
+    biased = kkt_ref.init_uniform((5, 4, 3, 1), rng, bias="all")
+    assert "bias in layer 2, 3," in network_warnings(describe(biased))[0]
+    smooth = kkt_ref.init_uniform((5, 4, 1), rng, activation=kkt_ref.Softplus(20.0))
+    assert "softplus, alpha 20" in network_warnings(describe(smooth))[0]
+    plain = kkt_ref.init_paper((5, 4, 1), rng)
+    assert network_warnings(describe(plain)) == []
+    assert "ReLU is assumed" in network_warnings(describe(plain), activation_known=False)[0]
+    large = plain.with_arrays([1e6 * plain.weights[0], plain.biases[0], plain.weights[1]])
+    assert "random start" in network_warnings(describe(large))[0]
+
+
+def test_data_that_the_network_does_not_separate_is_named(trained):
+    net, x, y, _ = trained
+    x = x.reshape(N, 30)
+    assert data_warnings(conditions(net, x, y), x, candidates=N) == []
+    wrong = conditions(net, x, -y)
+    assert wrong.kkt is None and f"{N} of {N} samples" in data_warnings(wrong, x, candidates=N)[0]
+    spread = conditions(net, x, y)._replace(margins=np.arange(1.0, 13.0))
+    assert "only 1 of 12" in data_warnings(spread, x, candidates=N)[0]
+    assert "Fewer candidates" in data_warnings(conditions(net, x, y), x, candidates=3)[0]
+    assert "not centred" in data_warnings(conditions(net, x, y), x + 3.0, candidates=N)[0]
+
+
+def test_misclassified_data_are_warned_of_to_the_end(folder, trained, capsys):
+    _, x, y, _ = trained
+    np.savez("wrong.npz", x=x, y=np.roll(y, 1))
+    assert audit("net.npz", "--data", "wrong.npz", "--restarts", 2) == 0
+    assert "warning: Not trained to separation: 2 of 12" in capsys.readouterr().out
+    assert "Not trained to separation" in (folder / "net_audit" / "report.html").read_text()
+
+
+def test_comparison_counts_planted_candidates():
+    x = np.random.default_rng(0).normal(size=(3, 40))
+    planted = np.stack([x[1], -x[0]])
+    found = Reconstruction(planted, np.ones(2), np.ones(2), np.arange(2), (), 0)
+    compared = compare(found, x)
+    assert compared.candidate[1] == 0 and np.isclose(compared.score[1], 1.0)
+    assert compared.numbers["samples with NCC >= 0.9"] == 1
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_random_damage_gives_an_error_or_a_result(folder, capsys, data):
+    raw = bytearray((folder / "net.npz").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        where = data.draw(st.integers(0, len(raw) - 1))
+        raw[where] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.one_of(st.none(), st.integers(0, len(raw))))
+    (folder / "damaged.npz").write_bytes(raw[:cut])
+    out = folder / f"o{len(os.listdir(folder))}"
+    status = audit("damaged.npz", "--candidates", 2, "--restarts", 2, "--out", out)
+    said = capsys.readouterr()
+    assert status in (0, 2) and (status == 0) == (said.err == "")
+    assert said.err.count("\n") <= 1 and "Traceback" not in said.err
