@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kkt_ref.audit_attack import Found, Plan
+from kkt_ref.kinks import kinks_at
 from kkt_ref.kkt import KKTReport, kkt_report, residual_floor, stationarity_norms
 from kkt_ref.margin import margins
 from kkt_ref.matching import match_one_to_one
@@ -20,6 +21,8 @@ from kkt_ref.multipliers import fit_multipliers
 from kkt_ref.ncc import ncc_all_pairs
 from kkt_ref.points import match_points
 from kkt_ref.reconstruction import Reconstruction
+
+KINKS = "kinks of layer 1 through a sample, mean"
 
 
 class Network(NamedTuple):
@@ -125,12 +128,13 @@ def conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> Conditions:
 
 
 def compare(
-    found: Reconstruction, x: np.ndarray, *, step: float | None = None
+    net: MLP, found: Reconstruction, x: np.ndarray, *, step: float | None = None
 ) -> Comparison | None:
     """Match candidates one to one with samples; None where there is no candidate.
 
     Parameters
     ----------
+    net : MLP
     found : Reconstruction
     x : array of shape (n, d), float64
         Training samples, or as many that were never trained on.
@@ -144,12 +148,14 @@ def compare(
     """
     if not len(found.labels):
         return None
+    kinks = float(np.mean(kinks_at(net.astype(np.float64), x)))
     if step is None:
         matched = match_one_to_one(ncc_all_pairs(x, np.float64(found.candidates)))
         numbers = {
             "NCC, mean of the ten best": matched.top_mean(10),
             "samples with NCC >= 0.8": matched.count(0.8),
             "samples with NCC >= 0.9": matched.count(0.9),
+            KINKS: kinks,
         }
         return Comparison(matched.candidate, matched.score, numbers)
     near = [
@@ -164,6 +170,7 @@ def compare(
     }
     numbers["candidates near none"] = near[0].strays
     numbers["their share of the multipliers"] = near[0].stray_mass
+    numbers[KINKS] = kinks
     return Comparison(candidate, near[0].distances, numbers)
 
 

@@ -109,8 +109,8 @@ def _audit(options: argparse.Namespace, out: Path) -> None:
         plan,
         found,
         measured,
-        compare(found.reconstruction, data.x, step=step) if data else None,
-        compare(found.reconstruction, held_out.x, step=step) if held_out else None,
+        compare(weights.net, found.reconstruction, data.x, step=step) if data else None,
+        compare(weights.net, found.reconstruction, held_out.x, step=step) if held_out else None,
         tuple(known),
     )
     print_result(result)

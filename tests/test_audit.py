@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import kkt_ref
 from kkt_ref import audit_terminal, toys
 from kkt_ref.__main__ import main
-from kkt_ref.audit import compare, conditions, describe
+from kkt_ref.audit import KINKS, compare, conditions, describe
 from kkt_ref.audit_warnings import data_warnings, network_warnings
 from kkt_ref.reconstruction import Reconstruction
 from kkt_ref.weights_file import load_weights
@@ -414,7 +414,10 @@ def test_comparison_counts_planted_candidates():
     x = np.random.default_rng(0).normal(size=(3, 40))
     planted = np.stack([x[1], -x[0]])
     found = Reconstruction(planted, np.ones(2), np.ones(2), np.arange(2), (), 0)
-    compared = compare(found, x)
+    W = np.array([x[1] / (x[1] @ x[1])])  # its kink, with b = -1, passes through x[1] alone
+    net = kkt_ref.MLP((W, np.ones((1, 1))), (-np.ones(1), None))
+    compared = compare(net, found, x)
+    assert np.isclose(compared.numbers[KINKS], 1 / 3)
     assert compared.candidate[1] == 0 and np.isclose(compared.score[1], 1.0)
     assert compared.numbers["samples with NCC >= 0.9"] == 1
 
