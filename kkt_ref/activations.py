@@ -20,10 +20,11 @@ Every method takes an array ``z`` and its array namespace ``xp`` (NumPy, or
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from numbers import Real
 from typing import Any, ClassVar
 
 Array = Any
+LARGEST_ALPHA = 1e77  # beyond it αz may overflow
 
 
 def _sigmoid(z: Array, xp: Any) -> Array:
@@ -35,9 +36,9 @@ def _step(z: Array, xp: Any) -> Array:
 
 
 def _check_alpha(alpha: float) -> None:
-    if not (isfinite(alpha) and alpha > 0):
+    if not isinstance(alpha, Real) or not 0 < alpha <= LARGEST_ALPHA:
         raise ValueError(
-            f"alpha: expected a finite number > 0 (sharpness of the gate), got {alpha}"
+            f"alpha: expected a finite number > 0 (sharpness of the gate), got {alpha!r}"
         )
 
 
@@ -136,6 +137,10 @@ def activation_by_name(name: str, alpha: float | None = None) -> Activation:
     alpha : float, optional
         Sharpness; needed by "gated" and "softplus", refused by "relu".
 
+    Returns
+    -------
+    ReLU, GatedReLU or Softplus
+
     Raises
     ------
     ValueError
@@ -143,6 +148,8 @@ def activation_by_name(name: str, alpha: float | None = None) -> Activation:
         not a finite number > 0.
     """
     smooth = {"gated": GatedReLU, "softplus": Softplus}
+    if not isinstance(name, str):
+        raise TypeError(f"name: expected one of 'relu', 'gated', 'softplus', got {name!r}")
     if name == ReLU.name:
         if alpha is not None:
             raise ValueError(f"alpha: 'relu' takes none, got {alpha}; use 'gated' or 'softplus'")

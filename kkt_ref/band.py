@@ -16,7 +16,14 @@ from typing import NamedTuple
 import numpy as np
 
 from kkt_ref import closed_form
-from kkt_ref.checks import check_box, check_positive
+from kkt_ref.checks import (
+    check_array,
+    check_box,
+    check_count,
+    check_net,
+    check_points,
+    check_positive,
+)
 from kkt_ref.mlp import MLP
 from kkt_ref.multipliers import gradient_matrix, solve_nnls
 
@@ -54,12 +61,14 @@ def lattice(box: tuple[float, float], d: int, step: float) -> np.ndarray:
         If N would pass 1,000,000: the dimension is too high for this route.
     """
     low, high = check_box(box)
-    ticks = np.arange(low, high + 0.5 * step, check_positive(step, "step"))
-    if len(ticks) ** d > MAX_GRID:
+    step, d = check_positive(step, "step"), check_count(d, "d")
+    length = (high - low) / step  # before anything of that size is made
+    if d * np.log(length + 1) > np.log(MAX_GRID) + 1 or int(length + 1.5) ** d > MAX_GRID:
         raise ValueError(
-            f"net, step: a grid of {len(ticks)}^{d} points is too large for the convex route; "
+            f"net, step: a grid of {length + 1:.0f}^{d} points is too large for the convex route; "
             "use reconstruct() in more than three dimensions, or a larger step"
         )
+    ticks = np.arange(low, high + 0.5 * step, step)
     return np.stack(np.meshgrid(*[ticks] * d, indexing="ij"), axis=-1).reshape(-1, d)  # (N, d)
 
 
@@ -78,6 +87,10 @@ def solve_in_band(net: MLP, points: np.ndarray, low: float, high: float) -> Atom
     Atoms
         Those with a multiplier > 0; none (and residual 1) if the band is empty.
     """
+    points = _check(net, points)
+    low, high = check_array(low, "low"), check_array(high, "high")
+    if low.ndim or high.ndim:
+        raise ValueError(f"low, high: expected two numbers, got {low} and {high}")
     outputs = closed_form.forward(net, points).outputs
     inside = (np.abs(outputs) >= low) & (np.abs(outputs) <= high)
     points, outputs = points[inside], outputs[inside]
@@ -89,6 +102,11 @@ def solve_in_band(net: MLP, points: np.ndarray, low: float, high: float) -> Atom
     residual = np.linalg.norm(net.theta - multipliers @ atoms) / np.linalg.norm(net.theta)
     keep = multipliers > 0
     return Atoms(points[keep], y[keep], multipliers[keep], np.abs(outputs[keep]), float(residual))
+
+
+def _check(net: MLP, points: np.ndarray) -> np.ndarray:
+    check_net(net)
+    return check_points(points, "points", d=net.d, dtype=net.dtype)
 
 
 def find_margin(
@@ -120,6 +138,10 @@ def find_margin(
         If no band explains θ: the network is far from a KKT point, or the box does
         not hold its data.
     """
+    points = _check(net, points)
+    for value, name in ((ratio, "ratio"), (width, "width")):
+        if check_positive(value, name) <= 1:
+            raise ValueError(f"{name}: expected a number > 1, got {value}")
     top = float(np.abs(closed_form.forward(net, points).outputs).max())
     profile: list[tuple[float, float]] = []
 

@@ -11,7 +11,15 @@ import numpy as np
 from scipy.optimize import Bounds, minimize
 
 from kkt_ref import closed_form
-from kkt_ref.checks import check_count, check_labels, check_net, check_points
+from kkt_ref.checks import (
+    as_array,
+    check_count,
+    check_labels,
+    check_net,
+    check_numbers,
+    check_points,
+    check_positive,
+)
 from kkt_ref.mlp import MLP
 
 Array = np.ndarray
@@ -57,9 +65,10 @@ def model_inversion(
     net = net.astype(np.float64)
     starts = check_count(starts, "starts", 2)
     max_iterations = check_count(max_iterations, "max_iterations")
-    low, high = np.broadcast_to(low, (net.d,)), np.broadcast_to(high, (net.d,))
-    if not (np.all(np.isfinite(low)) and np.all(np.isfinite(high)) and np.all(low < high)):
+    low, high = _check_edge(low, "low", net.d), _check_edge(high, "high", net.d)
+    if not np.all(low < high):
         raise ValueError("low, high: expected finite arrays of shape (d,) with low < high")
+    start = check_positive(start, "start")
     rng = np.random.default_rng(check_count(seed, "seed", 0))
     y = np.where(np.arange(starts) % 2 == 0, -1.0, 1.0)  # (starts,)
     x = np.clip(start * rng.normal(size=(starts, net.d)), low, high)  # (starts, d)
@@ -76,6 +85,11 @@ def model_inversion(
         descend, x.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options
     )
     return result.x.reshape(starts, net.d), y
+
+
+def _check_edge(edge: Array, name: str, d: int) -> Array:
+    edge = as_array(edge, name)
+    return np.array(check_numbers(np.full(d, edge) if edge.ndim == 0 else edge, name, d))
 
 
 def first_layer_rows(net: MLP) -> Array:

@@ -7,6 +7,16 @@ from typing import Any
 import numpy as np
 
 from kkt_ref.mlp import MLP
+from kkt_ref.plain_checks import as_array as as_array
+from kkt_ref.plain_checks import check_array as check_array
+from kkt_ref.plain_checks import check_box as check_box
+from kkt_ref.plain_checks import check_count as check_count
+from kkt_ref.plain_checks import check_dtype as check_dtype
+from kkt_ref.plain_checks import check_numbers as check_numbers
+from kkt_ref.plain_checks import check_path as check_path
+from kkt_ref.plain_checks import check_positive as check_positive
+from kkt_ref.plain_checks import check_rng as check_rng
+from kkt_ref.plain_checks import size_limit
 
 
 def check_net(net: Any) -> None:
@@ -16,15 +26,26 @@ def check_net(net: Any) -> None:
     for p in net.arrays:
         if not isinstance(p, np.ndarray):
             raise TypeError(f"net: expected NumPy parameters, got {type(p).__name__}")
-        if not np.all(np.isfinite(p)):
+        largest = max(p.max(), -p.min())  # NaN if there is one; no copy of large networks
+        if not np.isfinite(largest):
             raise ValueError(
                 "net: a parameter is NaN or infinite; training diverged or the file is damaged"
             )
+        if largest > size_limit(p.dtype):
+            raise ValueError(
+                f"net: expected parameters up to {size_limit(p.dtype):.0e}, whose products can be "
+                f"represented, got {largest:.3g}; use net.scaled"
+            )
 
 
-def check_points(points: Any, name: str, *, d: int | None = None, dtype: Any = None) -> np.ndarray:
-    """Return ``points`` as a finite float array of shape (n, d), n ≥ 1, or raise."""
-    points = np.asarray(points)
+def check_points(
+    points: Any, name: str, *, d: int | None = None, dtype: Any = None, huge: bool = False
+) -> np.ndarray:
+    """Return ``points`` as a finite float array of shape (n, d), n ≥ 1, or raise.
+
+    ``huge`` allows numbers whose products overflow.
+    """
+    points = as_array(points, name)
     if points.dtype.kind != "f":
         raise TypeError(
             f"{name}: expected a floating array, got dtype {points.dtype}; use {name}.astype(float)"
@@ -36,6 +57,8 @@ def check_points(points: Any, name: str, *, d: int | None = None, dtype: Any = N
         )
     if points.shape[0] == 0:
         raise ValueError(f"{name}: expected at least one row, got shape {points.shape}")
+    if points.shape[1] == 0:
+        raise ValueError(f"{name}: expected at least one column, got shape {points.shape}")
     if dtype is not None and points.dtype != dtype:
         raise TypeError(
             f"{name}: expected dtype {dtype} as the network's, got {points.dtype}; convert "
@@ -43,16 +66,27 @@ def check_points(points: Any, name: str, *, d: int | None = None, dtype: Any = N
         )
     if not np.all(np.isfinite(points)):
         raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+    if not huge:
+        _check_size(points, name)
     return points
+
+
+def _check_size(values: np.ndarray, name: str) -> None:
+    largest = np.abs(values).max()
+    if largest > size_limit(values.dtype):
+        raise ValueError(
+            f"{name}: expected values up to {size_limit(values.dtype):.0e}, whose products can be "
+            f"represented, got {largest:.3g}; rescale them"
+        )
 
 
 def check_labels(y: Any, n: int, name: str = "y", dtype: Any = np.float64) -> np.ndarray:
     """Return ``y`` as an array of shape (n,) of ``dtype`` with entries -1 and +1, or raise."""
-    y = np.asarray(y)
+    y = as_array(y, name)
     if y.shape != (n,):
         raise ValueError(f"{name}: expected shape ({n},), one label a sample, got {y.shape}")
     if y.dtype.kind not in "iuf" or not np.all(np.isin(y, (-1, 1))):
-        found = np.unique(y)[:5].tolist()
+        found = list(dict.fromkeys(y.tolist()))[:5]
         raise ValueError(
             f"{name}: expected labels -1 and +1, got {found}; map {{0, 1}} with 2 * y - 1"
         )
@@ -61,17 +95,21 @@ def check_labels(y: Any, n: int, name: str = "y", dtype: Any = np.float64) -> np
 
 def check_multipliers(multipliers: Any, n: int, dtype: Any) -> np.ndarray:
     """Return ``multipliers`` as a finite array of shape (n,), or raise."""
-    multipliers = np.asarray(multipliers)
+    multipliers = as_array(multipliers, "multipliers")
     if multipliers.shape != (n,):
         raise ValueError(
             f"multipliers: expected shape ({n},), one for each sample, got {multipliers.shape}"
         )
+    if multipliers.dtype.kind not in "iuf":
+        raise TypeError(f"multipliers: expected numbers, got dtype {multipliers.dtype}")
     if multipliers.dtype != dtype:
         raise TypeError(
             f"multipliers: expected dtype {dtype} as the network's, got {multipliers.dtype}"
         )
     if not np.all(np.isfinite(multipliers)):
         raise ValueError("multipliers: expected finite values, got NaN or infinity")
+    if multipliers.dtype.kind == "f":
+        _check_size(multipliers, "multipliers")
     return multipliers
 
 
@@ -87,39 +125,12 @@ def check_layer_weights(layer_weights: Any, net: MLP) -> tuple[float, ...]:
     check_net(net)
     if layer_weights is None:
         return (1.0,) * net.depth
-    weights = tuple(float(w) for w in layer_weights)
-    if len(weights) != net.depth or not all(np.isfinite(w) and w >= 0 for w in weights):
-        raise ValueError(
-            f"layer_weights: expected {net.depth} finite numbers >= 0, one a layer, got {weights}"
-        )
+    weights = check_numbers(layer_weights, "layer_weights", net.depth)
+    if not all(w >= 0 for w in weights):
+        raise ValueError(f"layer_weights: expected numbers >= 0, one a layer, got {weights}")
     if not any(weights):
         raise ValueError("layer_weights: expected at least one weight > 0, got all zero")
     return weights
-
-
-def check_count(value: Any, name: str, minimum: int = 1) -> int:
-    """Return ``value`` as an int ≥ ``minimum``, or raise."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-        raise ValueError(f"{name}: expected an integer >= {minimum}, got {value!r}")
-    return int(value)
-
-
-def check_positive(value: Any, name: str, *, zero: bool = False) -> float:
-    """Return ``value`` as a finite float > 0 (or ≥ 0 with ``zero``), or raise."""
-    good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not good or not np.isfinite(value) or value < 0 or (value == 0 and not zero):
-        raise ValueError(
-            f"{name}: expected a finite number {'>=' if zero else '>'} 0, got {value!r}"
-        )
-    return float(value)
-
-
-def check_box(box: Any) -> tuple[float, float]:
-    """Return (low, high) with low < high, or raise."""
-    low, high = (float(edge) for edge in box)
-    if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise ValueError(f"box: expected (low, high), finite, with low < high, got {tuple(box)}")
-    return low, high
 
 
 def check_separable(x: np.ndarray, y: np.ndarray) -> None:
@@ -133,3 +144,15 @@ def check_separable(x: np.ndarray, y: np.ndarray) -> None:
             f"x, y: rows {rows} of x are equal but their labels differ, so no network separates "
             "them; remove one of them"
         )
+
+
+def check_nonzero(net: MLP) -> None:
+    """Raise if all parameters are zero: the residual would be relative to nothing."""
+    if not any(p.any() for p in net.arrays):
+        raise ValueError("net: expected a parameter other than 0; such a network holds no data")
+
+
+def check_kind(value: Any, kind: type, name: str) -> None:
+    """Raise unless ``value`` is of a class of kkt_ref."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")

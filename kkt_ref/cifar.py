@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kkt_ref.checks import check_path
 from kkt_ref.idx import CorruptFileError, Labelled
 
 SHAPE = (3, 32, 32)  # channels, height, width
@@ -41,7 +42,11 @@ def read_cifar10(paths: Sequence[Path]) -> Labelled:
     OSError
         If a file cannot be opened.
     """
-    records = np.concatenate([_read_batch(path) for path in paths])  # (n, 3073)
+    if not isinstance(paths, (list, tuple)) or not paths:
+        raise TypeError(f"paths: expected a list of one path or more, got {paths!r}")
+    records = np.concatenate(
+        [_read_batch(check_path(path, "paths")) for path in paths]
+    )  # (n, 3073)
     return records[:, 1:].reshape(-1, *SHAPE), records[:, 0]  # (n, 3, 32, 32), (n,)
 
 
@@ -69,14 +74,17 @@ def load_cifar10(root: Path) -> tuple[Labelled, Labelled]:
 
     Returns
     -------
-    training, test : pairs (images, labels)
+    training : pair (images, labels)
         As from `read_cifar10`.
+    test : pair (images, labels)
+        The same of the test files.
 
     Raises
     ------
     CorruptFileError, OSError
         As in `read_cifar10`.
     """
+    root = check_path(root, "root")
     first, test = (root / file for file in CIFAR10_FILES)
     further = (first.with_name(f"data_batch_{number}.bin") for number in range(2, 6))
     return read_cifar10([first, *takewhile(Path.is_file, further)]), read_cifar10([test])

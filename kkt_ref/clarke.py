@@ -18,7 +18,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from kkt_ref import closed_form
-from kkt_ref.checks import check_count, check_positive, check_samples
+from kkt_ref.checks import check_count, check_nonzero, check_positive, check_samples
 from kkt_ref.kkt import Stationarity, residual_norms
 from kkt_ref.mlp import MLP
 from kkt_ref.multipliers import fit_multipliers
@@ -26,12 +26,23 @@ from kkt_ref.residual import Formed
 
 
 class ClarkeFit(NamedTuple):
-    """Multipliers and gates at the best element of Clarke's subdifferential found."""
+    """Multipliers and gates at the best element of Clarke's subdifferential found.
+
+    Attributes
+    ----------
+    stationarity : Stationarity
+    multipliers : array of shape (n,)
+        λ_i ≥ 0.
+    gates : list of arrays of shape (n, h_l)
+        One a hidden layer, in [0, 1].
+    freed : int
+        Number of (sample, neuron) pairs near a kink.
+    """
 
     stationarity: Stationarity
-    multipliers: np.ndarray  # (n,), ≥ 0
-    gates: list[np.ndarray]  # one a hidden layer, (n, h_l), in [0, 1]
-    freed: int  # number of (sample, neuron) pairs near a kink
+    multipliers: np.ndarray
+    gates: list[np.ndarray]
+    freed: int
 
 
 def clarke_stationarity(
@@ -61,6 +72,7 @@ def clarke_stationarity(
         If an argument does not fit the network, or it is not in float64.
     """
     x, y = check_samples(net, x, y)
+    check_nonzero(net)
     width = check_positive(width, "width")
     max_iterations = check_count(max_iterations, "max_iterations")
     if net.dtype != np.float64:

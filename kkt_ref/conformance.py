@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kkt_ref.checks import check_count, check_dtype
 from kkt_ref.conformance_cases import Case, ImageCase
 from kkt_ref.conformance_causes import diagnose
 from kkt_ref.conformance_questions import QUESTIONS, Answer, Implementation, Question
@@ -104,15 +105,17 @@ def check_implementation(
     ValueError
         If an argument is off, or the implementation has none of the methods.
     """
-    dtype = np.dtype(dtype)
-    if dtype not in TOLERANCES:
-        raise ValueError(f"dtype: expected float64 or float32, got {dtype}")
+    dtype, seed = check_dtype(dtype), check_count(seed, "seed", 0)
     if on_fail not in ("raise", "return"):
         raise ValueError(f"on_fail: expected 'raise' or 'return', got {on_fail!r}")
     if not any(_has(implementation, question) for question in QUESTIONS.values()):
         raise ValueError(
             f"implementation: expected an object with methods {', '.join(FUNCTIONS)}, got "
             f"{implementation!r}, which has none of them"
+        )
+    if not isinstance(expected_failures, (Mapping, type(None))):
+        raise TypeError(
+            f"expected_failures: expected a mapping of names to reasons, got {expected_failures!r}"
         )
     expected = dict(expected_failures or {})
     unknown = sorted(expected.keys() - set(check_names()))

@@ -62,7 +62,20 @@ def _answer(
 
 
 def wrong_answers(function: str, case: Case) -> Iterator[tuple[str, Answer]]:
-    """Yield what each wrong convention answers to the first four questions."""
+    """Yield what each wrong convention answers to the first four questions.
+
+    Parameters
+    ----------
+    function : str
+        The question, such as "stationarity".
+    case : Case
+
+    Yields
+    ------
+    text : str
+        The convention, as a diagnosis says it.
+    answer : Answer
+    """
     net = case.net.astype(np.float64)
     x, y, lam = (np.float64(part) for part in case[2:5])
     for text, other in _other_networks(net):

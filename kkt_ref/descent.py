@@ -99,12 +99,12 @@ def loss_scaled_descent(
 
     Parameters
     ----------
-    net, x, y, max_steps, record_every, callback, backend
+    net, x, y
         As in :func:`gradient_descent`.
     rate : float
         Step in units of 1 / max_i ‖∇θΦ(x_i)‖²; 3 is safe, up to 10 is faster.
-    target_loss : float, optional
-        Stop at this mean logistic loss.
+    max_steps, target_loss, record_every, callback, backend
+        As in :func:`gradient_descent`.
 
     Returns
     -------
@@ -124,6 +124,7 @@ def loss_scaled_descent(
     return _descend(net, x, y, rule, max_steps, target_loss, record_every, callback, backend)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a step too long is refused in words
 def _descend(
     net: MLP,
     x: np.ndarray,

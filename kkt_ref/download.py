@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kkt_ref.checks import check_kind, check_path
 from kkt_ref.idx import MNIST_FILES
 from kkt_ref.images import cache_root
 
@@ -97,7 +98,11 @@ def download_mnist(
     OSError
         If a folder cannot be made.
     """
-    root = cache_root() if root is None else Path(root).expanduser()
+    root = cache_root() if root is None else check_path(root, "root").expanduser()
+    if not isinstance(remotes, (tuple, list)):
+        raise TypeError(f"remotes: expected a sequence of Remote, got {remotes!r}")
+    for remote in remotes:
+        check_kind(remote, Remote, "remotes")
     for remote in remotes:
         path = root / "mnist" / remote.name
         with _locked(path):
@@ -115,10 +120,12 @@ def download_cifar10(
 
     Parameters
     ----------
-    root, progress
+    root
         As in `download_mnist`.
     remote : Remote
         The tar.gz archive.
+    progress
+        As in `download_mnist`.
 
     Returns
     -------
@@ -130,7 +137,8 @@ def download_cifar10(
     DownloadError, OSError
         As in `download_mnist`.
     """
-    root = cache_root() if root is None else Path(root).expanduser()
+    root = cache_root() if root is None else check_path(root, "root").expanduser()
+    check_kind(remote, Remote, "remote")
     folder, archive = root / "cifar-10-batches-bin", root / remote.name
     with _locked(archive):
         if not all((folder / batch).is_file() for batch in BATCHES):

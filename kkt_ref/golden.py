@@ -17,6 +17,7 @@ import numpy as np
 import scipy
 
 from kkt_ref import closed_form
+from kkt_ref.checks import check_count, check_path
 from kkt_ref.conformance import TOLERANCES
 from kkt_ref.conformance_cases import Case, cases
 from kkt_ref.conformance_questions import QUESTIONS
@@ -40,7 +41,7 @@ def write_golden(folder: str | Path, *, seed: int = 0) -> tuple[Path, Path]:
     (Path, Path)
         Of the arrays, all float64, named ``case/quantity``, and of the manifest.
     """
-    folder = Path(folder)
+    folder, seed = check_path(folder, "folder"), check_count(seed, "seed", 0)
     arrays: dict[str, np.ndarray] = {}
     manifest: dict[str, Any] = {
         "seed": seed,

@@ -11,19 +11,38 @@ from kkt_ref.mlp import MLP
 
 
 class Record(NamedTuple):
-    """One row of a training history."""
+    """One row of a training history.
 
-    step: int  # steps done
-    log_loss: float  # log of the mean logistic loss; the log, for the loss underflows
-    margin_min: float  # min_i y_i Φ(θ; x_i)
-    margin_max: float  # max_i y_i Φ(θ; x_i)
-    norm: float  # ‖θ‖
-    residual: float  # ‖θ − s Σ p_i y_i ∇Φ(x_i)‖ / ‖θ‖, p_i = −loss'_i, best s ≥ 0
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    log_loss : float
+        Log of the mean logistic loss; the log, for the loss underflows.
+    margin_min, margin_max : float
+        Smallest and largest y_i Φ(θ; x_i).
+    norm : float
+        ‖θ‖.
+    residual : float
+        ‖θ − s Σ p_i y_i ∇Φ(x_i)‖ / ‖θ‖ with p_i = −loss'_i and the best s ≥ 0.
+    """
+
+    step: int
+    log_loss: float
+    margin_min: float
+    margin_max: float
+    norm: float
+    residual: float
 
 
 @dataclass
 class History:
-    """Records in the order in which they were made."""
+    """Records in the order in which they were made.
+
+    Attributes
+    ----------
+    records : list of Record
+    """
 
     records: list[Record] = field(default_factory=list)
 

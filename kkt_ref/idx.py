@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kkt_ref.checks import check_count, check_path
+
 UNSIGNED_BYTE = 8
 SIDE = 28  # MNIST images are SIDE x SIDE
 CLASSES = 10
@@ -54,6 +56,7 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
     OSError
         If the file cannot be opened.
     """
+    path, ndim = check_path(path, "path"), check_count(ndim, "ndim")
     with gzip.open(path) as stream:
         try:
             shape = _read_header(stream, path, ndim)
@@ -114,6 +117,7 @@ def read_mnist(images: Path, labels: Path) -> Labelled:
     OSError
         If a file cannot be opened.
     """
+    images, labels = check_path(images, "images"), check_path(labels, "labels")
     x, digits = read_idx(images, 3), read_idx(labels, 1)
     if x.shape[1:] != (SIDE, SIDE):
         raise CorruptFileError(
@@ -138,13 +142,16 @@ def load_mnist(root: Path) -> tuple[Labelled, Labelled]:
 
     Returns
     -------
-    training, test : pairs (images, labels)
+    training : pair (images, labels)
         As from `read_mnist`.
+    test : pair (images, labels)
+        The same of the test files.
 
     Raises
     ------
     CorruptFileError, OSError
         As in `read_mnist`.
     """
+    root = check_path(root, "root")
     files = [root / file for file in MNIST_FILES]
     return read_mnist(*files[:2]), read_mnist(*files[2:])

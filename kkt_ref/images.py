@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kkt_ref.checks import check_path
 from kkt_ref.cifar import CIFAR10_FILES, load_cifar10
 from kkt_ref.idx import MNIST_FILES, load_mnist
 
@@ -138,13 +139,13 @@ def default_images(name: str, root: str | Path | None = None) -> ImageSet:
 
 
 def _check_name(name: str) -> None:
-    if name not in NEEDED:
+    if not isinstance(name, str) or name not in NEEDED:
         raise ValueError(f"name: expected one of {', '.join(NEEDED)}, got {name!r}")
 
 
 def _roots(root: str | Path | None) -> list[Path]:
     if root is not None:
-        return [Path(root).expanduser()]
+        return [check_path(root, "root").expanduser()]
     named = os.environ.get(VARIABLE)
     return ([Path(named).expanduser()] if named else []) + [cache_root()]
 

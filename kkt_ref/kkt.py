@@ -20,40 +20,78 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kkt_ref import closed_form
-from kkt_ref.checks import check_multipliers, check_positive, check_samples
+from kkt_ref.checks import check_multipliers, check_nonzero, check_positive, check_samples
 from kkt_ref.margin import margins, positive_margin
 from kkt_ref.mlp import MLP
 from kkt_ref.multipliers import fit_multipliers
 
 
 class Stationarity(NamedTuple):
-    """The residual r = θ − Σ λ_i y_i ∇θΦ(x_i)."""
+    """The residual r = θ − Σ λ_i y_i ∇θΦ(x_i).
 
-    absolute: float  # ‖r‖
-    relative: float  # ‖r‖ / ‖θ‖
-    by_layer: tuple[float, ...]  # ‖r‖_l / ‖θ‖_l, one a layer
+    Attributes
+    ----------
+    absolute : float
+        ‖r‖.
+    relative : float
+        ‖r‖ / ‖θ‖.
+    by_layer : tuple of L floats
+        ‖r‖_l / ‖θ‖_l, one a layer.
+    """
+
+    absolute: float
+    relative: float
+    by_layer: tuple[float, ...]
 
 
 class Slackness(NamedTuple):
-    """The violation of complementary slackness."""
+    """The violation of complementary slackness.
 
-    absolute: float  # max_i |λ_i (y_iΦ(x_i) − q)|
-    relative: float  # Σ |λ_i (y_iΦ(x_i) − q)| / Σ |λ_i| q
+    Attributes
+    ----------
+    absolute : float
+        max_i |λ_i (y_iΦ(x_i) − q)|.
+    relative : float
+        Σ |λ_i (y_iΦ(x_i) − q)| / Σ |λ_i| q.
+    """
+
+    absolute: float
+    relative: float
 
 
 class KKTReport(NamedTuple):
-    """The four conditions, each as its violation: 0 is satisfied."""
+    """The four conditions, each as its violation: 0 is satisfied.
+
+    Attributes
+    ----------
+    stationarity : Stationarity
+    primal_feasibility : float
+        max_i (q − y_iΦ(x_i))₊ / q.
+    dual_feasibility : float
+        max_i (−λ_i)₊.
+    complementary_slackness : Slackness
+    epsilon, delta : float
+        ε and δ at the margin-normalised θ.
+    margin : float
+        q.
+    normalised_margin : float
+        min_i y_iΦ(x_i) / ‖θ‖^L.
+    multipliers : array of shape (n,)
+        λ.
+    warnings : tuple of str
+        What limits the meaning of the above.
+    """
 
     stationarity: Stationarity
-    primal_feasibility: float  # max_i (q − y_iΦ(x_i))₊ / q
-    dual_feasibility: float  # max_i (−λ_i)₊
+    primal_feasibility: float
+    dual_feasibility: float
     complementary_slackness: Slackness
-    epsilon: float  # ε at the margin-normalised θ
-    delta: float  # δ at the margin-normalised θ
-    margin: float  # q
-    normalised_margin: float  # min_i y_iΦ(x_i) / ‖θ‖^L
-    multipliers: np.ndarray  # λ, (n,)
-    warnings: tuple[str, ...]  # what limits the meaning of the above
+    epsilon: float
+    delta: float
+    margin: float
+    normalised_margin: float
+    multipliers: np.ndarray
+    warnings: tuple[str, ...]
 
 
 def stationarity_norms(
@@ -151,6 +189,7 @@ def kkt_report(
         sample is misclassified.
     """
     x, y = check_samples(net, x, y)
+    check_nonzero(net)
     if multipliers is None:
         multipliers = fit_multipliers(net, x, y)
     multipliers = check_multipliers(multipliers, len(y), net.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kkt_ref import closed_form
-from kkt_ref.checks import check_samples
+from kkt_ref.checks import check_nonzero, check_samples
 from kkt_ref.mlp import MLP
 
 
@@ -49,7 +49,9 @@ def normalised_margin(net: MLP, x: np.ndarray, y: np.ndarray) -> float:
     ValueError, TypeError
         If an argument does not fit the network.
     """
-    return float(margins(net, x, y).min() / np.linalg.norm(net.theta) ** net.depth)
+    values = margins(net, x, y)
+    check_nonzero(net)
+    return float(values.min() / np.linalg.norm(net.theta) ** net.depth)
 
 
 def positive_margin(net: MLP, x: np.ndarray, y: np.ndarray) -> float:

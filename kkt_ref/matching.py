@@ -11,6 +11,7 @@ Names of dimensions: n images, m candidates, d = C·H·W pixels, channel first.
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import correlate1d
 from scipy.optimize import linear_sum_assignment
 
-from kkt_ref.checks import check_points, check_positive
+from kkt_ref.checks import as_array, check_points, check_positive
 from kkt_ref.ncc import ncc_all_pairs
 from kkt_ref.ssim import HAIM, ssim
 
@@ -186,10 +187,11 @@ def check_images(*arrays: ArrayLike, mean: ArrayLike, shape: Shape) -> tuple[Flo
     ValueError
         If one is not finite, or d is not channels * height * width.
     """
-    if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"shape: expected (channels, height, width), all >= 1, got {shape}")
+    whole = isinstance(shape, (tuple, list)) and all(isinstance(s, Integral) for s in shape)
+    if not whole or len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"shape: expected (channels, height, width), all >= 1, got {shape!r}")
     d = int(np.prod(shape))
-    mean = np.asarray(mean)
+    mean = as_array(mean, "mean")
     if mean.shape != (d,):
         raise ValueError(f"mean: expected shape ({d},), as shape={shape} says, got {mean.shape}")
     names = ("images", "candidates", "unseen")

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from kkt_ref.activations import Activation, ReLU
+from kkt_ref.plain_checks import check_dtype, check_positive, check_rng
 
 Array = Any
+FLOATING = ("float64", "float32", "float16")
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,15 @@ class MLP:
     activation: Activation = ReLU()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", tuple(self.weights))
-        object.__setattr__(self, "biases", tuple(self.biases))
+        for name in ("weights", "biases"):
+            given = getattr(self, name)
+            if not isinstance(given, (tuple, list)):
+                raise TypeError(f"{name}: expected a sequence of arrays, got {given!r}")
+            object.__setattr__(self, name, tuple(given))
+        if not isinstance(self.activation, Activation):
+            raise TypeError(
+                f"activation: expected a ReLU, GatedReLU or Softplus, got {self.activation!r}"
+            )
         _check_layers(self.weights, self.biases)
 
     @property
@@ -152,6 +161,7 @@ def init_paper(
         ReLU network with a bias in the first layer only.
     """
     widths = _check_widths(widths)
+    first_layer = check_positive(first_layer, "first_layer", zero=True)
     net = init_uniform(widths, rng, dtype=dtype)
     first = [
         rng.normal(0.0, first_layer, p.shape).astype(dtype) for p in (net.weights[0], net.biases[0])
@@ -184,7 +194,7 @@ def init_uniform(
     -------
     MLP
     """
-    widths = _check_widths(widths)
+    widths, rng, dtype = _check_widths(widths), check_rng(rng), check_dtype(dtype, FLOATING)
     if bias not in ("first", "all", "none"):
         raise ValueError(f"bias: expected 'first', 'all' or 'none', got {bias!r}")
     weights, biases = [], []
@@ -197,13 +207,15 @@ def init_uniform(
 
 
 def _check_widths(widths: Any) -> tuple[int, ...]:
-    widths = tuple(int(w) for w in widths)
-    if len(widths) < 2 or widths[-1] != 1 or min(widths) < 1:
+    whole = isinstance(widths, (tuple, list, np.ndarray)) and all(
+        isinstance(w, (int, np.integer)) for w in widths
+    )
+    if not whole or len(widths) < 2 or widths[-1] != 1 or min(widths) < 1:
         raise ValueError(
             "widths: expected (d, h_1, ..., 1) with positive entries and one output, "
-            f"such as (2, 100, 1); got {widths}"
+            f"such as (2, 100, 1); got {widths!r}"
         )
-    return widths
+    return tuple(int(w) for w in widths)
 
 
 def _check_layers(weights: tuple[Array, ...], biases: tuple[Array | None, ...]) -> None:

@@ -122,6 +122,11 @@ def solve_nnls_gram(gram: np.ndarray, toward: np.ndarray) -> np.ndarray:
     Gram matrix squares the condition number, so a ridge of 1e-10 (1e-6 in float32) of
     each row's own square keeps it definite, or more where its rounding asks for it.
     """
+    if not (len(gram) and np.all(np.isfinite(gram)) and np.all(np.isfinite(toward))):
+        # on an empty problem SciPy's NNLS may abort the whole process
+        raise ValueError(
+            f"gram, toward: expected finite values of k >= 1 rows, got k = {len(gram)}"
+        )
     ridge = 1e-6 if gram.dtype == np.float32 else 1e-10
     gram, toward = gram.astype(np.float64), toward.astype(np.float64)
     squares = np.diag(gram)

@@ -118,9 +118,9 @@ def unit_images(x: ArrayLike, *, channels: int = 1, name: str = "x") -> NDArray[
         If ``x`` is not a non-empty (n, d) array of finite numbers, or
         ``channels`` does not divide d.
     """
-    x = check_points(x, name)
+    x = check_points(x, name, huge=True)
     n, d = x.shape
-    if d == 0 or d % check_count(channels, "channels"):
+    if d % check_count(channels, "channels"):
         raise ValueError(f"channels: expected a divisor of d = {d}, got {channels}")
     z = x.astype(np.float64).reshape(n, channels, -1)  # (n, C, p)
     largest = np.abs(z).max(axis=-1, keepdims=True)

@@ -8,18 +8,34 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from kkt_ref.checks import check_multipliers, check_points, check_positive
+from kkt_ref.checks import as_array, check_multipliers, check_points, check_positive
 
 
 class PointMatches(NamedTuple):
-    """Matches of candidates to training points at one tolerance."""
+    """Matches of candidates to training points at one tolerance.
 
-    matched: int  # training points with a candidate of their own within the tolerance
-    missed: int  # training points without
-    strays: int  # candidates farther than the tolerance from every training point
-    stray_mass: float  # their share of the sum of multipliers, in [0, 1]
-    pairs: np.ndarray  # (matched, 2): row of the training points, row of the candidates
-    distances: np.ndarray  # (n,): distance to the nearest candidate, the tolerance set aside
+    Attributes
+    ----------
+    matched : int
+        Training points with a candidate of their own within the tolerance.
+    missed : int
+        Training points without.
+    strays : int
+        Candidates farther than the tolerance from every training point.
+    stray_mass : float
+        Their share of the sum of multipliers, in [0, 1].
+    pairs : array of shape (matched, 2)
+        Row of the training points, row of the candidates.
+    distances : array of shape (n,)
+        Distance to the nearest candidate, the tolerance set aside.
+    """
+
+    matched: int
+    missed: int
+    strays: int
+    stray_mass: float
+    pairs: np.ndarray
+    distances: np.ndarray
 
 
 def match_points(
@@ -53,7 +69,8 @@ def match_points(
     tolerance = check_positive(tolerance, "tolerance")
     if multipliers is None:
         multipliers = np.ones(len(candidates))
-    multipliers = check_multipliers(multipliers, len(candidates), np.asarray(multipliers).dtype)
+    multipliers = as_array(multipliers, "multipliers")
+    multipliers = check_multipliers(multipliers, len(candidates), multipliers.dtype)
 
     distances = cdist(points, candidates)  # (n, m)
     # most pairs first, then least total distance: a miss costs more than all hits together

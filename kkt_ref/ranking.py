@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata, spearmanr
 
-from kkt_ref.checks import check_labels, check_points
-from kkt_ref.ncc import ncc_all_pairs, unit_images
+from kkt_ref.checks import as_array, check_labels, check_points
+from kkt_ref.ncc import unit_images
 
 Floats = NDArray[np.float64]
 _CHUNK_ROWS = 256  # rows of the (m, m) table of agreements held at once
@@ -164,7 +164,14 @@ def ranking_agreement(
     ValueError
         If shapes do not fit, or a value is not finite.
     """
-    correlation = ncc_all_pairs(candidates, images)  # (m, n)
+    images = unit_images(images, name="images")
+    candidates = unit_images(candidates, name="candidates")
+    if images.shape[1] != candidates.shape[1]:
+        raise ValueError(
+            "images, candidates: expected images of equally many pixels, got "
+            f"{images.shape} and {candidates.shape}"
+        )
+    correlation = np.clip(candidates @ images.T, -1.0, 1.0)  # (m, n)
     best = (np.abs(correlation) if either_sign else correlation).max(axis=1)  # (m,)
     score = _one_each(score, len(best), "score")
     if np.ptp(score) == 0 or np.ptp(best) == 0:
@@ -179,7 +186,7 @@ def _weighted_median(values: Floats, weights: Floats) -> float:
 
 
 def _one_each(values: ArrayLike, m: int, name: str) -> Floats:
-    values = np.asarray(values)
+    values = as_array(values, name)
     if values.shape != (m,) or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         raise ValueError(
             f"{name}: expected {m} finite numbers, one a candidate, got shape {values.shape} of "

@@ -8,7 +8,6 @@ one that was never stopped.
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,12 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kkt_ref.alternating import Start, run_starts
-from kkt_ref.checks import check_positive
+from kkt_ref.checks import check_count, check_kind, check_path, check_positive
 from kkt_ref.descent import Callback, loss_scaled_descent
 from kkt_ref.files import write_atomically
 from kkt_ref.first_layer import FirstLayer
 from kkt_ref.history import History, Record
 from kkt_ref.mlp import MLP
+from kkt_ref.npz import read_npz
 
 
 class Resumed(NamedTuple):
@@ -53,10 +53,12 @@ def resumable_descent(
     folder : Path
         As returned by :func:`~kkt_ref.run_folder.claim`; its settings must pin down
         ``net``, data and rate.
-    net, x, y, rate, target_loss, max_steps, record_every, callback
+    net, x, y, rate, target_loss, max_steps, record_every
         As in :func:`~kkt_ref.descent.loss_scaled_descent`.
     save_seconds : float
         Time between saves, ≥ 0; saved at records only.
+    callback
+        As in :func:`~kkt_ref.descent.loss_scaled_descent`.
 
     Returns
     -------
@@ -69,6 +71,7 @@ def resumable_descent(
         As in :func:`~kkt_ref.descent.loss_scaled_descent`, or if the state is damaged.
     """
     check_positive(save_seconds, "save_seconds", zero=True)
+    max_steps, folder = check_count(max_steps, "max_steps", 0), check_path(folder, "folder")
     path = folder / "training.npz"
     net, records, spent = _load_training(path, net) if path.exists() else (net, [], 0.0)
     done = records.pop().step if records else 0  # its record is made again
@@ -127,10 +130,14 @@ def resumable_starts(
     ValueError
         As in :func:`~kkt_ref.alternating.run_starts`, or if a file is damaged.
     """
+    check_kind(problem, FirstLayer, "problem")
+    folder, restarts = check_path(folder, "folder"), check_count(restarts, "restarts")
+    candidates = check_count(candidates, "candidates")
     finished: list[Start] = []
     seconds = 0.0
     while len(finished) < restarts and _start_path(folder, len(finished)).exists():
-        start, spent = _load_start(_start_path(folder, len(finished)))
+        path = _start_path(folder, len(finished))
+        start, spent = _load_start(path, (candidates, problem.k))
         finished.append(start)
         seconds += spent
     last = time.monotonic()
@@ -161,21 +168,28 @@ def _start_path(folder: Path, restart: int) -> Path:
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except Exception as error:  # a damaged archive can make zipfile raise almost anything
-        raise ValueError(
-            f"{path}: expected the state of a run, but {error}; delete the file to do it again"
-        ) from error
+        return read_npz(path, "the state of a run")
+    except ValueError as error:
+        raise ValueError(f"{error}; delete the file to do it again") from error
 
 
-def _load_start(path: Path) -> tuple[Start, float]:
+def _load_start(path: Path, shape: tuple[int, int]) -> tuple[Start, float]:
     arrays = _load(path)
-    if arrays.keys() != {*Start._fields, "seconds"}:
-        raise ValueError(f"{path}: expected {Start._fields}; delete the file to do it again")
+    wanted = dict.fromkeys(("residual", "steps", "seconds"), ())
+    wanted |= {"coordinates": shape, "labels": shape[:1], "multipliers": shape[:1]}
+    found = {name: array.shape for name, array in arrays.items()}
+    if found != wanted or not all(map(_is_finite, arrays.values())):
+        raise ValueError(
+            f"{path}: expected finite arrays of shapes {wanted}, got {found}; delete the file to "
+            "do it again"
+        )
     seconds = float(arrays.pop("seconds"))
     scalars = {"residual": float(arrays["residual"]), "steps": int(arrays["steps"])}
     return Start(**arrays | scalars), seconds
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    return array.dtype.kind in "if" and bool(np.all(np.isfinite(array)))
 
 
 def _save_training(path: Path, net: MLP, records: list[Record], seconds: float) -> None:
@@ -187,10 +201,18 @@ def _save_training(path: Path, net: MLP, records: list[Record], seconds: float) 
 def _load_training(path: Path, net: MLP) -> tuple[MLP, list[Record], float]:
     arrays = _load(path)
     try:
-        seconds = float(arrays.pop("seconds"))
-        records = [Record(int(row[0]), *map(float, row[1:])) for row in arrays.pop("records")]
-        return net.with_arrays([arrays[name] for name in sorted(arrays)]), records, seconds
-    except (KeyError, StopIteration, TypeError, ValueError) as error:
+        if not all(map(_is_finite, arrays.values())):
+            raise ValueError("an array is not finite")
+        seconds, table = arrays.pop("seconds"), arrays.pop("records")
+        if seconds.shape != () or table.ndim != 2 or table.shape[1] != len(Record._fields):
+            raise ValueError("its records are no table")
+        parameters = [arrays[name] for name in sorted(arrays)]
+        kinds = [[(p.shape, p.dtype) for p in ps] for ps in (parameters, net.arrays)]
+        if kinds[0] != kinds[1]:
+            raise ValueError("its network has other parameters")
+        records = [Record(int(row[0]), *map(float, row[1:])) for row in table]
+        return net.with_arrays(parameters), records, float(seconds)
+    except (KeyError, ValueError) as error:
         raise ValueError(
             f"{path}: expected the state of this training, but {error}; delete the file to do "
             "it again"

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kkt_ref.checks import check_path
 from kkt_ref.files import write_atomically
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: runs are not kept apart there
+    fcntl = None  # type: ignore[assignment]
+
+# folders that this process holds, by device and inode, each with what is open of it;
+# the system lets go of them when the process ends, however it ends
+_held: dict[tuple[int, int], int] = {}
 
 
 class OtherRunError(ValueError):
-    """The folder holds the state of a run with other settings."""
+    """The folder is in use by another process, or holds a run with other settings."""
 
 
 def fingerprint(*arrays: np.ndarray) -> str:
@@ -26,7 +37,10 @@ def fingerprint(*arrays: np.ndarray) -> str:
 
 
 def claim(folder: str | Path, settings: dict[str, Any]) -> Path:
-    """Make ``folder`` that of the run with these settings.
+    """Make ``folder`` that of the run with these settings, and of this process.
+
+    Until this process ends no other one can claim or forget it, on systems that have
+    ``flock``.
 
     Parameters
     ----------
@@ -43,17 +57,28 @@ def claim(folder: str | Path, settings: dict[str, Any]) -> Path:
     Raises
     ------
     OtherRunError
-        If it belongs to a run with other settings; the message names them.
+        If another process holds it, or it belongs to a run with other settings; the
+        message names them.
+    TypeError
+        If an argument is of the wrong kind.
     """
-    folder = Path(folder)
+    folder = check_path(folder, "folder")
+    if not isinstance(settings, dict):
+        raise TypeError(f"settings: expected a dict, got {settings!r}")
+    try:
+        settings = json.loads(json.dumps(settings))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"settings: expected what JSON can hold, but {error}") from error
     folder.mkdir(parents=True, exist_ok=True)
+    _hold(folder)
     for left_behind in folder.glob(".*.part"):  # by a run that was killed while writing
         left_behind.unlink(missing_ok=True)
     path = folder / "settings.json"
-    settings = json.loads(json.dumps(settings))
     if path.exists():
         try:
             found = json.loads(path.read_text())
+            if not isinstance(found, dict):
+                raise ValueError(f"it holds {found!r}")
         except ValueError as error:
             raise OtherRunError(f"{path}: expected JSON written by kkt_ref, but {error}") from error
         differing = [
@@ -73,7 +98,40 @@ def claim(folder: str | Path, settings: dict[str, Any]) -> Path:
 
 
 def forget(folder: str | Path) -> None:
-    """Remove the state of a run from its folder, and nothing else."""
+    """Remove the state of a run from its folder, and nothing else.
+
+    Raises
+    ------
+    OtherRunError
+        If another process holds the folder.
+    """
+    folder = check_path(folder, "folder")
+    if folder.is_dir():
+        _hold(folder)
     for pattern in ("settings.json", "training.npz", "start_*.npz", ".*.part"):
-        for path in Path(folder).glob(pattern):
+        for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
+
+
+def _hold(folder: Path) -> None:
+    """Lock the folder for this process."""
+    if fcntl is None:
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    status = os.fstat(handle)
+    key = status.st_dev, status.st_ino
+    if key in _held:
+        os.close(handle)
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise OtherRunError(
+            f"{folder}: expected a folder that no other run uses, but another process does; "
+            "wait until it ends, or use another folder"
+        ) from error
+    except OSError:  # a file system without locks
+        os.close(handle)
+        return
+    _held[key] = handle

@@ -20,8 +20,8 @@ from kkt_ref.checks import check_box, check_count, check_layer_weights, check_ne
 from kkt_ref.files import write_atomically
 from kkt_ref.mlp import MLP
 from kkt_ref.ncc import unit_images
-from kkt_ref.ranking import agreements
 from kkt_ref.paper import reconstruct_paper
+from kkt_ref.ranking import agreements
 from kkt_ref.refine import gate_alpha
 from kkt_ref.run_folder import claim, fingerprint
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kkt_ref.checks import check_count
+from kkt_ref.checks import check_count, check_kind
 from kkt_ref.images import ImageSet
 
 POSITIVE = {"mnist": (1, 3, 5, 7, 9), "cifar10": (0, 1, 8, 9)}  # odd digits; vehicles
@@ -59,6 +59,7 @@ def binary_split(data: ImageSet, n: int, unseen: int = 0, test: int = 0) -> Bina
     ValueError
         If a number is odd or negative or a file has too few images of a class.
     """
+    check_kind(data, ImageSet, "data")
     n = _check_even(n, "n", 2)
     unseen, test = _check_even(unseen, "unseen", 0), _check_even(test, "test", 0)
     y = np.where(np.isin(data.labels, POSITIVE[data.name]), 1.0, -1.0)  # (N,)

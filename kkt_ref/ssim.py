@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from kkt_ref.checks import check_positive
+from kkt_ref.checks import as_array, check_kind, check_positive
 
 Floats = NDArray[np.float64]
 _PLANE = (-2, -1)
@@ -142,6 +142,7 @@ def ssim(
     settings coincide.
     """
     check_positive(data_range, "data_range")
+    check_kind(settings, SSIMSettings, "settings")
     x = _checked("x", x, data_range, channel_axis, settings.size)
     y = _checked("y", y, data_range, channel_axis, settings.size)
     if x.shape != y.shape:
@@ -184,6 +185,7 @@ def ssim_all_pairs(
         As :func:`ssim` does, and if ``x`` or ``y`` is not one stack of images.
     """
     check_positive(data_range, "data_range")
+    check_kind(settings, SSIMSettings, "settings")
     x = _checked("x", x, data_range, channel_axis, settings.size)
     y = _checked("y", y, data_range, channel_axis, settings.size)
     ndim = 3 if channel_axis is None else 4
@@ -243,7 +245,7 @@ def _similarity(
 def _checked(
     name: str, given: ArrayLike, data_range: float, channel_axis: int | None, window: int
 ) -> Floats:
-    images = np.asarray(given)
+    images = as_array(given, name)
     shape = images.shape
     if images.dtype.kind not in "biuf":
         raise TypeError(f"{name}: expected real or integer pixels, got dtype {images.dtype}")
@@ -253,9 +255,9 @@ def _checked(
             f"shape {shape}; reshape flat images to (n, channels, height, width)"
         )
     if channel_axis is not None:
-        if not -images.ndim <= channel_axis < images.ndim:
+        if not isinstance(channel_axis, Integral) or not -images.ndim <= channel_axis < images.ndim:
             raise ValueError(
-                f"channel_axis: expected an axis of {name}, shape {shape}, got {channel_axis}"
+                f"channel_axis: expected an axis of {name}, shape {shape}, got {channel_axis!r}"
             )
         images = np.moveaxis(images, channel_axis, -3)  # (..., C, H, W)
     if images.size == 0 or min(images.shape[-2:]) < window:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
-from pathlib import Path
 
 import numpy as np
 
 from kkt_ref.activations import activation_by_name
-from kkt_ref.checks import check_net
+from kkt_ref.checks import check_net, check_path
 from kkt_ref.files import write_atomically
 from kkt_ref.mlp import MLP
+from kkt_ref.npz import read_npz
 
 FORMAT = "kkt_ref.mlp.1"
 
@@ -33,6 +32,7 @@ def save_net(net: MLP, path: str | os.PathLike[str]) -> None:
         If the file cannot be written; nothing is left behind.
     """
     check_net(net)
+    path = check_path(path, "path")
     arrays = {f"W_{layer}": W for layer, W in enumerate(net.weights, start=1)}
     arrays |= {f"b_{layer}": b for layer, b in enumerate(net.biases, start=1) if b is not None}
     alpha = getattr(net.activation, "alpha", None)
@@ -64,16 +64,11 @@ def load_net(path: str | os.PathLike[str]) -> MLP:
     ValueError
         If it is no npz file, damaged, or of another kind.
     """
-    raw = io.BytesIO(Path(path).read_bytes())
-    try:
-        with np.load(raw, allow_pickle=False) as data:
-            if not hasattr(data, "files") or "format" not in data.files:
-                raise ValueError("it has no 'format' entry")
-            entries = {name: data[name] for name in data.files}
-    except Exception as error:  # a damaged archive can make zipfile raise almost anything
-        raise ValueError(
-            f"{path}: expected an npz file written by kkt_ref.save_net, but {error}"
-        ) from error
+    path = check_path(path, "path")
+    what = "an npz file written by kkt_ref.save_net"
+    entries = read_npz(path, what)
+    if "format" not in entries:
+        raise ValueError(f"{path}: expected {what}, but it has no 'format' entry")
     if str(entries["format"]) != FORMAT:
         raise ValueError(f"{path}: expected format {FORMAT!r}, got {str(entries['format'])!r}")
     missing = {"activation", "alpha", "W_1"} - entries.keys()
@@ -81,11 +76,12 @@ def load_net(path: str | os.PathLike[str]) -> MLP:
         raise ValueError(f"{path}: entries {sorted(missing)} are missing; the file is damaged")
     depth = sum(name.startswith("W_") for name in entries)
     layers = range(1, depth + 1)
-    gap = [f"W_{layer}" for layer in layers if f"W_{layer}" not in entries]
-    if gap:
-        raise ValueError(f"{path}: entries {gap} are missing; the file is damaged")
-    alpha = entries["alpha"]
+    known = {"format", "activation", "alpha"} | {f"{p}_{layer}" for p in "Wb" for layer in layers}
+    strange = sorted(entries.keys() - known)  # a renamed bias would be a bias lost
+    if strange:
+        raise ValueError(f"{path}: entries {strange} belong to no network; the file is damaged")
     try:
+        alpha = entries["alpha"]
         activation = activation_by_name(
             str(entries["activation"]), float(alpha[0]) if alpha.size else None
         )

@@ -36,6 +36,8 @@ def from_state_dict(state: Mapping[str, np.ndarray], activation: Activation | No
     TypeError
         If an entry is no NumPy array.
     """
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state: expected a mapping of names to arrays, got {state!r}")
     if not state:
         raise ValueError("state: expected linear layers, got an empty state dict")
     layers: dict[str, dict[str, np.ndarray]] = {}
@@ -91,7 +93,9 @@ def to_state_dict(net: MLP, names: list[str] | None = None) -> dict[str, np.ndar
         If there are not L names.
     """
     check_net(net)
-    names = [str(2 * layer) for layer in range(net.depth)] if names is None else list(names)
+    names = [str(2 * layer) for layer in range(net.depth)] if names is None else names
+    if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
+        raise TypeError(f"names: expected a list of str, got {names!r}")
     if len(names) != net.depth or len(set(names)) != net.depth:
         raise ValueError(f"names: expected {net.depth} different names, one a layer, got {names}")
     state = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kkt_ref.checks import check_count, check_positive
+from kkt_ref.checks import check_array, check_count, check_points, check_positive, check_rng
 
 
 def grid_boundary_angles() -> np.ndarray:
@@ -17,11 +17,18 @@ def grid_boundary_angles() -> np.ndarray:
 
 def alternating_labels(n: int) -> np.ndarray:
     """+1, -1, +1, ... of shape (n,)."""
+    n = check_count(n, "n")
     return np.where(np.arange(n) % 2 == 0, 1.0, -1.0)
 
 
 def on_circle(angles: np.ndarray, radius: float | np.ndarray = 1.0) -> np.ndarray:
     """Points at the given angles (radians) and radius, shape (n, 2)."""
+    angles, radius = check_array(angles, "angles"), check_array(radius, "radius")
+    if angles.ndim != 1 or radius.shape not in ((), angles.shape):
+        raise ValueError(
+            "angles, radius: expected shape (n,) and one radius or as many, got "
+            f"{angles.shape} and {radius.shape}"
+        )
     return np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)  # (n, 2)
 
 
@@ -47,14 +54,14 @@ def uneven_circle(
 ) -> tuple[np.ndarray, np.ndarray]:
     """``n`` points on a circle whose gaps vary by a factor of up to 3, alternating labels."""
     n, radius = check_count(n, "n", 2), check_positive(radius, "radius")
-    gaps = rng.uniform(1.0, 3.0, n)
+    gaps = check_rng(rng).uniform(1.0, 3.0, n)
     angles = 2 * np.pi * np.cumsum(gaps) / gaps.sum()
     return on_circle(angles, radius), alternating_labels(n)
 
 
 def random_labels(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Balanced labels in random order for the rows of ``x``."""
-    return rng.permutation(alternating_labels(len(x)))
+    return check_rng(rng).permutation(alternating_labels(len(check_points(x, "x"))))
 
 
 def spiral(n: int, turns: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -70,6 +77,6 @@ def spiral(n: int, turns: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
 
 def disc(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """``n`` points uniform in the unit disc, alternating labels."""
-    n = check_count(n, "n", 2)
+    n, rng = check_count(n, "n", 2), check_rng(rng)
     radius = np.sqrt(rng.uniform(0.0, 1.0, n))
     return on_circle(rng.uniform(0.0, 2 * np.pi, n), radius), alternating_labels(n)

@@ -109,7 +109,7 @@ X = np.arange(12.0).reshape(3, 4)
         (X[0], X, 1, ValueError, r"x: expected shape .* got \(4,\)"),
         (X, X[None], 1, ValueError, "y: expected shape"),
         (X[:0], X, 1, ValueError, "x: expected at least one"),
-        (X[:, :0], X, 1, ValueError, "channels: expected a divisor of d = 0"),
+        (X[:, :0], X, 1, ValueError, "x: expected at least one column"),
         (X, X[:, :2], 1, ValueError, "x, y: expected"),
         (X * np.nan, X, 1, ValueError, "x: expected finite"),
         (X, X + np.inf, 1, ValueError, "y: expected finite"),

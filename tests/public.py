@@ -1,0 +1,249 @@
+"""Every public function with one good call, for the tests of bad input."""
+
+import gzip
+import importlib
+import inspect
+from pathlib import Path
+
+import numpy as np
+
+import kkt_ref
+from kkt_ref.alternating import run_starts
+from kkt_ref.download import Remote
+from kkt_ref.first_layer import FirstLayer
+from kkt_ref.images import ImageSet
+from kkt_ref.ssim import HAIM
+from tests.strategies import separable
+
+
+def words(text):
+    return text.split()
+
+
+MODULES = words(
+    "kkt_ref ssim ncc matching scores ranking pooling first_layer alternating search baselines "
+    "split images idx cifar golden conformance band grid points toys storage torch_format "
+    "run_folder resume download"
+)
+# what functions return or raise, and where others differ: nobody gives these to be checked
+RESULTS = words(
+    "ClarkeFit History KKTReport PointMatches ReLU Reconstruction Record Stationarity "
+    "TrainResult Matching Nearest ImageScores Scores Ranking Atoms Start Trial Resumed Run "
+    "BinarySplit ImageSet MissingDataError CorruptFileError DownloadError OtherRunError Result "
+    "ConformanceError Implementation Remote"
+)
+# inner parts of the functions above them, called on what those have checked
+INNER = words(
+    "matching.stretch matching.image_ssim matching.check_images ranking.agreements "
+    "grid.merge_atoms golden.digest search.draw_settings run_folder.fingerprint"
+)
+
+
+class At(str):
+    """A path in the test's own folder."""
+
+
+X, Y = separable(0, n=6, d=3)
+LAM = np.linspace(0.5, 1.0, 6)
+NET = kkt_ref.loss_scaled_descent(
+    kkt_ref.init_uniform((3, 7, 1), np.random.default_rng(1)), X, Y, target_loss=1e-2
+).net
+_rng = np.random.default_rng(0)
+PICTURES, OTHERS = _rng.uniform(size=(2, 3, 12, 12))
+FLAT, SEEN, UNSEEN = _rng.normal(size=(3, 5, 16))
+MEAN = _rng.uniform(size=16)
+IMAGES = dict(mean=MEAN, shape=(1, 4, 4))
+PROBLEM = FirstLayer(NET)
+STARTS = run_starts(PROBLEM, candidates=4, seed=0, restarts=2)
+FOUND = kkt_ref.reconstruct_paper(NET, candidates=4, seed=0, max_iterations=3)
+_digits = np.arange(20, dtype=np.uint8) % 10
+_images = np.zeros((20, 1, 2, 2), np.uint8)
+DIGITS = ImageSet("mnist", "here", _images, _digits, _images, _digits)
+FIT = dict(net=NET, x=X, y=Y)
+SHORT = dict(max_steps=20)
+NOWHERE = Remote("http://127.0.0.1:1/none.tar.gz", 1, "")
+
+
+class Outputs:
+    """An implementation that answers one question."""
+
+    def outputs(self, net, x):
+        return kkt_ref.closed_form.forward(net, x).outputs
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+GOOD = {
+    "kkt_ref.MLP": dict(weights=NET.weights, biases=NET.biases, activation=NET.activation),
+    "kkt_ref.GatedReLU": dict(alpha=2.0),
+    "kkt_ref.Softplus": dict(alpha=2.0),
+    "kkt_ref.activation_by_name": dict(name="gated", alpha=2.0),
+    "kkt_ref.clarke_stationarity": dict(**FIT, width=0.5, max_iterations=5),
+    "kkt_ref.find_margin": dict(
+        net=NET, points=_rng.uniform(-1.5, 1.5, (200, 3)), ratio=1.5, width=3.0
+    ),
+    "kkt_ref.fit_multipliers": dict(**FIT, layer_weights=(1.0, 0.5)),
+    "kkt_ref.gate_alpha": dict(net=NET, width=0.1),
+    "kkt_ref.from_state_dict": dict(state=kkt_ref.to_state_dict(NET), activation=NET.activation),
+    "kkt_ref.gradient_descent": dict(**FIT, **SHORT, step=0.1, target_loss=1e-9, record_every=5),
+    "kkt_ref.init_paper": dict(widths=(3, 4, 1), rng=rng, first_layer=1e-4, dtype=np.float32),
+    "kkt_ref.init_uniform": dict(
+        widths=(3, 4, 1), rng=rng, bias="all", activation=NET.activation, dtype=np.float32
+    ),
+    "kkt_ref.kkt_report": dict(**FIT, multipliers=LAM, margin=0.5),
+    "kkt_ref.load_net": dict(path=At("net.npz")),
+    "kkt_ref.loss_scaled_descent": dict(**FIT, **SHORT, rate=2.0, target_loss=1e-9),
+    "kkt_ref.margins": FIT,
+    "kkt_ref.match_points": dict(points=X, candidates=X[:4], tolerance=0.1, multipliers=LAM[:4]),
+    "kkt_ref.normalised_margin": FIT,
+    "kkt_ref.per_sample_gradients": dict(net=NET, x=X),
+    "kkt_ref.reconstruct": dict(net=NET, seed=0, method="first-layer", candidates=4, keep=3),
+    "kkt_ref.reconstruct_paper": dict(
+        net=NET, candidates=4, seed=0, box=(-2.0, 2.0), labels="balanced", start=0.1,
+        lambda_min=0.01, alpha=10.0, layer_weights=(1.0, 0.5), slackness=0.1, restarts=1,
+        max_iterations=3, backend="numpy", dtype=np.float64,
+    ),
+    "kkt_ref.reconstruct_first_layer": dict(
+        net=NET, candidates=4, seed=0, restarts=2, keep=3, noise=(0.1, 0.1)
+    ),
+    "kkt_ref.reconstruct_on_grid": dict(
+        net=NET, box=(-1.5, 1.5), step=0.25, merge=0.3, prune=0.1, max_iterations=3
+    ),
+    "kkt_ref.refine": dict(
+        **FIT, multipliers=LAM, box=(-2.0, 2.0), lambda_min=0.01, alpha=10.0,
+        layer_weights=(1.0, 0.5), slackness=0.1, max_iterations=3, backend="numpy",
+        dtype=np.float64,
+    ),
+    "kkt_ref.residual_floor": dict(**FIT, layer_weights=(1.0, 0.5)),
+    "kkt_ref.save_net": dict(net=NET, path=At("new.npz")),
+    "kkt_ref.stationarity_by_autograd": dict(**FIT, multipliers=LAM, layer_weights=(1.0, 0.5)),
+    "kkt_ref.stationarity_loss": dict(**FIT, multipliers=LAM, layer_weights=(1.0, 0.5)),
+    "kkt_ref.stationarity_norms": dict(**FIT, multipliers=LAM),
+    "kkt_ref.stationarity_residual": dict(**FIT, multipliers=LAM),
+    "kkt_ref.to_state_dict": dict(net=NET, names=("a", "b")),
+    "kkt_ref.weight_decay_optimum": dict(
+        net=NET.with_activation(kkt_ref.Softplus(2.0)), x=X, y=Y, decay=0.1, tolerance=1e-3,
+        max_iterations=5,
+    ),
+    "ssim.SSIMSettings": dict(
+        window="gaussian", size=5, sigma=1.0, k1=0.01, k2=0.03, sample_covariance=True,
+        border="crop", eps=0.0,
+    ),
+    "ssim.ssim": dict(x=PICTURES, y=OTHERS, data_range=1.0, settings=HAIM),
+    "ssim.ssim_all_pairs": dict(
+        x=PICTURES[:, None], y=OTHERS[:, None], data_range=1.0, channel_axis=1, settings=HAIM
+    ),
+    "ncc.ncc": dict(x=FLAT, y=SEEN, channels=4),
+    "ncc.ncc_all_pairs": dict(x=FLAT, y=SEEN, channels=4),
+    "ncc.unit_images": dict(x=FLAT, channels=4, name="x"),
+    "matching.match_one_to_one": dict(scores=FLAT),
+    "matching.nearest_candidates": dict(
+        images=FLAT, candidates=SEEN, **IMAGES, search="pooled", vote=1.1
+    ),
+    "scores.score_candidates": dict(images=FLAT, candidates=SEEN, unseen=UNSEEN, **IMAGES),
+    "ranking.rank_candidates": dict(
+        x=FLAT, multipliers=LAM[:5], restart=[0, 0, 1, 1, 1], y=Y[:5], outputs=LAM[:5]
+    ),
+    "ranking.ranking_agreement": dict(score=LAM[:5], images=FLAT, candidates=SEEN),
+    "pooling.pool_starts": dict(problem=PROBLEM, starts=STARTS, keep=3, seed=0),
+    "pooling.distinct": dict(found=FOUND, similarity=0.7),
+    "first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), rank=2, sharpness=30.0),
+    "alternating.alternate": dict(problem=PROBLEM, a=STARTS[0].coordinates, steps=2),
+    "alternating.run_starts": dict(
+        problem=PROBLEM, candidates=4, seed=0, restarts=3, steps=2, finished=STARTS
+    ),
+    "search.random_search": dict(
+        net=NET, folder=At("search"), candidates=4, trials=1, seed=0, iterations=2,
+        box=(-1.0, 1.0), layer_weights=(1.0, 0.5),
+    ),
+    "baselines.model_inversion": dict(
+        net=NET, low=-np.ones(3), high=np.ones(3), starts=2, seed=0, start=0.1, max_iterations=3
+    ),
+    "baselines.first_layer_rows": dict(net=NET),
+    "baselines.class_averages": dict(x=X, y=Y, of=2, count=2, seed=0),
+    "split.binary_split": dict(data=DIGITS, n=4, unseen=4, test=4),
+    "images.cache_root": {},
+    "images.official_images": dict(name="mnist", root=At(".")),
+    "images.embedded_images": dict(name="cifar10"),
+    "images.default_images": dict(name="mnist", root=At(".")),
+    "idx.read_idx": dict(path=At("mnist/train-labels-idx1-ubyte.gz"), ndim=1),
+    "idx.read_mnist": dict(
+        images=At("mnist/train-images-idx3-ubyte.gz"), labels=At("mnist/train-labels-idx1-ubyte.gz")
+    ),
+    "idx.load_mnist": dict(root=At(".")),
+    "cifar.read_cifar10": dict(paths=[At("cifar-10-batches-bin/test_batch.bin")]),
+    "cifar.load_cifar10": dict(root=At(".")),
+    "golden.write_golden": dict(folder=At("."), seed=1),
+    "conformance.check_implementation": dict(
+        implementation=Outputs(), dtype=np.float32, expected_failures={}, on_fail="return", seed=1
+    ),
+    "conformance.check_names": {},
+    "conformance.parametrize_with_checks": dict(implementations=[Outputs()], dtype=np.float32),
+    "band.lattice": dict(box=(-1.0, 1.0), d=2, step=0.5),
+    "band.solve_in_band": dict(net=NET, points=X, low=0.1, high=9.0),
+    "toys.alternating_labels": dict(n=4),
+    "toys.disc": dict(n=4, rng=rng),
+    "toys.even_circle": dict(n=4, radius=2.0),
+    "toys.grid_boundary_angles": {},
+    "toys.on_circle": dict(angles=LAM, radius=2.0),
+    "toys.paper_circle": {},
+    "toys.random_labels": dict(x=X, rng=rng),
+    "toys.spiral": dict(n=4, turns=2.0),
+    "toys.uneven_circle": dict(n=4, rng=rng, radius=2.0),
+    "run_folder.claim": dict(folder=At("claimed"), settings={"n": 1}),
+    "run_folder.forget": dict(folder=At("claimed")),
+    "resume.resumable_descent": dict(
+        folder=At("."), **FIT, **SHORT, rate=2.0, target_loss=1e-9, record_every=10,
+        save_seconds=0.0,
+    ),
+    "resume.resumable_starts": dict(
+        folder=At("."), problem=PROBLEM, candidates=4, seed=0, restarts=1),
+    "download.download_mnist": dict(root=At("."), remotes=[]),
+    "download.download_cifar10": dict(root=At("."), remote=NOWHERE),
+}  # fmt: skip
+
+
+def function_of(name):
+    module, _, name = name.rpartition(".")
+    path = "kkt_ref" if module == "kkt_ref" else f"kkt_ref.{module}"
+    return getattr(importlib.import_module(path), name)
+
+
+def public_names():
+    """What a user would import, under the name by which GOOD knows it."""
+    found = {f"kkt_ref.{name}" for name in kkt_ref.__all__}
+    for module in MODULES[1:]:
+        members = vars(importlib.import_module(f"kkt_ref.{module}")).items()
+        for name, member in members:
+            ours = inspect.isfunction(member) or inspect.isclass(member)
+            here = ours and member.__module__ == f"kkt_ref.{module}"
+            if here and not name.startswith("_") and name not in kkt_ref.__all__:
+                found.add(f"{module}.{name}")
+    return {name for name in found if name.rpartition(".")[2] not in RESULTS} - set(INNER)
+
+
+def prepare(folder):
+    """Put the files that the good calls read."""
+    kkt_ref.save_net(NET, folder / "net.npz")
+    (folder / "search").mkdir()
+    (folder / "mnist").mkdir()
+    (folder / "cifar-10-batches-bin").mkdir()
+    for part in ("train", "t10k"):
+        for kind, shape in (("images-idx3", (2, 28, 28)), ("labels-idx1", (2,))):
+            header = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes()
+            content = gzip.compress(header + bytes(int(np.prod(shape))))
+            (folder / "mnist" / f"{part}-{kind}-ubyte.gz").write_bytes(content)
+    for number in range(1, 6):
+        (folder / f"cifar-10-batches-bin/data_batch_{number}.bin").write_bytes(bytes(3073))
+    (folder / "cifar-10-batches-bin/test_batch.bin").write_bytes(bytes(3073))
+
+
+def filled(value, folder: Path):
+    """A value of GOOD ready for a call: paths in ``folder``, generators fresh."""
+    if isinstance(value, At):
+        return folder / value
+    if isinstance(value, list) and value and isinstance(value[0], At):
+        return [folder / part for part in value]
+    return value() if value is rng else value

@@ -1,0 +1,191 @@
+"""Every public function against a table of bad values, argument by argument.
+
+A call is refused by our own code in words that name an argument, or it succeeds: without
+a warning, with finite results, and with the same results for the same values.
+"""
+
+import dataclasses
+import pickle
+import re
+import traceback
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kkt_ref
+from kkt_ref.backend import BackendError
+from kkt_ref.download import DownloadError
+from tests.public import GOOD, At, filled, function_of, prepare, public_names, rng
+
+PACKAGE = Path(kkt_ref.__file__).parent
+NUMBERS = [None, "3", "", np.nan, np.inf, -np.inf, 1e300, -1e300, -1, -0.5, 0, 1.5, [], [1.0]]
+# an argument that messages know by its parts
+PARTS = {"weights": "W_", "biases": "b_", "state": "state", "activation": "W_"}
+
+
+def spoiled_arrays(a):
+    """Bad versions of an array, by name."""
+    a = np.asarray(a)
+
+    def with_first(value):
+        changed = a.astype(float)
+        changed.flat[0] = value
+        return changed
+
+    return {
+        "another axis": a[None],
+        "one axis less": a[0],
+        "no rows": a[:0],
+        "a row less": a[:-1],
+        "no columns": a[..., :0],
+        "NaN": with_first(np.nan),
+        "inf": with_first(-np.inf),
+        "huge": with_first(1e300),
+        "all huge": np.full(a.shape, -1e300),
+        "zeros": np.zeros(a.shape),
+        "float16": a.astype(np.float16),
+        "integers": a.astype(int),
+        "complex": a.astype(complex),
+        "strings": a.astype(str),
+        "objects": np.full(a.shape, None),
+        "ragged": [[1.0], [1.0, 2.0]],
+        "text": "text",
+        "None": None,
+        "scalar": 1.0,
+    }
+
+
+def bad_values(name, value):
+    """Bad values for an argument, by name."""
+    if isinstance(value, kkt_ref.MLP):
+        spoiled = {c: value.scaled(c) for c in (np.nan, np.inf, 1e300, 0.0)}
+        halves = {"float16": value.astype(np.float16), "float32": value.astype(np.float32)}
+        return {"None": None, "text": "net", "arrays": value.weights} | spoiled | halves
+    if isinstance(value, np.ndarray) or name == "restart":
+        labels = {f"labels {c}": np.resize(c, np.shape(value)) for c in ((0, 1), (1, 2), (2,))}
+        return spoiled_arrays(value) | (labels if name == "y" else {})
+    if isinstance(value, (bool, type(None))):
+        return {}
+    if isinstance(value, (int, float)):
+        return {repr(v): v for v in NUMBERS}
+    if isinstance(value, At) or name == "paths":
+        return {repr(v): v for v in (None, 3, 1.5, b"\xff", [3], "missing/file", "")}
+    if isinstance(value, str):
+        return {repr(v): v for v in (None, "nonsense", 3, ["a"])}
+    if isinstance(value, tuple) and all(isinstance(v, (int, float, str)) for v in value):
+        others = [None, (), "ab", 3, (*value, value[-1]), value[:-1], (None,) * len(value)]
+        others += [(c,) * len(value) for c in (np.nan, np.inf, 1e300, -1.0, 0, 1.5, "a")]
+        return {repr(v): v for v in others}
+    others = {"None": None, "text": "text", "number": 3, "empty": (), "list": [1, 2]}
+    return others | {"dict": {"a": 1}, "arrays": (np.ones((2, 2)),), "type": int}
+
+
+def same_values(value):
+    """The same array as others hold it: a list, read-only, with gaps, in Fortran's order."""
+    if not isinstance(value, np.ndarray):
+        return {}
+    gaps = np.repeat(value, 2, axis=-1)[..., ::2]
+    locked = value.copy()
+    locked.flags.writeable = False
+    turned = {"backwards": value[::-1].copy()[::-1], "Fortran": np.asfortranarray(value)}
+    return {"list": value.tolist(), "read-only": locked, "gaps": gaps} | turned
+
+
+def numbers_in(result):
+    """All numbers in a result, as a flat list of arrays."""
+    if isinstance(result, np.ndarray):
+        return [result.astype(float)] if result.dtype.kind in "iufb" else []
+    if isinstance(result, (int, float, np.generic)) and not isinstance(result, np.str_):
+        return [np.asarray(result, float)]
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        return numbers_in([getattr(result, f.name) for f in dataclasses.fields(result)])
+    if isinstance(result, dict):
+        return numbers_in(list(result.values()))
+    if hasattr(result, "_asdict"):
+        fields = result._asdict()
+        fields.pop("seconds", None)
+        weightless = {"by_layer", "error"}  # documented to hold NaN
+        return numbers_in([v for k, v in fields.items() if k not in weightless])
+    if isinstance(result, (list, tuple)):
+        return [number for part in result for number in numbers_in(part)]
+    return []
+
+
+def call(public, where, /, **changed):
+    """Call a public function; no argument may be changed."""
+    arguments = {k: filled(v, where) for k, v in (GOOD[public] | changed).items()}
+    kept = {k: v for k, v in arguments.items() if not (GOOD[public][k] is rng or "impl" in k)}
+    before = pickle.dumps(kept)
+    try:
+        return function_of(public)(**arguments)
+    finally:
+        assert pickle.dumps(kept) == before, "an argument was changed in place"
+
+
+def not_named(error, public, argument):
+    """Why a refusal is not good: it names no argument, or not kkt_ref said it; or None."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return None  # Python's own words, with the path
+    innermost = traceback.extract_tb(error.__traceback__)[-1]
+    if PACKAGE not in Path(innermost.filename).parents:
+        return f"{innermost.filename} line {innermost.lineno} said {error!r}"
+    about, colon, _ = str(error).partition(": ")
+    known = set(GOOD[public]) | {PARTS.get(argument, argument)}
+    words = re.findall(r"[A-Za-z]+_(?=\d)|\w+", about)
+    names = [str(v) for v in GOOD[public].values() if isinstance(v, str)] + ["missing/file"]
+    if not colon or not (known & set(words) or any(name in about for name in names)):
+        return f"names no argument: {error!r}"
+    return None
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    prepare(tmp_path)
+    return tmp_path
+
+
+def test_nothing_public_is_left_out():
+    assert public_names() == set(GOOD)
+
+
+@pytest.mark.parametrize("public", GOOD)
+def test_good_calls_are_good(public, folder):
+    assert all(np.all(np.isfinite(part)) for part in numbers_in(call(public, folder)))
+
+
+def answer(public, argument, value, folder):
+    """Why the answer to a bad value is not good, or None."""
+    try:
+        result = call(public, folder, **{argument: value})
+    except (ValueError, TypeError, OSError, BackendError, DownloadError) as error:
+        return not_named(error, public, argument)
+    except Exception as error:  # a warning, or an error of another kind
+        return repr(error)
+    finite = all(np.all(np.isfinite(part)) for part in numbers_in(result))
+    return None if finite else "the result is not finite"
+
+
+CASES = [(public, argument) for public in GOOD for argument in GOOD[public]]
+ARRAYS = [case for case in CASES if same_values(GOOD[case[0]][case[1]])]
+
+
+@pytest.mark.parametrize(("public", "argument"), CASES)
+def test_bad_values(public, argument, folder):
+    bad = bad_values(argument, GOOD[public][argument])
+    wrong = {kind: answer(public, argument, value, folder) for kind, value in bad.items()}
+    wrong = [f"{kind}: {reason}" for kind, reason in wrong.items() if reason]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize(("public", "argument"), ARRAYS)
+def test_same_values_same_result(public, argument, folder):
+    clean = numbers_in(call(public, folder))
+    # a list has no float32, so that single precision is rounded elsewhere
+    tolerance = 1e-5 if GOOD[public][argument].dtype == np.float32 else 1e-10
+    for kind, value in same_values(GOOD[public][argument]).items():
+        again = numbers_in(call(public, folder, **{argument: value}))
+        for one, other in zip(clean, again, strict=True):
+            np.testing.assert_allclose(other, one, rtol=tolerance, atol=tolerance, err_msg=kind)

@@ -1,0 +1,95 @@
+"""Docstrings by numpydoc's validator, and the API reference by pdoc."""
+
+import dataclasses
+import importlib
+import inspect
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kkt_ref
+
+ROOT = Path(__file__).parent.parent
+# Left out: sections nobody wants everywhere (ES01, SA01, EX01), the style of line breaks
+# (GL01-GL03), and rules that a symbol, a noun, "As in" or a type that says all would break
+# (SS02, SS05, PR04, PR07, PR08, RT03-RT05).
+CHECKS = {
+    *("GL05", "GL06", "GL07", "GL08", "GL09", "GL10", "SS01", "SS03", "SS04", "SS06"),
+    *("PR01", "PR02", "PR03", "PR05", "PR06", "PR09", "PR10", "RT01", "RT02", "YD01"),
+}
+# parts of a module may have one line only: names and types then say the rest
+SECTIONS = {"PR01", "RT01"}
+
+
+def public_modules():
+    for found in pkgutil.iter_modules(kkt_ref.__path__, "kkt_ref."):
+        if not (found.ispkg or found.name.endswith("__main__")):
+            yield importlib.import_module(found.name)
+
+
+def public_members(module):
+    for name, member in vars(module).items():
+        of_module = getattr(member, "__module__", None) == module.__name__
+        if of_module and not name.startswith("_") and (inspect.isclass(member) or callable(member)):
+            yield f"{module.__name__}.{name}"
+            if inspect.isclass(member) and module.__name__ != "kkt_ref.activations":
+                for part, value in vars(member).items():
+                    documented = inspect.isfunction(value) or isinstance(value, property)
+                    if documented and not part.startswith("_"):
+                        yield f"{module.__name__}.{name}.{part}"
+
+
+def faults(name, checks):
+    validate = pytest.importorskip("numpydoc.validate", reason="needs the extra docs")
+    return [
+        f"{name}: {code} {text}"
+        for code, text in validate.validate(name)["errors"]
+        if code in checks
+    ]
+
+
+def fields(cls):
+    if dataclasses.is_dataclass(cls):
+        return {field.name for field in dataclasses.fields(cls)}
+    return set(getattr(cls, "_fields", ()))
+
+
+def test_every_member_of_a_module_has_a_valid_docstring():
+    names = [name for module in public_modules() for name in public_members(module)]
+    assert len(names) > 200
+    found = [fault for name in names for fault in faults(name, CHECKS - SECTIONS)]
+    assert not found, "\n".join(found)
+
+
+def test_every_exported_function_documents_parameters_and_returns():
+    names = [name for name in kkt_ref.__all__ if not inspect.isclass(getattr(kkt_ref, name))]
+    found = [fault for name in names for fault in faults(f"kkt_ref.{name}", CHECKS)]
+    assert not found, "\n".join(found)
+
+
+def test_every_exported_class_documents_its_fields():
+    docscrape = pytest.importorskip("numpydoc.docscrape", reason="needs the extra docs")
+    classes = [
+        member for name in kkt_ref.__all__ if inspect.isclass(member := getattr(kkt_ref, name))
+    ]
+    for cls in classes:
+        sections = docscrape.NumpyDocString(inspect.getdoc(cls))
+        entries = [*sections["Parameters"], *sections["Attributes"]]
+        named = {name for entry in entries for name in entry.name.split(", ")}
+        assert named == fields(cls), cls
+
+
+@pytest.mark.slow
+def test_pdoc_writes_the_reference_without_a_warning(tmp_path):
+    pytest.importorskip("pdoc", reason="needs the extra docs")
+    modules = sorted(path.relative_to(ROOT) for path in ROOT.glob("kkt_ref/[a-z]*.py"))
+    command = [sys.executable, "-W", "error", "-m", "pdoc", "--docformat", "numpy", "-t", "docs"]
+    command += ["-o", str(tmp_path), "kkt_ref", "!kkt_ref[.]", *map(str, modules)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr[-2000:]
+    pages = {page.stem for page in tmp_path.glob("kkt_ref/*.html")}
+    assert pages == {module.stem for module in modules}
