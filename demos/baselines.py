@@ -30,12 +30,15 @@ COLUMNS = 10
 
 def methods(split: BinarySplit, net: Any, settings: Settings, folder: Path, restarts: int) -> Any:
     """Each method's candidates (m, d), by name."""
+    # 2. Model inversion: the images that push Φ itself farthest; no KKT condition is used.
     inverted, _ = model_inversion(
         net, low=-split.mean, high=1 - split.mean, starts=min(settings.n, 20), seed=settings.seed
     )
+    # 3. Averages of training images: no attack at all, but what a blurry match would score.
     averages = class_averages(
         split.x, split.y, of=min(5, settings.n // 2), count=2 * settings.n, seed=settings.seed
     )
+    # 4. Ours: stationarity (eq. 3) in the first layer.
     found = by_first_layer(net, settings, folder, restarts).result
     images = {
         "ours, from the weights": found.candidates,
@@ -81,12 +84,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     forget(options.out)
     folder = claim(options.out, settings._asdict())
 
+    # 1. Train: towards a KKT point of the max-margin problem (eq. 2).
     split = make_split(images, n)
     net = train(split, settings, folder).result.net
     found = methods(split, net, settings, folder, restarts)
     table: dict[str, Any] = {"n": n, "width": width, "images": options.images, "methods": {}}
     print(f"\none to one, of {n} images: training / never seen")
     print(f"{'':32}  NCC top 10      >= 0.8    SSIM top 10   candidates")
+    # 5. The same one-to-one scores and the same null for all.
     for name, candidates in found.items():
         score = score_candidates(
             split.x, candidates, split.unseen_x, mean=split.mean, shape=split.shape

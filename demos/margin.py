@@ -30,11 +30,14 @@ def panel(images: Any, settings: Settings, folder: Path, restarts: int) -> dict[
     """One network: distances from the margin, best scores, and their correlation."""
     forget(folder)
     claim(folder, settings._asdict())
+    # 1. Train and attack, as the image demos do (eqs. 2 and 3).
     split = make_split(images, settings.n)
     net = train(split, settings, folder).result.net
     found = by_first_layer(net, settings, folder, restarts).result
+    # 2. Complementary slackness: λ_i = 0 where y_i Φ(x_i) is not the smallest margin q.
     margins = kkt_ref.margins(net.astype(np.float64), split.x, split.y)  # (n,)
     distance = margins / margins.min() - 1.0
+    # 3. Does the score follow it?  Unseen images say what chance reaches.
     score = ncc_all_pairs(split.x, found.candidates).max(axis=1)  # (n,)
     null = ncc_all_pairs(split.unseen_x, found.candidates).max(axis=1)
     return {

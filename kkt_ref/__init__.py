@@ -27,8 +27,8 @@ from kkt_ref.kkt import KKTReport, Stationarity, kkt_report, residual_floor, sta
 from kkt_ref.margin import margins, normalised_margin
 from kkt_ref.mlp import MLP, init_paper, init_uniform
 from kkt_ref.multipliers import fit_multipliers
-from kkt_ref.points import PointMatches, match_points
 from kkt_ref.paper import reconstruct_paper
+from kkt_ref.points import PointMatches, match_points
 from kkt_ref.pooling import reconstruct_first_layer
 from kkt_ref.reconstruct import reconstruct
 from kkt_ref.reconstruction import Reconstruction

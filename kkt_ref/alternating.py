@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kkt_ref.checks import check_count
+from kkt_ref.checks import check_all, check_count, check_kind, check_points
 from kkt_ref.first_layer import Atoms, FirstLayer
 from kkt_ref.multipliers import solve_nnls_gram
 
@@ -61,6 +61,8 @@ def alternate(problem: FirstLayer, a: Array, *, steps: int = 20) -> Start:
     -------
     Start
     """
+    check_kind(problem, FirstLayer, "problem")
+    a, steps = check_points(a, "a", d=problem.k), check_count(steps, "steps")
     state, rho, done = _evaluate(problem, a), 1e-2, 0
     for step in range(steps):
         if step and step % TURN_EVERY == 0 and step <= LAST_TURN:
@@ -112,9 +114,10 @@ def run_starts(
     ValueError
         If a number is off.
     """
+    check_kind(problem, FirstLayer, "problem")
     m, restarts = check_count(candidates, "candidates"), check_count(restarts, "restarts")
     seed, steps = check_count(seed, "seed", 0), check_count(steps, "steps")
-    starts = list(finished)[:restarts]
+    starts = check_all(finished, Start, "finished")[:restarts]
     for restart in range(len(starts), restarts):
         rng = np.random.default_rng([seed, restart])
         starts.append(alternate(problem, rng.normal(size=(m, problem.k)), steps=steps))

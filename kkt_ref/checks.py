@@ -156,3 +156,12 @@ def check_kind(value: Any, kind: type, name: str) -> None:
     """Raise unless ``value`` is of a class of kkt_ref."""
     if not isinstance(value, kind):
         raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
+
+
+def check_all(values: Any, kind: type, name: str) -> list[Any]:
+    """Return ``values`` as a list, or raise unless they are a sequence of that class."""
+    if not isinstance(values, (list, tuple)) or not all(isinstance(v, kind) for v in values):
+        raise TypeError(
+            f"{name}: expected a sequence of {kind.__module__}.{kind.__name__}, got {values!r}"
+        )
+    return list(values)

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kkt_ref import closed_form
-from kkt_ref.checks import check_count, check_net, check_positive
+from kkt_ref.checks import check_count, check_net, check_numbers, check_positive
 from kkt_ref.mlp import MLP
 from kkt_ref.refine import with_gates
 
@@ -88,7 +88,7 @@ class FirstLayer:
         sharpness: float = 30.0,
     ) -> None:
         check_net(net)
-        left, right = (check_positive(level, "noise") for level in noise)
+        left, right = (check_positive(level, "noise") for level in check_numbers(noise, "noise", 2))
         check_positive(sharpness, "sharpness")
         if net.depth < 2:
             raise ValueError("net: expected at least two layers; with one, every sample has δ = 1")

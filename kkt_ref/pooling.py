@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kkt_ref.alternating import Start, run_starts
-from kkt_ref.checks import check_count
+from kkt_ref.checks import check_all, check_count, check_kind, check_positive
 from kkt_ref.first_layer import FirstLayer
 from kkt_ref.mlp import MLP
 from kkt_ref.objective import Terms, shared_margin, slackness_violation
@@ -97,7 +97,10 @@ def pool_starts(
     ValueError
         If there are fewer than two starts or ``keep`` is not a count.
     """
+    check_kind(problem, FirstLayer, "problem")
+    starts = check_all(starts, Start, "starts")
     keep = check_count(keep, "keep")
+    seed = None if seed is None else check_count(seed, "seed", 0)
     if len(starts) < 2:
         raise ValueError(f"starts: expected at least two that can agree, got {len(starts)}")
     in_use = [start.multipliers > 0 for start in starts]
@@ -150,6 +153,9 @@ def distinct(found: Reconstruction, *, similarity: float = 0.7) -> Array:
     -------
     array of shape (p, d), p ≤ 100
     """
+    check_kind(found, Reconstruction, "found")
+    if not 0 < check_positive(similarity, "similarity") < 1:
+        raise ValueError(f"similarity: expected a number in (0, 1), got {similarity!r}")
     units = found.candidates / np.linalg.norm(found.candidates, axis=1, keepdims=True)
     chosen: list[int] = []
     for i, unit in enumerate(units):

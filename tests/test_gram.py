@@ -30,8 +30,11 @@ def test_large_networks_get_the_same_multipliers(problem):
     direct = multipliers.solve_nnls(rows, net.theta)
     by_gram = solve_nnls_gram(rows @ rows.T, rows @ net.theta)
     assert by_gram.min() >= 0
-    fits = [np.linalg.norm(net.theta - lam @ rows) for lam in (direct, by_gram)]
-    assert fits[1] <= fits[0] + 1e-4 * np.linalg.norm(net.theta)
+    fits = [np.sum((net.theta - lam @ rows) ** 2) for lam in (direct, by_gram)]
+    # its ridge costs what the direct solution would pay for it, which is much only where
+    # nearly parallel rows cancel
+    ridge = 1e-10 * np.sum(direct**2 * np.sum(rows**2, axis=1))
+    assert fits[1] <= fits[0] + 2 * ridge + 1e-8 * np.sum(net.theta**2)
 
 
 def test_the_switch_changes_no_result(monkeypatch):
