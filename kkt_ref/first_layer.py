@@ -126,8 +126,8 @@ class FirstLayer:
 
     @property
     def candidates(self) -> int:
-        """How many candidates a start needs: twice the coordinates, measured to be enough."""
-        return 2 * self.k
+        """How many candidates a start needs: three times the coordinates, measured to be enough."""
+        return 3 * self.k
 
     def normalised(self, a: Array) -> Array:
         """Return coordinates (m, k) with every candidate at the common norm."""

@@ -44,7 +44,7 @@ def reconstruct_first_layer(
     net : MLP
         Trained; two layers or more.
     candidates : int, optional
-        m, for each start; by default twice the coordinates that the first layer shows,
+        m, for each start; by default three times the coordinates that the first layer shows,
         which finds as many images as the true number of training samples does.
     seed : int
     restarts : int

@@ -137,7 +137,7 @@ def test_the_recommended_way_needs_no_settings():
     found = kkt_ref.reconstruct(net, restarts=3)
     same = kkt_ref.reconstruct_first_layer(net, restarts=3)
     assert np.array_equal(found.candidates, same.candidates)
-    m = 2 * kkt_ref.first_layer.FirstLayer(net).k
+    m = 3 * kkt_ref.first_layer.FirstLayer(net).k
     assert len(found.candidates) <= 2 * 8 * m and len(found.runs) == 3
     given = kkt_ref.reconstruct(net, method="first-layer", candidates=5, restarts=2, seed=3)
     assert given.seed == 3 and len(given.candidates) <= 2 * 2 * 5
