@@ -174,7 +174,11 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     ax.set_yscale("log")
     ax.axhline(1.0, color="black", lw=0.8)
     ax.set_ylabel("time / time of the matrix products")
-    labels = [f"{sizes}\nm = {m}\n{dtype}" for sizes, m, dtype in groups]
+    ax.set_ylim(bottom=0.4)
+    labels = []
+    for sizes, m, dtype in groups:
+        first, rest = sizes.split("-", 1)
+        labels.append(f"{first}-\n{rest}\nm = {m}\n{dtype}")
     ax.set_xticks([i + 0.4 for i in range(len(groups))], labels, fontsize=7)
     ax.legend()
     save_figure(figure, path)
