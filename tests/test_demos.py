@@ -78,6 +78,7 @@ def test_quick_image_demo(tmp_path, name):
     assert "left" in done.stdout or "100%" in done.stdout
 
 
+@pytest.mark.slow
 def test_image_demo_refuses_before_any_work(tmp_path):
     for options, message in (
         (["--json", "nowhere/t.json"], "its folder does not exist"),
@@ -92,6 +93,7 @@ def test_image_demo_refuses_before_any_work(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
 
 
+@pytest.mark.slow
 def test_resuming_another_run_is_refused(tmp_path):
     assert run("mnist.py", "--quick", cwd=tmp_path).returncode == 0
     done = run("mnist.py", "--quick", "--seed", "1", "--resume", cwd=tmp_path)
