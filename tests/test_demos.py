@@ -10,9 +10,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "demos").is_dir(), reason="needs the repository: the demos are not installed"
-)
 
 
 def test_the_readme_proves_itself(capsys):
