@@ -22,6 +22,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # NumPy's and SciPy's would spin by turns
 
 import benchmark_peers
 import benchmark_recipes

@@ -136,7 +136,7 @@ def _minimise(
         bounds=bounds,
         callback=watch,
         options=dict(
-            maxcor=30, ftol=0.0, gtol=1e-10, maxiter=max_iterations, maxfun=20 * max_iterations
+            maxcor=20, ftol=0.0, gtol=1e-10, maxiter=max_iterations, maxfun=20 * max_iterations
         ),
     )
 
@@ -182,8 +182,9 @@ def _stop_reason(result: OptimizeResult) -> str:
 
 
 def _gradient_ratio(objective: Objective, x: np.ndarray, multipliers: np.ndarray) -> float:
-    """The scale of λ at which the gradients in x and in λ have the same norm."""
+    """The scale of λ at which the gradients in x and in λ have the same mean square."""
     gradient = objective.value_and_gradient(objective.pack(x, multipliers))[1]
     in_x, in_multipliers = gradient[: x.size], gradient[x.size :] / objective.scale
-    ratio = np.linalg.norm(in_x) / max(float(np.linalg.norm(in_multipliers)), 1e-300)
+    norms = np.linalg.norm(in_x), max(float(np.linalg.norm(in_multipliers)), 1e-300)
+    ratio = norms[0] / norms[1] / np.sqrt(x.shape[1])
     return float(ratio) if 0 < ratio < np.inf else 1.0
