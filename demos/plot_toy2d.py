@@ -25,26 +25,24 @@ class Trace:
     """Candidates and multipliers as an attack moved them, one list a start."""
 
     runs: dict[int, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
-    atoms: np.ndarray | None = None  # the grid's atoms before merging, (k, 2)
+    atoms: np.ndarray | None = None  # those of the full-KKT way before merging, (k, 2)
     labels: np.ndarray | None = None  # of the candidates at the end, (m,)
 
     def stage(self, stage: str, x: np.ndarray, multipliers: np.ndarray) -> None:
-        """Take a callback of `reconstruct_on_grid`."""
+        """Take a callback of `reconstruct_on_kinks`."""
         if stage in ("grid", "local"):
             self.atoms = x
-        elif stage == "merged":
-            self.runs[0] = [(x, multipliers)]  # a new round begins with fewer atoms
-        else:
-            self.runs[0].append((x, multipliers))
+        self.runs.setdefault(0, []).append((x, multipliers))
 
     def iteration(self, start: int, x: np.ndarray, multipliers: np.ndarray) -> None:
-        """Take a callback of `reconstruct`."""
+        """Take a callback of `reconstruct_paper`."""
         self.runs.setdefault(start, []).append((x, multipliers))
 
     def ended(self, found: kkt_ref.Reconstruction) -> Trace:
-        """The trace of the start with the smallest objective, with its labels."""
-        best = found.best
-        return Trace({0: self.runs[best]}, self.atoms, found.only(best).labels)
+        """The trace of the start with the smallest objective, to its end, with its labels."""
+        best = found.only(found.best)
+        frames = [*self.runs[found.best], (best.candidates, best.multipliers)]
+        return Trace({0: frames}, self.atoms, best.labels)
 
     @property
     def frames(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -75,6 +73,11 @@ def _sizes(multipliers: np.ndarray) -> np.ndarray:
     return 4 + 36 * multipliers / max(float(multipliers.max()), 1e-300)
 
 
+def _at(net: kkt_ref.MLP, trace: Trace, x: np.ndarray) -> list[str]:
+    """Colours of a frame: of the labels, or where candidates come and go, of the sign of Φ."""
+    return _colours(trace.labels if trace.atoms is None else forward(net, x).outputs)
+
+
 def _residuals(net: kkt_ref.MLP, trace: Trace, width: float) -> np.ndarray:
     gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, width)))
     return np.array(
@@ -88,7 +91,7 @@ def draw(
     y: np.ndarray,
     traces: dict[str, Trace],
     methods: dict[str, dict[str, Any]],
-    floor: float,
+    kkt: dict[str, Any],
     path: Path,
     show: bool,
 ) -> None:
@@ -106,10 +109,10 @@ def draw(
         if trace.atoms is not None:
             ax.scatter(*trace.atoms.T, s=3, color="0.45", zorder=3)
         (begin, _), (end, multipliers) = trace.frames[0], trace.frames[-1]
-        paths = np.stack([frame for frame, _ in trace.frames])  # (iterations, m, 2)
-        for one in np.swapaxes(paths, 0, 1):
-            ax.plot(*one.T, color="0.25", linewidth=0.5, alpha=0.6, zorder=4)
         if name == "paper":
+            paths = np.stack([frame for frame, _ in trace.frames])  # (iterations, m, 2)
+            for one in np.swapaxes(paths, 0, 1):
+                ax.plot(*one.T, color="0.25", linewidth=0.5, alpha=0.6, zorder=4)
             ax.scatter(*begin.T, s=14, marker="x", color="0.3", linewidths=0.8, zorder=4)
         ax.scatter(*end.T, s=_sizes(multipliers), c=_colours(trace.labels), zorder=6)
         line = methods["paper_best" if name == "paper" else name]
@@ -117,12 +120,14 @@ def draw(
             f"{TITLES[name]}\n{line['matched_05']} of {len(x)} points within 0.05, "
             f"{line['strays']} strays"
         )
-    _residual_panel(axes[-1], net, traces, floor)
+    _residual_panel(axes[-1], net, traces, methods, kkt)
     handles = [
         Line2D([], [], marker="o", mfc="none", mec=TRUTH, ls="", ms=11, label="training point"),
         Line2D([], [], marker="o", color=POSITIVE, ls="", ms=6, label="reconstructed, y = +1"),
         Line2D([], [], marker="o", color=NEGATIVE, ls="", ms=6, label="reconstructed, y = −1"),
-        Line2D([], [], marker=".", color="0.45", ls="", ms=4, label="grid point with λ > 0"),
+        Line2D(
+            [], [], marker=".", color="0.45", ls="", ms=4, label="point with λ > 0, before merging"
+        ),
         Line2D([], [], marker="x", color="0.3", ls="", ms=5, label="random start"),
         Line2D([], [], color="0.25", lw=0.8, label="path"),
         Line2D([], [], color="0.35", lw=1.0, label="margin |Φ| = q"),
@@ -135,13 +140,25 @@ def draw(
     plt.close(figure)
 
 
-def _residual_panel(ax: Any, net: kkt_ref.MLP, traces: dict[str, Trace], floor: float) -> None:
-    widths = {"full": 0.005, "paper": 0.02}
-    colours = {"full": "#1b7f4d", "paper": "#a65a00"}
-    for name, trace in traces.items():
-        values = _residuals(net, trace, widths[name])
-        ax.loglog(1 + np.arange(len(values)), values, color=colours[name], label=TITLES[name])
-    ax.axhline(floor, color=TRUTH, linestyle="--", linewidth=1, label="true data (the floor)")
+def _residual_panel(
+    ax: Any,
+    net: kkt_ref.MLP,
+    traces: dict[str, Trace],
+    methods: dict[str, dict[str, Any]],
+    kkt: dict[str, Any],
+) -> None:
+    full, paper = "#1b7f4d", "#a65a00"
+    if "full" in methods:
+        value = methods["full"]["relative_residual"]
+        ax.axhline(value, color=full, label=f"{TITLES['full']} (convex)")
+    if "paper" in traces:
+        values = _residuals(net, traces["paper"], 0.02)
+        ax.plot(1 + np.arange(len(values)), values, color=paper, label=TITLES["paper"])
+        ax.axhline(kkt["floor"], color=paper, ls="--", lw=1, label="its floor: the true data")
+    clarke = kkt["stationarity_clarke"]
+    ax.axhline(clarke, color=full, ls="--", lw=1, label="the floor with free kinks: the true data")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
     ax.set(
         xlabel="L-BFGS iteration",
         title="Residual ‖θ − Σλy∇Φ‖ / ‖θ‖\neach attack with its own gates",
@@ -162,7 +179,8 @@ def animate(
         _background(ax, net, x, y)
         ax.set_title(TITLES[name])
         begin, multipliers = trace.frames[0]
-        dots[name] = ax.scatter(*begin.T, s=_sizes(multipliers), c=_colours(trace.labels), zorder=6)
+        colours = _at(net, trace, begin)
+        dots[name] = ax.scatter(*begin.T, s=_sizes(multipliers), c=colours, zorder=6)
 
     def update(tick: int) -> list[Any]:
         for name, trace in traces.items():
@@ -171,6 +189,7 @@ def animate(
             place, multipliers = trace.frames[round((last + 1) ** (tick / 59)) - 1]
             dots[name].set_offsets(place)
             dots[name].set_sizes(_sizes(multipliers))
+            dots[name].set_facecolors(_at(net, trace, place))
         return list(dots.values())
 
     animation = FuncAnimation(figure, update, frames=60)

@@ -10,7 +10,7 @@ flows one way:
     train        descent, weight_decay
     definitions  gradients, stationarity (autograd);  closed_form (fast, equal)
     conditions   kkt, margin, multipliers, clarke
-    reconstruct  reconstruct, by  band, grid (two dimensions: all four conditions),
+    reconstruct  reconstruct, by  kinks, vertices, band, grid (the plane: all four conditions),
                  first_layer, alternating, pooling (more), or objective, refine, paper;
                  search, resume
     evaluate     points, ssim, ncc, matching, scores, baselines
@@ -40,6 +40,7 @@ from kkt_ref.stationarity import (
 )
 from kkt_ref.storage import load_net, save_net
 from kkt_ref.torch_format import from_state_dict, to_state_dict
+from kkt_ref.vertices import reconstruct_on_kinks
 from kkt_ref.weight_decay import weight_decay_optimum
 
 __version__ = "0.1.0"
@@ -76,6 +77,7 @@ __all__ = [
     "reconstruct",
     "reconstruct_first_layer",
     "reconstruct_on_grid",
+    "reconstruct_on_kinks",
     "reconstruct_paper",
     "refine",
     "residual_floor",

@@ -12,9 +12,9 @@ import numpy as np
 import kkt_ref
 from kkt_ref.checks import check_box, check_count, check_net
 from kkt_ref.first_layer import FirstLayer
-from kkt_ref.grid import reconstruct_on_grid
 from kkt_ref.mlp import MLP
 from kkt_ref.pooling import pool_starts
+from kkt_ref.reconstruct import reconstruct
 from kkt_ref.reconstruction import Reconstruction
 from kkt_ref.resume import resumable_starts
 from kkt_ref.run_folder import claim, fingerprint
@@ -148,9 +148,7 @@ def _by_grid(net: MLP, plan: Plan, progress: Progress) -> Found:
 
     progress(None, "looking for the margin")
     try:
-        found = reconstruct_on_grid(
-            net.astype(np.float64), box=plan.box, step=step, merge=6 * step, callback=stage
-        )
+        found = reconstruct(net.astype(np.float64), box=plan.box, step=step, callback=stage)
         failure = None
     except ValueError as error:  # an answer, not a misuse: all arguments were checked
         empty = np.zeros(0)

@@ -16,15 +16,12 @@ comes from :func:`kkt_ref.band.find_margin`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial import cKDTree
 
 from kkt_ref.band import find_margin, lattice, solve_in_band
 from kkt_ref.checks import check_count, check_net, check_positive
-from kkt_ref.kinks import kink_vertices
 from kkt_ref.mlp import MLP
 from kkt_ref.reconstruction import Reconstruction
 from kkt_ref.refine import gate_alpha, refine, with_gates
@@ -69,7 +66,7 @@ def reconstruct_on_grid(
     *,
     box: tuple[float, float] = (-1.5, 1.5),
     step: float = 0.02,
-    merge: float = 0.12,
+    merge: float | None = None,
     prune: float = 0.1,
     max_iterations: int = 300,
     callback: Callable[[str, np.ndarray, np.ndarray], object] | None = None,
@@ -78,9 +75,7 @@ def reconstruct_on_grid(
 
     A coarse grid finds the margin, the grid the atoms, a finer one around those atoms
     their places.  Neighbours of one label are merged, the light ones dropped and
-    the rest moved by L-BFGS, until nothing merges or drops any more.  In the plane
-    each then goes to the meeting point of kinks beside it, if there is one
-    (:func:`~kkt_ref.kinks.kink_vertices`); the run's terms are those before.  On a ReLU
+    the rest moved by L-BFGS, until nothing merges or drops any more.  On a ReLU
     network the gates are smoothed over about the distance of neighbouring grid points.
 
     Parameters
@@ -91,8 +86,8 @@ def reconstruct_on_grid(
         Bounds of every coordinate; all that is assumed of the data.
     step : float
         Distance of neighbours in the grid.
-    merge : float
-        Distance at which atoms of one label count as one point.
+    merge : float, optional
+        Distance at which atoms of one label count as one point; six steps unless given.
     prune : float
         Merged atoms with less than this share of the largest multiplier are dropped;
         in [0, 1).
@@ -116,7 +111,8 @@ def reconstruct_on_grid(
     check_net(net)
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64, got {net.dtype}; use net.astype(float)")
-    step, merge = check_positive(step, "step"), check_positive(merge, "merge")
+    step = check_positive(step, "step")
+    merge = 6 * step if merge is None else check_positive(merge, "merge")
     prune = check_positive(prune, "prune", zero=True)
     if prune >= 1:
         raise ValueError(f"prune: expected a share in [0, 1), got {prune}")
@@ -132,7 +128,7 @@ def reconstruct_on_grid(
     q, _ = find_margin(smoothed(2 * step), lattice(box, net.d, 2 * step))
     atoms = solve_in_band(smoothed(step / 3), lattice(box, net.d, step), 0.9 * q, 1.5 * q)
     tell("grid", atoms.x, atoms.multipliers)
-    points = _around(atoms.x[atoms.multipliers > 1e-3 * atoms.multipliers.max()], step)
+    points = around(atoms.x[atoms.multipliers > 1e-3 * atoms.multipliers.max()], step)
     low = 0.98 * _weighted_quantile(atoms.margins, atoms.multipliers, 0.05)
     atoms = solve_in_band(smoothed(step / 4), points, low, 1.3 * low)
     tell("local", atoms.x, atoms.multipliers)
@@ -160,22 +156,11 @@ def reconstruct_on_grid(
         )
         if len(y) == len(result.labels) and np.all(multipliers >= prune * multipliers.max()):
             break
-    return _snapped(net, result, 1.5 * step) if net.d == 2 else result
+    return result
 
 
-def _snapped(net: MLP, found: Reconstruction, reach: float) -> Reconstruction:
-    """Each candidate at the nearest point within reach where four kinks or more meet."""
-    low, high = float(found.candidates.min()) - reach, float(found.candidates.max()) + reach
-    vertices, _ = kink_vertices(net, box=(low, high))
-    if not len(vertices):
-        return found
-    distances, nearest = cKDTree(vertices).query(found.candidates)
-    moved = np.where((distances <= reach)[:, None], vertices[nearest], found.candidates)
-    return replace(found, candidates=moved)
-
-
-def _around(x: np.ndarray, step: float) -> np.ndarray:
-    """The points of a grid four times as fine within 1.5 steps of those of x (k, d)."""
+def around(x: np.ndarray, step: float) -> np.ndarray:
+    """The points of a grid four times as fine within 1.5 steps of those of x (k, d), k ≥ 0."""
     near = lattice((-1.5 * step, 1.5 * step), x.shape[1], step / 4)  # (13^d, d)
     points = (x[:, None, :] + near).reshape(-1, x.shape[1])  # (13^d k, d)
     return np.unique(np.round(points / (step / 4)), axis=0) * (step / 4)

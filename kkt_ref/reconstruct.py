@@ -1,8 +1,9 @@
 """Training data from weights: one call, with nothing to set for a network.
 
-Which of the ways serves is decided by the dimension of the inputs alone:
+Which of the ways serves is decided by the network alone:
 
-    d ≤ 2    all four KKT conditions on a grid, convex (:mod:`kkt_ref.grid`)
+    d = 2    all four KKT conditions where kinks meet, convex (:mod:`kkt_ref.vertices`)
+    d ≤ 2    the same on a grid, for one input or without kinks (:mod:`kkt_ref.grid`)
     d > 2    the first layer's equation, whitened, from many starts
              (:mod:`kkt_ref.first_layer`, :mod:`kkt_ref.pooling`)
 
@@ -13,14 +14,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from kkt_ref.activations import ReLU
 from kkt_ref.checks import check_count, check_net
 from kkt_ref.grid import reconstruct_on_grid
 from kkt_ref.mlp import MLP
 from kkt_ref.paper import reconstruct_paper
 from kkt_ref.pooling import reconstruct_first_layer
 from kkt_ref.reconstruction import Reconstruction
+from kkt_ref.vertices import reconstruct_on_kinks
 
-METHODS = ("recommended", "grid", "first-layer", "paper")
+METHODS = ("recommended", "kinks", "grid", "first-layer", "paper")
 
 
 def reconstruct(
@@ -33,11 +36,13 @@ def reconstruct(
     net : MLP
         Trained; with d > 2 inputs it needs two layers or more.
     seed : int
-        Of the starts; the grid draws nothing.
-    method : {"recommended", "grid", "first-layer", "paper"}
-        The recommended one is the grid for one or two inputs, else the first layer.
+        Of the starts; kinks and grid draw nothing.
+    method : {"recommended", "kinks", "grid", "first-layer", "paper"}
+        The recommended one is the kinks for a ReLU network in the plane, the grid for
+        others with one or two inputs, else the first layer.
     **settings
-        Passed on to :func:`~kkt_ref.grid.reconstruct_on_grid`,
+        Passed on to :func:`~kkt_ref.vertices.reconstruct_on_kinks`,
+        :func:`~kkt_ref.grid.reconstruct_on_grid`,
         :func:`~kkt_ref.pooling.reconstruct_first_layer` or
         :func:`~kkt_ref.paper.reconstruct_paper`; none is needed but the paper's
         ``candidates``.
@@ -58,7 +63,11 @@ def reconstruct(
     if method not in METHODS:
         raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
     if method == "recommended":
-        method = "grid" if net.d <= 2 else "first-layer"
+        method = "first-layer" if net.d > 2 else "grid"
+        if net.d == 2 and isinstance(net.activation, ReLU):
+            method = "kinks"
+    if method == "kinks":
+        return reconstruct_on_kinks(net, **settings)
     if method == "grid":
         return reconstruct_on_grid(net, **settings)
     attack = reconstruct_first_layer if method == "first-layer" else reconstruct_paper
