@@ -125,9 +125,7 @@ def draw(
         Line2D([], [], marker="o", mfc="none", mec=TRUTH, ls="", ms=11, label="training point"),
         Line2D([], [], marker="o", color=POSITIVE, ls="", ms=6, label="reconstructed, y = +1"),
         Line2D([], [], marker="o", color=NEGATIVE, ls="", ms=6, label="reconstructed, y = −1"),
-        Line2D(
-            [], [], marker=".", color="0.45", ls="", ms=4, label="point with λ > 0, before merging"
-        ),
+        Line2D([], [], marker=".", color="0.45", ls="", ms=4, label="λ > 0, before merging"),
         Line2D([], [], marker="x", color="0.3", ls="", ms=5, label="random start"),
         Line2D([], [], color="0.25", lw=0.8, label="path"),
         Line2D([], [], color="0.35", lw=1.0, label="margin |Φ| = q"),

@@ -1,4 +1,4 @@
-r"""Training points in the plane: where kinks meet, in the margin band, by non-negative least squares.
+r"""Training points in the plane: non-negative least squares where kinks meet, in the margin band.
 
 A training point lies on kinks (:mod:`kkt_ref.kinks`), and what it adds to θ is then an element
 of Clarke's subdifferential: a mean of the gradients in the sectors around it.  So put a *star*
@@ -23,7 +23,7 @@ from scipy.spatial import cKDTree
 from kkt_ref import closed_form
 from kkt_ref.activations import ReLU
 from kkt_ref.band import lattice, solve_in_band
-from kkt_ref.checks import check_box, check_net, check_positive
+from kkt_ref.checks import check_box, check_net, check_points, check_positive
 from kkt_ref.grid import around, merge_atoms
 from kkt_ref.kinks import kink_vertices
 from kkt_ref.mlp import MLP
@@ -139,6 +139,10 @@ def find_margin_at_kinks(net: MLP, vertices: np.ndarray, points: np.ndarray) -> 
     ValueError
         If no band explains θ.
     """
+    check_net(net)
+    points = check_points(points, "points", d=net.d, dtype=net.dtype)
+    if not (isinstance(vertices, np.ndarray) and vertices.shape == (0, net.d)):
+        vertices = check_points(vertices, "vertices", d=net.d, dtype=net.dtype)
     everything = np.concatenate([vertices, points])
     top = q = float(np.abs(closed_form.forward(net, everything).outputs).max())
     tried: list[tuple[float, float, float]] = []
@@ -154,11 +158,11 @@ def find_margin_at_kinks(net: MLP, vertices: np.ndarray, points: np.ndarray) -> 
         if by_both * by_stars < best:
             best = by_both * by_stars
             best_q = q if best < 0.7 else 0.0
-    if not any(by_both <= 0.7 for *_, by_both in tried):
+    least = min((by_both for *_, by_both in tried), default=1.0)
+    if least > 0.7:
         raise ValueError(
             "net: no margin found; the best band leaves a relative residual of "
-            f"{min(by_both for *_, by_both in tried):.2f}. Train longer, or widen the box so that "
-            "it holds the data"
+            f"{least:.2f}. Train longer, or widen the box so that it holds the data"
         )
     return max(q for q, product, _ in tried if product <= 1.2 * best)
 

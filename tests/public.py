@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import kkt_ref
+from kkt_ref import toys
 from kkt_ref.alternating import run_starts
 from kkt_ref.download import Remote
 from kkt_ref.first_layer import FirstLayer
@@ -22,7 +23,7 @@ def words(text):
 
 MODULES = words(
     "kkt_ref ssim ncc matching scores ranking pooling first_layer alternating search baselines "
-    "split images idx cifar golden conformance band grid points toys storage torch_format "
+    "split images idx cifar golden conformance band grid points kinks vertices toys storage torch_format "
     "run_folder resume download"
 )
 # what functions return or raise, and where others differ: nobody gives these to be checked
@@ -35,7 +36,7 @@ RESULTS = words(
 # inner parts of the functions above them, called on what those have checked
 INNER = words(
     "matching.stretch matching.image_ssim matching.check_images ranking.agreements "
-    "grid.merge_atoms golden.digest search.draw_settings run_folder.fingerprint"
+    "grid.merge_atoms grid.around golden.digest search.draw_settings run_folder.fingerprint"
 )
 
 
@@ -47,6 +48,13 @@ X, Y = separable(0, n=6, d=3)
 LAM = np.linspace(0.5, 1.0, 6)
 NET = kkt_ref.loss_scaled_descent(
     kkt_ref.init_uniform((3, 7, 1), np.random.default_rng(1)), X, Y, target_loss=1e-2
+).net
+_square = toys.even_circle(4)
+KINKED = kkt_ref.loss_scaled_descent(
+    kkt_ref.init_paper((2, 60, 1), np.random.default_rng(0), first_layer=0.3),
+    *_square,
+    rate=10.0,
+    target_loss=1e-8,
 ).net
 _rng = np.random.default_rng(0)
 PICTURES, OTHERS = _rng.uniform(size=(2, 3, 12, 12))
@@ -111,6 +119,9 @@ GOOD = {
     "kkt_ref.reconstruct_on_grid": dict(
         net=NET, box=(-1.5, 1.5), step=0.25, merge=0.3, prune=0.1, max_iterations=3
     ),
+    "kkt_ref.reconstruct_on_kinks": dict(
+        net=KINKED, box=(-1.5, 1.5), step=0.25, merge=0.3, spare=0.1
+    ),
     "kkt_ref.refine": dict(
         **FIT, multipliers=LAM, box=(-2.0, 2.0), lambda_min=0.01, alpha=10.0,
         layer_weights=(1.0, 0.5), slackness=0.1, max_iterations=3, backend="numpy",
@@ -126,6 +137,11 @@ GOOD = {
     "kkt_ref.weight_decay_optimum": dict(
         net=NET.with_activation(kkt_ref.Softplus(2.0)), x=X, y=Y, decay=0.1, tolerance=1e-3,
         max_iterations=5,
+    ),
+    "kinks.kinks_at": dict(net=NET, x=X, tolerance=0.01),
+    "kinks.kink_vertices": dict(net=KINKED, box=(-1.5, 1.5), tolerance=0.01, lines=3),
+    "vertices.find_margin_at_kinks": dict(
+        net=KINKED, vertices=_square[0], points=_rng.uniform(-1.5, 1.5, (200, 2))
     ),
     "ssim.SSIMSettings": dict(
         window="gaussian", size=5, sigma=1.0, k1=0.01, k2=0.03, sample_covariance=True,

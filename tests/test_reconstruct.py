@@ -143,8 +143,8 @@ def test_the_recommended_way_needs_no_settings():
     assert given.seed == 3 and len(given.candidates) <= 2 * 2 * 5
 
     flat = kkt_ref.init_uniform((2, 10, 1), rng)
-    for method in ("recommended", "grid"):
-        with pytest.raises(ValueError, match="no margin found"):  # the grid's own word
+    for method in ("recommended", "kinks", "grid"):
+        with pytest.raises(ValueError, match="no margin found"):  # their own word
             kkt_ref.reconstruct(flat, method=method, step=0.1)
     by_paper = kkt_ref.reconstruct(flat, method="paper", candidates=4, max_iterations=2)
     plain = kkt_ref.reconstruct_paper(flat, candidates=4, seed=0, max_iterations=2)
@@ -153,5 +153,5 @@ def test_the_recommended_way_needs_no_settings():
 
 def test_an_unknown_way_is_named():
     net = kkt_ref.init_uniform((2, 10, 1), np.random.default_rng(0))
-    with pytest.raises(ValueError, match="method: expected one of recommended, grid"):
+    with pytest.raises(ValueError, match="method: expected one of recommended, kinks, grid"):
         kkt_ref.reconstruct(net, method="full")
