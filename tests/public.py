@@ -23,8 +23,8 @@ def words(text):
 
 MODULES = words(
     "kkt_ref ssim ncc matching scores ranking pooling first_layer alternating search baselines "
-    "split images idx cifar golden conformance band grid points kinks vertices toys storage torch_format "
-    "run_folder resume download"
+    "split images idx cifar golden conformance band grid points kinks vertices toys storage "
+    "torch_format run_folder resume download"
 )
 # what functions return or raise, and where others differ: nobody gives these to be checked
 RESULTS = words(
