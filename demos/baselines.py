@@ -16,12 +16,11 @@ import numpy as np
 from image_run import Settings, by_first_layer, make_split, train
 from plot_images import save_figure, show_image
 from report import Clock, write_json
-from study import read_options, study_parser
+from study import fresh_folder, read_options, study_parser
 
 from kkt_ref.baselines import class_averages, first_layer_rows, model_inversion
 from kkt_ref.matching import match_one_to_one, stretch
 from kkt_ref.ncc import ncc_all_pairs
-from kkt_ref.run_folder import claim, forget
 from kkt_ref.scores import score_candidates
 from kkt_ref.split import BinarySplit
 
@@ -81,8 +80,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     n = options.n or (10 if few else 100)
     width, restarts = (200, 4) if options.quick else (options.width, options.restarts)
     settings = Settings(options.images, images.source, n, width, 3, options.seed, "first-layer")
-    forget(options.out)
-    folder = claim(options.out, settings._asdict())
+    folder = fresh_folder(options.out, settings._asdict())
 
     # 1. Train: towards a KKT point of the max-margin problem (eq. 2).
     split = make_split(images, n)

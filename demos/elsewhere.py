@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 
 from image_run import Settings, by_first_layer, make_split, train
 from report import Clock, write_json
-from study import read_options, study_parser
+from study import fresh_folder, read_options, study_parser
 
 from kkt_ref.images import ImageSet
 from kkt_ref.kkt import residual_floor
-from kkt_ref.run_folder import claim, forget
 from kkt_ref.scores import score_candidates
 
 
@@ -61,9 +60,8 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         settings = Settings(
             options.images, images.source, n, width, case.depth, options.seed, "elsewhere"
         )
-        folder = options.out / str(number)
-        forget(folder)
-        folder = claim(folder, {**settings._asdict(), "skip": case.skip})
+        known = {**settings._asdict(), "skip": case.skip}
+        folder = fresh_folder(options.out / str(number), known)
         trained = train(split, settings, folder)
         net = trained.result.net
         weights = (1.0, *(0.0,) * (net.depth - 1))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from image_run import Settings, make_split, train
 from report import Clock, write_json
-from study import read_options, study_parser
+from study import fresh_folder, read_options, study_parser
 
 import kkt_ref
 from kkt_ref.alternating import Start, alternate
@@ -26,7 +26,6 @@ from kkt_ref.kkt import residual_floor
 from kkt_ref.matching import match_one_to_one
 from kkt_ref.ncc import ncc_all_pairs
 from kkt_ref.pooling import pool_starts
-from kkt_ref.run_folder import claim, forget
 
 FLAT = 1e6  # a noise level this far above all singular values weights them alike
 Array = np.ndarray
@@ -133,8 +132,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     split = make_split(images, n)
     for seed in range(options.seed, options.seed + seeds):
         settings = Settings(options.images, images.source, n, width, 3, seed, "levers")
-        forget(options.out / str(seed))
-        folder = claim(options.out / str(seed), settings._asdict())
+        folder = fresh_folder(options.out / str(seed), settings._asdict())
         networks.append(train(split, settings, folder).result.net)
         floor = residual_floor(
             networks[-1].astype(np.float64), split.x, split.y, layer_weights=(1.0, 0.0, 0.0)

@@ -19,17 +19,15 @@ from image_run import Settings, by_first_layer, make_split, train
 from plot_images import save_figure
 from report import Clock, write_json
 from scipy.stats import spearmanr
-from study import read_options, study_parser
+from study import fresh_folder, read_options, study_parser
 
 import kkt_ref
 from kkt_ref.ncc import ncc_all_pairs
-from kkt_ref.run_folder import claim, forget
 
 
 def panel(images: Any, settings: Settings, folder: Path, restarts: int) -> dict[str, Any]:
     """One network: distances from the margin, best scores, and their correlation."""
-    forget(folder)
-    claim(folder, settings._asdict())
+    fresh_folder(folder, settings._asdict())
     # 1. Train and attack, as the image demos do (eqs. 2 and 3).
     split = make_split(images, settings.n)
     net = train(split, settings, folder).result.net

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Any
 
 from report import check_options
 
 from kkt_ref.images import ImageSet, MissingDataError, default_images
+from kkt_ref.run_folder import OtherRunError, claim, forget
 
 
 def study_parser(
@@ -25,6 +28,16 @@ def study_parser(
         parser.add_argument("--save", type=Path, default=Path(f"{name}.png"), help="the figure")
     parser.add_argument("--json", type=Path, help="write the table for machines")
     return parser
+
+
+def fresh_folder(folder: Path, settings: dict[str, Any]) -> Path:
+    """Claim a folder for a new run; end with a message if another process has it."""
+    try:
+        forget(folder)
+        return claim(folder, settings)
+    except (OtherRunError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def read_options(

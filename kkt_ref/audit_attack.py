@@ -27,7 +27,7 @@ SMALLEST = 1e-15
 class Plan(NamedTuple):
     """All that decides an attack's result beside the network."""
 
-    candidates: int  # m of each start; unused for d = 2
+    candidates: int | None  # m of each start; None: as many as the first layer asks for
     restarts: int  # unused for d = 2
     seed: int  # unused for d = 2
     box: tuple[float, float] = (-1.5, 1.5)  # of every coordinate; for d = 2 only
@@ -60,7 +60,8 @@ def prepare(net: MLP, plan: Plan) -> FirstLayer | None:
         If the plan is off, d = 1, the network has one layer or a first layer of zeros, or
         its parameters are too large or small for single precision.
     """
-    check_count(plan.candidates, "candidates")
+    if plan.candidates is not None:
+        check_count(plan.candidates, "candidates")
     check_count(plan.restarts, "restarts", 2)
     check_count(plan.seed, "seed", 0)
     check_box(plan.box)
@@ -117,19 +118,20 @@ def attack(
     folder = claim(folder, settings(net, plan))
     if problem is None:
         return _by_grid(net, plan, progress)
+    m = problem.candidates if plan.candidates is None else plan.candidates
     progress(0.0, "first start")
     with np.errstate(all="ignore"):  # what overflows is refused by the solver of the multipliers
         result = resumable_starts(
             folder,
             problem,
-            candidates=plan.candidates,
+            candidates=m,
             seed=plan.seed,
             restarts=plan.restarts,
             callback=lambda i, start: progress(
                 (i + 1) / plan.restarts, f"start {i + 1}, residual {start.residual:.3f}"
             ),
         )
-        found = pool_starts(problem, result.result, keep=8 * plan.candidates, seed=plan.seed)
+        found = pool_starts(problem, result.result, keep=8 * m, seed=plan.seed)
         reached = min(run.terms.by_layer[0] for run in found.runs)
     failure = None if len(found.labels) else "no candidate carries a multiplier in any start"
     return Found(found, reached, result.seconds, failure)

@@ -29,7 +29,6 @@ from kkt_ref.samples_file import Samples, load_samples
 from kkt_ref.weights_file import Weights, load_weights
 
 STOPPED = 130
-MOST_CANDIDATES = 1000  # by default: a start holds m² numbers and takes m³ steps
 MOST_SAMPLES = 10_000
 
 
@@ -47,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--held-out", type=Path, help="npz: x, as many samples never trained on")
     add("--out", type=Path, help="folder for all results; by default NAME_audit")
     add("--resume", action="store_true", help="go on where a run was stopped, or add data to it")
-    add("--candidates", type=int, help="by default as many as --data has, at most 1000, or 100")
+    add("--candidates", type=int, help="of each start; by default what the first layer asks for")
     add("--restarts", type=int, default=16, help="starts of the attack, 16; more find more")
     add("--seed", type=int, default=0)
     add("--activation", choices=("relu", "gated", "softplus"), help="if the file does not say it")
@@ -78,15 +77,11 @@ def run(options: argparse.Namespace) -> int:
 def _audit(options: argparse.Namespace, out: Path) -> None:
     weights = load_weights(options.weights, activation=options.activation, alpha=options.alpha)
     data, held_out = _load(options, weights)
-    count = min(len(data.x), MOST_CANDIDATES) if data else 100
-    plan = Plan(
-        count if options.candidates is None else options.candidates,
-        options.restarts,
-        options.seed,
-        check_box(options.box),
-    )
+    plan = Plan(options.candidates, options.restarts, options.seed, check_box(options.box))
     shape = _check_fit(options, weights.net, data)
-    prepare(weights.net, plan)
+    problem = prepare(weights.net, plan)
+    if problem is not None and plan.candidates is None:
+        plan = plan._replace(candidates=problem.candidates)
     claim(out, settings(weights.net, plan))
 
     network = describe(weights.net)
@@ -96,8 +91,7 @@ def _audit(options: argparse.Namespace, out: Path) -> None:
     if data:
         measured = conditions(weights.net, data.x, data.y)
         print_conditions(measured)
-        grid = weights.net.d == 2
-        known += data_warnings(measured, data.x, candidates=None if grid else plan.candidates)
+        known += data_warnings(measured, data.x)
     known += comparison_warnings(data=data is not None, held_out=held_out is not None)
     for text in known:
         say(f"warning: {text}")

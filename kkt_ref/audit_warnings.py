@@ -52,15 +52,13 @@ def network_warnings(network: Network, *, activation_known: bool = True) -> list
     return found
 
 
-def data_warnings(conditions: Conditions, x: np.ndarray, *, candidates: int | None) -> list[str]:
+def data_warnings(conditions: Conditions, x: np.ndarray) -> list[str]:
     """Warn of what the training data shows.
 
     Parameters
     ----------
     conditions : Conditions
     x : array of shape (n, d)
-    candidates : int or None
-        Of each start; None where the attack finds their number.
 
     Returns
     -------
@@ -81,11 +79,6 @@ def data_warnings(conditions: Conditions, x: np.ndarray, *, candidates: int | No
             f"Large spread of margins: {u.min():.3g} to {u.max():.3g}, and only {near} of {len(u)} "
             f"samples within {NEAR} times the smallest. Samples far from the margin carry no "
             "multiplier, and do not come back; those near it are the ones at risk."
-        )
-    if candidates is not None and candidates < len(x):
-        found.append(
-            f"Fewer candidates a start ({candidates}) than training samples ({len(x)}): not all "
-            "can come back."
         )
     off = float(np.sum(x.mean(axis=0) ** 2) * len(x) / np.sum(x**2)) if x.any() else 0.0
     if off > OFF_CENTRE + 2 / len(x) and x.shape[1] > 2:  # centred samples leave about 1/n

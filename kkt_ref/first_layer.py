@@ -34,6 +34,8 @@ from kkt_ref.refine import with_gates
 
 Array = np.ndarray
 
+MOST_CANDIDATES = 1000  # a start holds m² numbers and takes m³ steps
+
 
 class Atoms(NamedTuple):
     """What m candidates contribute, before their multipliers."""
@@ -126,8 +128,8 @@ class FirstLayer:
 
     @property
     def candidates(self) -> int:
-        """How many candidates a start needs: three times the coordinates, measured to be enough."""
-        return 3 * self.k
+        """Three times the coordinates, measured to be enough; at most 1000."""
+        return min(3 * self.k, MOST_CANDIDATES)
 
     def normalised(self, a: Array) -> Array:
         """Return coordinates (m, k) with every candidate at the common norm."""

@@ -126,6 +126,13 @@ def test_candidates_are_those_of_the_library(folder, trained):
     assert "No training data given" in (folder / "o" / "report.html").read_text()
 
 
+def test_by_default_the_number_of_candidates_is_the_first_layers(folder, trained):
+    assert audit("net.npz", "--seed", 3, "--restarts", 3, "--out", "o") == 0
+    found = kkt_ref.reconstruct(trained[0], seed=3, restarts=3)
+    with np.load(folder / "o" / "candidates.npz") as arrays:
+        assert np.array_equal(arrays["candidates"], found.candidates)
+
+
 def test_as_a_process(folder):
     command = [sys.executable, "-m", "kkt_ref", "audit", "net.npz", "--restarts", "2"]
     command += ["--shape", "6,5"]
@@ -393,13 +400,12 @@ def test_what_breaks_homogeneity_is_named():
 def test_data_that_the_network_does_not_separate_is_named(trained):
     net, x, y, _ = trained
     x = x.reshape(N, 30)
-    assert data_warnings(conditions(net, x, y), x, candidates=N) == []
+    assert data_warnings(conditions(net, x, y), x) == []
     wrong = conditions(net, x, -y)
-    assert wrong.kkt is None and f"{N} of {N} samples" in data_warnings(wrong, x, candidates=N)[0]
+    assert wrong.kkt is None and f"{N} of {N} samples" in data_warnings(wrong, x)[0]
     spread = conditions(net, x, y)._replace(margins=np.arange(1.0, 13.0))
-    assert "only 1 of 12" in data_warnings(spread, x, candidates=N)[0]
-    assert "Fewer candidates" in data_warnings(conditions(net, x, y), x, candidates=3)[0]
-    assert "not centred" in data_warnings(conditions(net, x, y), x + 3.0, candidates=N)[0]
+    assert "only 1 of 12" in data_warnings(spread, x)[0]
+    assert "not centred" in data_warnings(conditions(net, x, y), x + 3.0)[0]
 
 
 def test_misclassified_data_are_warned_of_to_the_end(folder, trained, capsys):
