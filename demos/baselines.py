@@ -37,7 +37,7 @@ def methods(split: BinarySplit, net: Any, settings: Settings, folder: Path, rest
     averages = class_averages(
         split.x, split.y, of=min(5, settings.n // 2), count=2 * settings.n, seed=settings.seed
     )
-    # 4. Ours: stationarity (eq. 3) in the first layer.
+    # 4. Ours: stationarity (S) in the first layer.
     found = by_first_layer(net, settings, folder, restarts).result
     images = {
         "ours, from the weights": found.candidates,
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     settings = Settings(options.images, images.source, n, width, 3, options.seed, "first-layer")
     folder = fresh_folder(options.out, settings._asdict())
 
-    # 1. Train: towards a KKT point of the max-margin problem (eq. 2).
+    # 1. Train: towards a KKT point of the max-margin problem (P).
     split = make_split(images, n)
     net = train(split, settings, folder).result.net
     found = methods(split, net, settings, folder, restarts)

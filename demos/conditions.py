@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     check_options(parser, options)
     clock, rng = Clock(), np.random.default_rng(options.seed)
 
-    # 1. Train: with weight decay a minimum is an exact solution of stationarity (eq. 3).
+    # 1. Train: with weight decay a minimum is an exact solution of stationarity (S).
     x, y = toys.paper_circle()
     start = kkt_ref.init_paper((2, 50 if options.quick else 100, 1), rng, first_layer=0.3)
     trained = kkt_ref.weight_decay_optimum(
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     q = float(kkt_ref.margins(net, x, y).min())
     clock.say(f"training: {trained.stop_reason}")
 
-    # 2. Change one thing at a time and measure the conditions of the problem (eq. 2) again.
+    # 2. Change one thing at a time and measure the conditions of the problem (P) again.
     table = {
         name: measure(net, data, q)
         for name, data in changes(x, y, lam, np.random.default_rng(0)).items()

@@ -108,10 +108,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     x, y = toys.paper_circle()
     rows: list[dict[str, Any]] = []
 
-    # 1. Train: gradient descent towards a KKT point of the max-margin problem (eq. 2).
+    # 1. Train: gradient descent towards a KKT point of the max-margin problem (P).
     def record(at: kkt_ref.Record, net: kkt_ref.MLP) -> None:
         if at.margin_min > 0:
-            # 2. The floor: stationarity (eq. 3) on the true data, with the best multipliers.
+            # 2. The floor: stationarity (S) on the true data, with the best multipliers.
             rows.append({"loss": float(np.exp(at.log_loss)), "floors": floors(net, x, y)})
             residuals = "  ".join(f"{k} {f.relative:.2f}" for k, f in rows[-1]["floors"].items())
             clock.say(f"loss {rows[-1]['loss']:.1e}  {residuals}")
@@ -126,7 +126,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     if not rows:
         parser.error(f"--seed {options.seed}: no margin after {trained.steps} steps; try another")
 
-    # 3. Attack: minimise the residual over candidates and multipliers (eq. 5).
+    # 3. Attack: minimise the residual over candidates and multipliers (R).
     runs = attack(trained.net, x, options.seed, options.quick)
     floor = rows[-1]["floors"]["smoothed gates"].relative
     print(f"\nfloor on the true data, the attack's gates: {floor:.3f}")

@@ -126,10 +126,10 @@ class Outcome(NamedTuple):
 def run(images: ImageSet, settings: Settings, folder: Path, restarts: int) -> Outcome:
     """Train, attack the weights, and only then look at the data again to score."""
     split, began = make_split(images, settings.n), time.perf_counter()
-    # 1. Train: towards a KKT point of the max-margin problem (eq. 2).
+    # 1. Train: towards a KKT point of the max-margin problem (P).
     trained, train_seconds = train(split, settings, folder)
     net = trained.net.astype(np.float64)
-    # 2. Attack: stationarity (eq. 3) in the first layer, or the published loss (eq. 5).
+    # 2. Attack: stationarity (S) in the first layer, or the published loss (R).
     found, attack_seconds = ATTACKS[settings.attack](trained.net, settings, folder, restarts)
 
     # 3. Judge: the conditions on the true data, and the scores beside their null.

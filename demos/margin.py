@@ -28,7 +28,7 @@ from kkt_ref.ncc import ncc_all_pairs
 def panel(images: Any, settings: Settings, folder: Path, restarts: int) -> dict[str, Any]:
     """One network: distances from the margin, best scores, and their correlation."""
     fresh_folder(folder, settings._asdict())
-    # 1. Train and attack, as the image demos do (eqs. 2 and 3).
+    # 1. Train and attack, as the image demos do (P), (S).
     split = make_split(images, settings.n)
     net = train(split, settings, folder).result.net
     found = by_first_layer(net, settings, folder, restarts).result

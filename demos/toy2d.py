@@ -160,12 +160,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     check_options(parser, options)
 
     clock = Clock()
-    # 1. Train: gradient descent tends to a KKT point of the max-margin problem (eq. 2).
+    # 1. Train: gradient descent tends to a KKT point of the max-margin problem (P).
     x, y = data_set(options.data, options.seed)
     trained = train(x, y, options.seed, options.quick, clock)
     last, train_seconds = trained.history.records[-1], clock.seconds
     clock.say(f"training: {trained.stop_reason}")
-    # 2. How near is it?  Stationarity (eq. 3) and the three other conditions on the true data.
+    # 2. How near is it?  Stationarity (S) and the three other conditions on the true data.
     kkt = conditions(trained.net, x, y)
 
     methods, traces = {}, {}
@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         except ValueError as error:  # such as a network trained too little to show a margin
             methods["full"] = NOTHING | {"missed": len(x), "seconds": clock.seconds - begin}
             clock.say(f"full KKT found nothing: {error}")
-    # 4. The paper's way: the stationarity loss (eq. 5), from random starts.
+    # 4. The paper's way: the stationarity loss (R), from random starts.
     if options.method in ("both", "paper"):
         begin, trace = clock.seconds, Trace()
         found = paper_way(trained.net, options.seed, options.quick, trace)

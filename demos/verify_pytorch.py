@@ -22,7 +22,7 @@ except ImportError:
     sys.exit("this demo needs PyTorch: pip install torch")
 
 
-# 1. The user's network, Φ(θ; x), and loss, ‖θ − Σ λ_i y_i ∇θΦ(θ; x_i)‖² (paper, eq. 5).
+# 1. The user's network, Φ(θ; x), and loss, ‖θ − Σ λ_i y_i ∇θΦ(θ; x_i)‖² (R).
 class Network(torch.nn.Module):
     """A ReLU MLP."""
 

@@ -1,6 +1,6 @@
 r"""Stationarity of the first layer alone, in the coordinates that tell samples apart.
 
-With δ_i the signal backpropagated to layer 1, stationarity (paper, eq. 3) reads there
+With δ_i the signal backpropagated to layer 1, the paper's stationarity reads there
 
     W₁ = Σ_i λ_i y_i δ(x_i) x_iᵀ,    b₁ = Σ_i λ_i y_i δ(x_i),
 

@@ -5,7 +5,7 @@ r"""The KKT conditions of  min ½‖θ‖²  s.t.  y_i Φ(θ; x_i) ≥ q, as one
     dual feasibility          λ_i ≥ 0
     complementary slackness   λ_i (y_i Φ(θ; x_i) − q) = 0
 
-The paper's problem (its eq. 2) has q = 1.  A homogeneous network may be rescaled, so
+The paper's max-margin problem has q = 1.  A homogeneous network may be rescaled, so
 here θ stays as it is and q is its smallest margin.  (ε, δ) are those of the
 approximate KKT point at the margin-normalised θ̃ = θ / q^{1/L} (Lyu & Li 2020,
 definition C.4), with λ̃ = λ q^{(L−2)/L}:

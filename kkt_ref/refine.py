@@ -3,8 +3,8 @@ r"""Candidates and multipliers moved downhill by SciPy's L-BFGS-B.
     min over x_1..x_m in the box, λ_i ≥ λ_min   of the objective of
     :mod:`kkt_ref.objective`.
 
-The bounds are exact: the paper's penalties for the box and for λ_min (its
-eq. 8) are not needed.
+The bounds are exact: the paper's penalties for the box and for λ_min are not
+needed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-r"""The stationarity loss ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖², as the paper writes it (eq. 5).
+r"""The stationarity loss ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖², as the paper writes it.
 
 With layer weights w the norm is Σ_l w_l ‖·‖² over the layers' parts.  No 1/m
 in the sum: the multipliers carry their own scale.  This module is the
