@@ -2,7 +2,7 @@ r"""The paper's attack, from random starts.
 
     min over x_1..x_m, λ_1..λ_m   ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²
 
-(the loss of its section on reconstruction), by L-BFGS-B in place of its SGD (:mod:`kkt_ref.refine`).
+by L-BFGS-B in place of its SGD (:mod:`kkt_ref.refine`).
 """
 
 from __future__ import annotations
