@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
-from scipy.optimize import nnls
+from scipy.optimize import lsq_linear, nnls
 
 from kkt_ref import closed_form
 from kkt_ref.checks import check_layer_weights, check_samples
@@ -109,9 +109,7 @@ def solve_nnls(matrix: np.ndarray, target: np.ndarray, *, batch: int = 100) -> n
         if columns.shape[0] > columns.shape[1]:
             columns = np.linalg.qr(columns, mode="r")  # (w + 1, w + 1): the same minimiser
         multipliers = np.zeros(len(matrix))
-        multipliers[working] = nnls(columns[:, :-1], columns[:, -1], maxiter=30 * columns.shape[1])[
-            0
-        ]
+        multipliers[working] = _nnls(columns[:, :-1], columns[:, -1], 30 * columns.shape[1])
         residual = target - multipliers @ matrix  # (P,)
 
 
@@ -140,7 +138,20 @@ def solve_nnls_gram(gram: np.ndarray, toward: np.ndarray) -> np.ndarray:
         except LinAlgError:
             ridge *= 10.0
     right = solve_triangular(factor, scale * toward, lower=True)
-    return scale * nnls(factor.T, right, maxiter=100 * len(gram))[0]
+    return scale * _nnls(factor.T, right, 100 * len(gram))
+
+
+def _nnls(columns: np.ndarray, target: np.ndarray, iterations: int) -> np.ndarray:
+    """SciPy's NNLS, or where it fails (before 1.16 it may give up or end too early), its BVLS."""
+    try:
+        found = nnls(columns, target, maxiter=iterations)[0]
+        slope = columns.T @ (target - columns @ found)
+        small = 1e-8 * np.linalg.norm(columns, axis=0) * np.linalg.norm(target)
+        if np.all(slope <= small) and np.all(np.abs(slope[found > 0]) <= small[found > 0]):
+            return found
+    except RuntimeError:
+        pass
+    return lsq_linear(columns, target, (0.0, np.inf), method="bvls", tol=1e-14).x
 
 
 def fit_multipliers(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from scipy.optimize import lsq_linear, minimize
 from strategies import error, problems, separable
 
 import kkt_ref
@@ -99,14 +99,30 @@ def test_fitted_multipliers_satisfy_their_own_conditions(problem):
 
 @given(st.integers(0, 10**6), st.integers(1, 60), st.integers(1, 30), st.integers(1, 7))
 def test_working_sets_solve_the_whole_problem(seed, k, size, batch):
-    from scipy.optimize import nnls
-
     rng = np.random.default_rng(seed)
     matrix, target = rng.normal(size=(k, size)), rng.normal(size=size)
     ours = solve_nnls(matrix, target, batch=batch)
-    residual = nnls(matrix.T, target)[1]
+    peer = lsq_linear(matrix.T, target, (0.0, np.inf), method="bvls", tol=1e-14).x
+    ours_left, peer_left = (np.linalg.norm(target - v @ matrix) for v in (ours, peer))
     assert np.all(ours >= 0)
-    assert np.isclose(np.linalg.norm(target - ours @ matrix), residual, rtol=1e-7, atol=1e-9)
+    assert np.isclose(ours_left, peer_left, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("fails", ["gives up", "ends too early"])
+def test_a_failing_nnls_is_noticed(monkeypatch, fails):
+    """As SciPy's before 1.16 does, on one of some hundred small problems."""
+    rng = np.random.default_rng(0)
+    matrix, target = rng.uniform(size=(6, 9)), rng.uniform(size=9)
+    right = solve_nnls(matrix, target)
+
+    def failing(columns, target, maxiter):
+        if fails == "gives up":
+            raise RuntimeError("Maximum number of iterations reached.")
+        return np.linalg.norm(target) * np.eye(columns.shape[1])[0], 0.0
+
+    monkeypatch.setattr("kkt_ref.multipliers.nnls", failing)
+    assert np.allclose(solve_nnls(matrix, target), right, atol=1e-9)
+    assert np.count_nonzero(right) not in (0, 6)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
