@@ -1,0 +1,71 @@
+"""How near must a start be?  The alternation started at the training images themselves.
+
+    python demos/basin.py
+
+Each line starts from the training images, seen through the first layer's own directions and
+blurred by noise of that size (relative to the spread of each coordinate); in the end random starts.
+An image counts where its own candidate is within NCC 0.8 of it; for random starts, any candidate.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from image_run import Settings, make_split, train
+from report import Clock, write_json
+from study import fresh_folder, read_options, study_parser
+
+from kkt_ref.alternating import Start, alternate
+from kkt_ref.first_layer import FirstLayer
+from kkt_ref.ncc import ncc_all_pairs
+
+NOISE = (0.0, 0.1, 0.2, 0.3, 0.6, 1.0)
+Array = np.ndarray
+
+
+def near(images: Array, candidates: Array) -> int:
+    """Images that the candidate of the same number matches, in either sign."""
+    return int(np.sum(np.abs(np.diag(ncc_all_pairs(images, candidates))) >= 0.8))
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    """Run the study and return its rows."""
+    parser = study_parser("basin", __doc__.split("\n")[0], figure=False, attack=False)
+    parser.add_argument("--n", type=int, default=100, help="training images")
+    options, images, few = read_options(parser, arguments)
+    n, width = (10 if few else options.n), (200 if options.quick else 1000)
+    split, clock = make_split(images, n), Clock()
+    settings = Settings(options.images, images.source, n, width, 3, options.seed, "basin")
+    folder = fresh_folder(options.out, settings._asdict())
+    # 1. Train: towards a KKT point of the max-margin problem (P).
+    problem = FirstLayer(train(split, settings, folder).result.net)
+    # 2. The truth in the coordinates that stationarity (S) of the first layer shows.
+    truth = np.float32(split.x @ problem.basis.T)  # (n, k)
+    rng, rows = np.random.default_rng(options.seed), list[dict[str, Any]]()
+
+    def tell(noise: float | None, begun: int | None, end: int, ended: Start) -> None:
+        start = f"noise {noise}" if noise is not None else "random"
+        begun_at = "" if begun is None else f"{begun:3d} of {n} at NCC >= 0.8"
+        print(f"{start:10} {begun_at:22} end {end:3d}, residual {ended.residual:.3f}", flush=True)
+        row = {"noise": noise, "begun": begun, "end": end, "residual": ended.residual}
+        rows.append({"images": options.images, "n": n, **row})
+
+    # 3. Alternate from there.
+    for noise in NOISE:
+        blur = noise * truth.std(axis=0) * rng.normal(size=truth.shape)  # (n, k)
+        start = np.float32(truth + blur)
+        ended = alternate(problem, start)
+        begun = near(split.x, start @ problem.basis)
+        tell(noise, begun, near(split.x, ended.coordinates @ problem.basis), ended)
+    for _ in range(3):
+        ended = alternate(problem, rng.normal(size=(problem.candidates, problem.k)))
+        scores = np.abs(ncc_all_pairs(split.x, ended.coordinates @ problem.basis))  # (n, m)
+        tell(None, None, int(np.sum(scores.max(axis=1) >= 0.8)), ended)
+    clock.say("done")
+    write_json(options.json, rows)
+    return rows
+
+
+if __name__ == "__main__":
+    main()
