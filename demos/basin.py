@@ -1,10 +1,12 @@
-"""How near must a start be?  The alternation started at the training images themselves.
+"""What can the equation give at all, and how near must a start be?  Asked of the training images.
 
     python demos/basin.py
 
-Each line starts from the training images, seen through the first layer's own directions and
-blurred by noise of that size (relative to the spread of each coordinate); in the end random starts.
-An image counts where its own candidate is within NCC 0.8 of it; for random starts, any candidate.
+The first line takes the signals and multipliers of the training images as known, and solves for
+the images.  Each other line starts the alternation from the training images, seen through the first
+layer's own directions and blurred by noise of that size (relative to the spread of each
+coordinate); in the end random starts.  An image counts where its own candidate is within NCC 0.8 of
+it; for random starts, any candidate.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from study import fresh_folder, read_options, study_parser
 
 from kkt_ref.alternating import Start, alternate
 from kkt_ref.first_layer import FirstLayer
+from kkt_ref.multipliers import solve_nnls_gram
 from kkt_ref.ncc import ncc_all_pairs
 
 NOISE = (0.0, 0.1, 0.2, 0.3, 0.6, 1.0)
@@ -27,6 +30,17 @@ Array = np.ndarray
 def near(images: Array, candidates: Array) -> int:
     """Images that the candidate of the same number matches, in either sign."""
     return int(np.sum(np.abs(np.diag(ncc_all_pairs(images, candidates))) >= 0.8))
+
+
+def known_signals(problem: FirstLayer, truth: Array) -> Array:
+    """Candidates (n, k) by ridge regression on the signals that the true images send back."""
+    atoms = problem.atoms(problem.normalised(truth))
+    gram = (atoms.signals @ atoms.signals.T) * (atoms.inputs @ atoms.inputs.T)  # (n, n)
+    toward = np.sum((atoms.signals @ problem.target) * atoms.inputs, axis=1)  # (n,)
+    delta = solve_nnls_gram(gram, toward)[:, None] * atoms.signals  # (n, h)
+    normal = delta @ delta.T  # (n, n)
+    ridge = 0.1 * np.trace(normal) / len(normal) * np.eye(len(normal))
+    return np.linalg.solve(normal + ridge, delta @ problem.target[:, :-1]) / problem.weights
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
@@ -44,6 +58,11 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     truth = np.float32(split.x @ problem.basis.T)  # (n, k)
     rng, rows = np.random.default_rng(options.seed), list[dict[str, Any]]()
 
+    # 3. Solve for the images with their own signals.
+    known = near(split.x, known_signals(problem, truth) @ problem.basis)
+    print(f"signals known: {known} of {n} at NCC >= 0.8", flush=True)
+    rows.append({"images": options.images, "n": n, "signals known": known})
+
     def tell(noise: float | None, begun: int | None, end: int, ended: Start) -> None:
         start = f"noise {noise}" if noise is not None else "random"
         begun_at = "" if begun is None else f"{begun:3d} of {n} at NCC >= 0.8"
@@ -51,7 +70,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         row = {"noise": noise, "begun": begun, "end": end, "residual": ended.residual}
         rows.append({"images": options.images, "n": n, **row})
 
-    # 3. Alternate from there.
+    # 4. Alternate from the truth, blurred.
     for noise in NOISE:
         blur = noise * truth.std(axis=0) * rng.normal(size=truth.shape)  # (n, k)
         start = np.float32(truth + blur)
