@@ -20,7 +20,6 @@ from study import fresh_folder, read_options, study_parser
 
 from kkt_ref.alternating import Start, alternate
 from kkt_ref.first_layer import FirstLayer
-from kkt_ref.multipliers import solve_nnls_gram
 from kkt_ref.ncc import ncc_all_pairs
 
 NOISE = (0.0, 0.1, 0.2, 0.3, 0.6, 1.0)
@@ -35,9 +34,8 @@ def near(images: Array, candidates: Array) -> int:
 def known_signals(problem: FirstLayer, truth: Array) -> Array:
     """Candidates (n, k) by ridge regression on the signals that the true images send back."""
     atoms = problem.atoms(problem.normalised(truth))
-    gram = (atoms.signals @ atoms.signals.T) * (atoms.inputs @ atoms.inputs.T)  # (n, n)
-    toward = np.sum((atoms.signals @ problem.target) * atoms.inputs, axis=1)  # (n,)
-    delta = solve_nnls_gram(gram, toward)[:, None] * atoms.signals  # (n, h)
+    multipliers, _ = problem.fit(atoms)
+    delta = multipliers[:, None] * atoms.signals  # (n, h)
     normal = delta @ delta.T  # (n, n)
     ridge = 0.1 * np.trace(normal) / len(normal) * np.eye(len(normal))
     return np.linalg.solve(normal + ridge, delta @ problem.target[:, :-1]) / problem.weights

@@ -17,6 +17,7 @@ from kkt_ref.files import write_atomically
 
 POSITIVE, NEGATIVE, TRUTH = "#c0392b", "#2456a4", "#111111"
 LIMIT = 1.5
+PAPER_GATES = 0.02  # distance over which the gates of the paper's way open
 TITLES = {"full": "All four KKT conditions", "paper": "The paper's way: stationarity alone"}
 
 
@@ -78,8 +79,8 @@ def _at(net: kkt_ref.MLP, trace: Trace, x: np.ndarray) -> list[str]:
     return _colours(trace.labels if trace.atoms is None else forward(net, x).outputs)
 
 
-def _residuals(net: kkt_ref.MLP, trace: Trace, width: float) -> np.ndarray:
-    gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, width)))
+def _residuals(net: kkt_ref.MLP, trace: Trace) -> np.ndarray:
+    gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, PAPER_GATES)))
     return np.array(
         [kkt_ref.stationarity_norms(gated, x, trace.labels, c).relative for x, c in trace.frames]
     )
@@ -150,7 +151,7 @@ def _residual_panel(
         value = methods["full"]["relative_residual"]
         ax.axhline(value, color=full, label=f"{TITLES['full']} (convex)")
     if "paper" in traces:
-        values = _residuals(net, traces["paper"], 0.02)
+        values = _residuals(net, traces["paper"])
         ax.plot(1 + np.arange(len(values)), values, color=paper, label=TITLES["paper"])
         ax.axhline(kkt["floor"], color=paper, ls="--", lw=1, label="its floor: the true data")
     clarke = kkt["stationarity_clarke"]

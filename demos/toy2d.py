@@ -17,7 +17,7 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose by threads
 
 import numpy as np
-from plot_toy2d import Trace, animate, draw
+from plot_toy2d import PAPER_GATES, Trace, animate, draw
 from report import Clock, check_options, write_json
 
 import kkt_ref
@@ -26,8 +26,6 @@ from kkt_ref import toys
 BOX = (-1.5, 1.5)  # all that either attack is told of the data
 STEP = 0.02  # grid of the full-KKT way, for points on no vertex of the kinks
 
-
-GATES = 0.02  # distance over which the gates of the paper's way open
 NOTHING = {
     **{f"matched_{key}": 0 for key in ("05", "03", "01")},
     **{"strays": 0, "stray_mass": 0.0, "relative_residual": 1.0, "candidates": 0},
@@ -84,7 +82,7 @@ def paper_way(net: kkt_ref.MLP, seed: int, quick: bool, trace: Trace) -> kkt_ref
         seed=seed,
         box=BOX,
         start=0.5,
-        alpha=kkt_ref.gate_alpha(net, GATES),
+        alpha=kkt_ref.gate_alpha(net, PAPER_GATES),
         restarts=2 if quick else 8,
         max_iterations=300 if quick else 1000,
         callback=trace.iteration,
@@ -112,7 +110,7 @@ def row(x: np.ndarray, found: kkt_ref.Reconstruction, seconds: float) -> dict[st
 def conditions(net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """The four KKT conditions on the true data, and the floors of the residual."""
     report = kkt_ref.kkt_report(net, x, y)
-    gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, GATES)))
+    gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, PAPER_GATES)))
     return {
         "stationarity": report.stationarity.relative,
         "stationarity_clarke": kkt_ref.clarke_stationarity(net, x, y).stationarity.relative,

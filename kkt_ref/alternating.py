@@ -23,7 +23,6 @@ import numpy as np
 
 from kkt_ref.checks import check_all, check_count, check_kind, check_points
 from kkt_ref.first_layer import Atoms, FirstLayer
-from kkt_ref.multipliers import solve_nnls_gram
 
 Array = np.ndarray
 TURN_EVERY, LAST_TURN = 3, 15  # steps
@@ -129,12 +128,7 @@ def run_starts(
 def _evaluate(problem: FirstLayer, a: Array) -> _State:
     a = problem.normalised(a)
     atoms = problem.atoms(a)
-    gram = (atoms.signals @ atoms.signals.T) * (atoms.inputs @ atoms.inputs.T)  # (m, m)
-    toward = np.sum((atoms.signals @ problem.target) * atoms.inputs, axis=1)  # (m,)
-    multipliers = np.float32(solve_nnls_gram(gram, toward))
-    whole = float(np.sum(problem.target**2))
-    loss = (whole - 2 * multipliers @ toward + multipliers @ (gram @ multipliers)) / whole
-    return _State(a, atoms, multipliers, max(float(loss), 0.0))
+    return _State(a, atoms, *problem.fit(atoms))
 
 
 def _step(problem: FirstLayer, state: _State, rho: float) -> tuple[_State | None, float]:

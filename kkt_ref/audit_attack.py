@@ -32,12 +32,18 @@ class Plan(NamedTuple):
     seed: int  # unused for d = 2
     box: tuple[float, float] = (-1.5, 1.5)  # of every coordinate; for d = 2 only
 
+    def settled(self, problem: FirstLayer | None) -> Plan:
+        """The same with the number of candidates that the first layer asks for, if none is set."""
+        if problem is None or self.candidates is not None:
+            return self
+        return self._replace(candidates=problem.candidates)
+
 
 class Found(NamedTuple):
     """What an attack gave."""
 
     reconstruction: Reconstruction
-    residual_layer_1: float | None  # the smallest of all starts; None for the grid
+    residual_layer_1: float | None  # the smallest of all starts; None for d = 2
     seconds: float
     failure: str | None  # why there is no candidate
 
@@ -90,7 +96,7 @@ def prepare(net: MLP, plan: Plan) -> FirstLayer | None:
 def attack(
     net: MLP, plan: Plan, folder: str | Path, *, progress: Progress = lambda part, note: None
 ) -> Found:
-    """Reconstruct by the recommended attack: the grid for d = 2, else the first layer.
+    """Reconstruct by the recommended attack of :func:`kkt_ref.reconstruct`.
 
     Parameters
     ----------
@@ -99,7 +105,7 @@ def attack(
     folder : path-like
         Created if need be; keeps every start, so that the same call goes on.
     progress : callable, optional
-        Called with the part that is done, 0 to 1 (None for the grid), and a note.
+        Called with the part that is done, 0 to 1 (None for d = 2), and a note.
 
     Returns
     -------
@@ -115,23 +121,23 @@ def attack(
         If the folder cannot be written.
     """
     problem = prepare(net, plan)
+    plan = plan.settled(problem)
     folder = claim(folder, settings(net, plan))
     if problem is None:
-        return _by_grid(net, plan, progress)
-    m = problem.candidates if plan.candidates is None else plan.candidates
+        return _in_the_plane(net, plan, progress)
     progress(0.0, "first start")
     with np.errstate(all="ignore"):  # what overflows is refused by the solver of the multipliers
         result = resumable_starts(
             folder,
             problem,
-            candidates=m,
+            candidates=plan.candidates,
             seed=plan.seed,
             restarts=plan.restarts,
             callback=lambda i, start: progress(
                 (i + 1) / plan.restarts, f"start {i + 1}, residual {start.residual:.3f}"
             ),
         )
-        found = pool_starts(problem, result.result, keep=8 * m, seed=plan.seed)
+        found = pool_starts(problem, result.result, keep=8 * plan.candidates, seed=plan.seed)
         reached = min(run.terms.by_layer[0] for run in found.runs)
     failure = None if len(found.labels) else "no candidate carries a multiplier in any start"
     return Found(found, reached, result.seconds, failure)
@@ -142,7 +148,7 @@ def grid_step(plan: Plan) -> float:
     return (plan.box[1] - plan.box[0]) / 150
 
 
-def _by_grid(net: MLP, plan: Plan, progress: Progress) -> Found:
+def _in_the_plane(net: MLP, plan: Plan, progress: Progress) -> Found:
     began, step = time.perf_counter(), grid_step(plan)
 
     def stage(name: str, x: np.ndarray, multipliers: np.ndarray) -> None:

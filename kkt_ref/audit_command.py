@@ -79,9 +79,7 @@ def _audit(options: argparse.Namespace, out: Path) -> None:
     data, held_out = _load(options, weights)
     plan = Plan(options.candidates, options.restarts, options.seed, check_box(options.box))
     shape = _check_fit(options, weights.net, data)
-    problem = prepare(weights.net, plan)
-    if problem is not None and plan.candidates is None:
-        plan = plan._replace(candidates=problem.candidates)
+    plan = plan.settled(prepare(weights.net, plan))
     claim(out, settings(weights.net, plan))
 
     network = describe(weights.net)

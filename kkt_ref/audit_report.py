@@ -213,7 +213,8 @@ def _network(audit: Audit, weights: Weights) -> list[str]:
 def _made(audit: Audit) -> list[str]:
     plan = audit.plan
     how = (
-        f"All four KKT conditions on a grid in the box {plan.box[0]:g} to {plan.box[1]:g}"
+        "All four KKT conditions, where kinks meet (ReLU) and on a grid, in the box "
+        f"{plan.box[0]:g} to {plan.box[1]:g}"
         if audit.grid
         else f"Alternating least squares on the first layer's equation, {plan.restarts} starts of "
         f"{plan.candidates} candidates, seed {plan.seed}"

@@ -27,6 +27,7 @@ from kkt_ref.checks import (
 from kkt_ref.mlp import MLP
 from kkt_ref.multipliers import gradient_matrix, solve_nnls
 
+UNEXPLAINED = 0.7  # relative residual above which a band is no explanation of θ
 MAX_GRID = 1_000_000  # points; 4 float64 arrays of this length stay under 100 MB
 
 
@@ -104,6 +105,15 @@ def solve_in_band(net: MLP, points: np.ndarray, low: float, high: float) -> Atom
     return Atoms(points[keep], y[keep], multipliers[keep], np.abs(outputs[keep]), float(residual))
 
 
+def check_explained(least: float) -> None:
+    """Raise ValueError if the smallest relative residual of all bands is no explanation of θ."""
+    if least > UNEXPLAINED:
+        raise ValueError(
+            "net: no margin found; the best band leaves a relative residual of "
+            f"{least:.2f}. Train longer, or widen the box so that it holds the data"
+        )
+
+
 def _check(net: MLP, points: np.ndarray) -> np.ndarray:
     check_net(net)
     return check_points(points, "points", d=net.d, dtype=net.dtype)
@@ -154,13 +164,9 @@ def find_margin(
     while since_best < 3 and q > top * 1e-4:
         q /= ratio
         value = residual(q)
-        since_best = 0 if value < 0.9 * best or value > 0.7 else since_best + 1
+        since_best = 0 if value < 0.9 * best or value > UNEXPLAINED else since_best + 1
         best = min(best, value)
-    if best > 0.7:
-        raise ValueError(
-            "net: no margin found; the best band leaves a relative residual of "
-            f"{best:.2f}. Train longer, or widen the box so that it holds the data"
-        )
+    check_explained(best)
     limit = min(2 * best, 0.5 * (1 + best))  # below 1, whatever the best
     low = max(q for q, value in profile if value <= limit)
     high = min((q for q, _ in profile if q > low), default=top)

@@ -30,6 +30,7 @@ import numpy as np
 from kkt_ref import closed_form
 from kkt_ref.checks import check_count, check_net, check_numbers, check_positive
 from kkt_ref.mlp import MLP
+from kkt_ref.multipliers import solve_nnls_gram
 from kkt_ref.refine import with_gates
 
 Array = np.ndarray
@@ -168,6 +169,18 @@ class FirstLayer:
         bias = np.full((len(a), 1), self._bias_weight)
         whitened = (labels[:, None] * signals) @ self._left  # (m, h)
         return Atoms(whitened, np.hstack([a * self.weights, bias]), labels)
+
+    def fit(self, atoms: Atoms) -> tuple[Array, float]:
+        """Return λ ≥ 0, float32, shape (m,), that explains most, and the squared relative residual.
+
+        By non-negative least squares on the Gram matrix of the whitened atoms δ_i x_iᵀ.
+        """
+        gram = (atoms.signals @ atoms.signals.T) * (atoms.inputs @ atoms.inputs.T)  # (m, m)
+        toward = np.sum((atoms.signals @ self.target) * atoms.inputs, axis=1)  # (m,)
+        multipliers = np.float32(solve_nnls_gram(gram, toward))
+        whole = float(np.sum(self.target**2))
+        loss = (whole - 2 * multipliers @ toward + multipliers @ (gram @ multipliers)) / whole
+        return multipliers, max(float(loss), 0.0)
 
     def _signals(self, a: Array) -> tuple[Array, Array]:
         trace = closed_form.forward(self._net, a)

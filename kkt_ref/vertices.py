@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 
 from kkt_ref import closed_form
 from kkt_ref.activations import ReLU
-from kkt_ref.band import lattice, solve_in_band
+from kkt_ref.band import UNEXPLAINED, check_explained, lattice, solve_in_band
 from kkt_ref.checks import check_box, check_net, check_points, check_positive
 from kkt_ref.grid import around, merge_atoms
 from kkt_ref.kinks import kink_vertices
@@ -157,13 +157,9 @@ def find_margin_at_kinks(net: MLP, vertices: np.ndarray, points: np.ndarray) -> 
         tried.append((q, by_both * by_stars, by_both))
         if by_both * by_stars < best:
             best = by_both * by_stars
-            best_q = q if best < 0.7 else 0.0
+            best_q = q if best < UNEXPLAINED else 0.0
     least = min((by_both for *_, by_both in tried), default=1.0)
-    if least > 0.7:
-        raise ValueError(
-            "net: no margin found; the best band leaves a relative residual of "
-            f"{least:.2f}. Train longer, or widen the box so that it holds the data"
-        )
+    check_explained(least)
     return max(q for q, product, _ in tried if product <= 1.2 * best)
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import papers_toy, twelve_points
 
 import kkt_ref
-from kkt_ref import toys
 from kkt_ref.band import lattice, solve_in_band
 from kkt_ref.closed_form import forward
 from kkt_ref.grid import merge_atoms
@@ -14,11 +14,7 @@ from kkt_ref.grid import merge_atoms
 
 @pytest.fixture(scope="module")
 def toy():
-    """A ReLU network trained on twelve points of the circle."""
-    x, y = toys.even_circle(12)
-    start = kkt_ref.init_paper((2, 100, 1), np.random.default_rng(0), first_layer=0.3)
-    net = kkt_ref.loss_scaled_descent(start, x, y, rate=10.0, target_loss=1e-16).net
-    return net, x, y
+    return twelve_points(100)
 
 
 def smoothed(net, width):
@@ -103,11 +99,7 @@ def test_callback_sees_every_stage(toy):
 @pytest.mark.parametrize("seed", [11, 12, 13])
 def test_the_papers_toy_on_seeds_that_nothing_was_chosen_by(seed):
     """The grid finds nearly all; the kinks, which replaced it here, all (test_vertices)."""
-    x, y = toys.paper_circle()
-    start = kkt_ref.init_paper((2, 300, 1), np.random.default_rng(seed), first_layer=0.3)
-    net = kkt_ref.loss_scaled_descent(
-        start, x, y, rate=10.0, max_steps=150_000, target_loss=1e-16, record_every=50_000
-    ).net
+    net, x = papers_toy(seed)
     found = kkt_ref.reconstruct_on_grid(net)
     assert kkt_ref.match_points(x, found.candidates, 0.03).matched >= 18
     matches = kkt_ref.match_points(x, found.candidates, 0.05, found.multipliers)

@@ -133,7 +133,7 @@ SAVES = {
 
 
 # Python 3.10's zipfile complains of the closed file once more when it is collected
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:.*ZipFile.__del__:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", SAVES)
 @pytest.mark.parametrize("at", ["write", "flush", "fsync", "replace"])
 def test_a_full_disk_changes_nothing(tmp_path, monkeypatch, name, at):

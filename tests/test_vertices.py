@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from networks import papers_toy, twelve_points
 
 import kkt_ref
-from kkt_ref import toys
 from kkt_ref.band import lattice
 from kkt_ref.kinks import kink_vertices
 from kkt_ref.vertices import find_margin_at_kinks, reconstruct_on_kinks
@@ -12,11 +12,7 @@ from kkt_ref.vertices import find_margin_at_kinks, reconstruct_on_kinks
 
 @pytest.fixture(scope="module")
 def toy():
-    """A ReLU network trained on twelve points of the circle."""
-    x, y = toys.even_circle(12)
-    start = kkt_ref.init_paper((2, 150, 1), np.random.default_rng(0), first_layer=0.3)
-    net = kkt_ref.loss_scaled_descent(start, x, y, rate=10.0, target_loss=1e-16).net
-    return net, x, y
+    return twelve_points(150)
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +102,7 @@ def test_a_smooth_network_goes_to_the_grid(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [11, 12, 13, 14, 15])
 def test_the_papers_toy_on_seeds_that_nothing_was_chosen_by(seed):
-    x, y = toys.paper_circle()
-    start = kkt_ref.init_paper((2, 300, 1), np.random.default_rng(seed), first_layer=0.3)
-    net = kkt_ref.loss_scaled_descent(
-        start, x, y, rate=10.0, max_steps=150_000, target_loss=1e-16, record_every=50_000
-    ).net
+    net, x = papers_toy(seed)
     found = kkt_ref.reconstruct(net)
     match = kkt_ref.match_points(x, found.candidates, 0.01, found.multipliers)
     assert match.matched == 20 and match.stray_mass <= 0.02

@@ -1,0 +1,23 @@
+"""Trained networks in the plane that several modules test on."""
+
+import numpy as np
+
+import kkt_ref
+from kkt_ref import toys
+
+
+def twelve_points(width):
+    """A ReLU network trained on twelve points of the circle: net, x, y."""
+    x, y = toys.even_circle(12)
+    start = kkt_ref.init_paper((2, width, 1), np.random.default_rng(0), first_layer=0.3)
+    return kkt_ref.loss_scaled_descent(start, x, y, rate=10.0, target_loss=1e-16).net, x, y
+
+
+def papers_toy(seed):
+    """The README's network on the paper's 20 points, from another start: net, x."""
+    x, y = toys.paper_circle()
+    start = kkt_ref.init_paper((2, 300, 1), np.random.default_rng(seed), first_layer=0.3)
+    net = kkt_ref.loss_scaled_descent(
+        start, x, y, rate=10.0, max_steps=150_000, target_loss=1e-16, record_every=50_000
+    ).net
+    return net, x
