@@ -36,7 +36,8 @@ RESULTS = words(
 # inner parts of the functions above them, called on what those have checked
 INNER = words(
     "matching.stretch matching.image_ssim matching.check_images ranking.agreements "
-    "band.check_explained grid.merge_atoms grid.around golden.digest search.draw_settings run_folder.fingerprint"
+    "band.check_explained grid.merge_atoms grid.around golden.digest search.draw_settings "
+    "run_folder.fingerprint"
 )
 
 
