@@ -18,11 +18,11 @@ from plot_images import save_figure, show_image
 from report import Clock, write_json
 from study import fresh_folder, read_options, study_parser
 
-from kkt_ref.baselines import class_averages, first_layer_rows, model_inversion
-from kkt_ref.matching import match_one_to_one, stretch
-from kkt_ref.ncc import ncc_all_pairs
-from kkt_ref.scores import score_candidates
-from kkt_ref.split import BinarySplit
+from kkt_ref.attacks.baselines import class_averages, first_layer_rows, model_inversion
+from kkt_ref.datasets.split import BinarySplit
+from kkt_ref.metrics.matching import match_one_to_one, stretch
+from kkt_ref.metrics.ncc import ncc_all_pairs
+from kkt_ref.metrics.scores import score_candidates
 
 COLUMNS = 10
 

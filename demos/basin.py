@@ -18,9 +18,9 @@ from image_run import Settings, make_split, train
 from report import Clock, write_json
 from study import fresh_folder, read_options, study_parser
 
-from kkt_ref.alternating import Start, alternate
-from kkt_ref.first_layer import FirstLayer
-from kkt_ref.ncc import ncc_all_pairs
+from kkt_ref.attacks.alternating import Start, alternate
+from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.metrics.ncc import ncc_all_pairs
 
 NOISE = (0.0, 0.1, 0.2, 0.3, 0.6, 1.0)
 Array = np.ndarray

@@ -32,8 +32,8 @@ from plot_images import save_figure
 from report import Clock, write_json
 
 import kkt_ref
-from kkt_ref.closed_form import stationarity_and_gradient
-from kkt_ref.residual import by_gram
+from kkt_ref.stationarity.closed_form import stationarity_and_gradient
+from kkt_ref.stationarity.layer_residual import by_gram
 
 SIZES = {
     (2, 100, 100, 1): (40,),

@@ -10,9 +10,9 @@ import numpy as np
 from image_run import RATE, TARGET
 
 import kkt_ref
-from kkt_ref.closed_form import stationarity_and_gradient
-from kkt_ref.images import embedded_images
-from kkt_ref.split import BinarySplit, binary_split
+from kkt_ref.datasets.images import embedded_images
+from kkt_ref.datasets.split import BinarySplit, binary_split
+from kkt_ref.stationarity.closed_form import stationarity_and_gradient
 
 ALPHA = 20.0  # sharpness of the gates, in the middle of the paper's good settings
 PAPER_STEPS = 1_000_000  # of step 0.01, after which the released networks stood at 4e-6

@@ -22,7 +22,7 @@ from plot_images import save_figure
 from report import Clock, check_options, write_json
 
 import kkt_ref
-from kkt_ref import toys
+from kkt_ref.datasets import toys
 
 CONDITIONS = {
     "stationarity": "‖θ − Σλy∇Φ‖ / ‖θ‖",

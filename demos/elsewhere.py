@@ -15,9 +15,9 @@ from image_run import Settings, by_first_layer, make_split, train
 from report import Clock, write_json
 from study import fresh_folder, read_options, study_parser
 
-from kkt_ref.images import ImageSet
-from kkt_ref.kkt import residual_floor
-from kkt_ref.scores import score_candidates
+from kkt_ref.datasets.images import ImageSet
+from kkt_ref.kkt.conditions import residual_floor
+from kkt_ref.metrics.scores import score_candidates
 
 
 class Case(NamedTuple):

@@ -22,7 +22,7 @@ from plot_images import save_figure
 from report import Clock, check_options, write_json
 
 import kkt_ref
-from kkt_ref import toys
+from kkt_ref.datasets import toys
 
 BOX, WIDTH = (-1.5, 1.5), 0.02  # of the attack; the distance over which its gates open
 COLOURS = {"hard gates": "#888888", "smoothed gates": "#a65a00", "Clarke: kinks free": "#1b7f4d"}

@@ -11,14 +11,15 @@ import numpy as np
 from report import Bar
 
 import kkt_ref
-from kkt_ref.first_layer import FirstLayer
-from kkt_ref.images import ImageSet
-from kkt_ref.logistic import log_mean_loss
-from kkt_ref.pooling import pool_starts
-from kkt_ref.ranking import ranking_agreement
-from kkt_ref.resume import Resumed, resumable_descent, resumable_starts
-from kkt_ref.scores import score_candidates
-from kkt_ref.split import POSITIVE, BinarySplit, binary_split
+from kkt_ref.attacks.alternating import Start
+from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.attacks.pooling import pool_starts
+from kkt_ref.attacks.resume import Resumed, resumable_descent, resumable_starts
+from kkt_ref.datasets.images import ImageSet
+from kkt_ref.datasets.split import POSITIVE, BinarySplit, binary_split
+from kkt_ref.metrics.ranking import ranking_agreement
+from kkt_ref.metrics.scores import score_candidates
+from kkt_ref.training.logistic import log_mean_loss
 
 TARGET = 4e-6  # mean logistic loss at which the paper's networks were stopped
 RATE = 6.0
@@ -69,7 +70,7 @@ def by_first_layer(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts:
     problem, bar = FirstLayer(net), Bar("reconstruct")
     bar.show(0.0)
 
-    def progress(restart: int, start: kkt_ref.alternating.Start) -> None:
+    def progress(restart: int, start: Start) -> None:
         bar.show((restart + 1) / restarts, f"start {restart + 1}, residual {start.residual:.3f}")
 
     starts, seconds = resumable_starts(

@@ -20,12 +20,12 @@ from report import Clock, write_json
 from study import fresh_folder, read_options, study_parser
 
 import kkt_ref
-from kkt_ref.alternating import Start, alternate
-from kkt_ref.first_layer import FirstLayer
-from kkt_ref.kkt import residual_floor
-from kkt_ref.matching import match_one_to_one
-from kkt_ref.ncc import ncc_all_pairs
-from kkt_ref.pooling import pool_starts
+from kkt_ref.attacks.alternating import Start, alternate
+from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.attacks.pooling import pool_starts
+from kkt_ref.kkt.conditions import residual_floor
+from kkt_ref.metrics.matching import match_one_to_one
+from kkt_ref.metrics.ncc import ncc_all_pairs
 
 FLAT = 1e6  # a noise level this far above all singular values weights them alike
 Array = np.ndarray

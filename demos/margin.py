@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 from study import fresh_folder, read_options, study_parser
 
 import kkt_ref
-from kkt_ref.ncc import ncc_all_pairs
+from kkt_ref.metrics.ncc import ncc_all_pairs
 
 
 def panel(images: Any, settings: Settings, folder: Path, restarts: int) -> dict[str, Any]:

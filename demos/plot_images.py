@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kkt_ref.files import write_atomically
-from kkt_ref.matching import match_one_to_one, stretch
-from kkt_ref.ncc import ncc_all_pairs
-from kkt_ref.split import BinarySplit
+from kkt_ref._io import write_atomically
+from kkt_ref.datasets.split import BinarySplit
+from kkt_ref.metrics.matching import match_one_to_one, stretch
+from kkt_ref.metrics.ncc import ncc_all_pairs
 
 COLUMNS = 12
 

@@ -12,8 +12,8 @@ from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.lines import Line2D
 
 import kkt_ref
-from kkt_ref.closed_form import forward
-from kkt_ref.files import write_atomically
+from kkt_ref._io import write_atomically
+from kkt_ref.stationarity.closed_form import forward
 
 POSITIVE, NEGATIVE, TRUTH = "#c0392b", "#2456a4", "#111111"
 LIMIT = 1.5

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kkt_ref.files import write_atomically
+from kkt_ref._io import write_atomically
 
 
 class Clock:

@@ -9,7 +9,7 @@ from typing import Any
 
 from report import check_options
 
-from kkt_ref.images import ImageSet, MissingDataError, default_images
+from kkt_ref.datasets.images import ImageSet, MissingDataError, default_images
 from kkt_ref.run_folder import OtherRunError, claim, forget
 
 

@@ -21,7 +21,7 @@ from plot_toy2d import PAPER_GATES, Trace, animate, draw
 from report import Clock, check_options, write_json
 
 import kkt_ref
-from kkt_ref import toys
+from kkt_ref.datasets import toys
 
 BOX = (-1.5, 1.5)  # all that either attack is told of the data
 STEP = 0.02  # grid of the full-KKT way, for points on no vertex of the kinks

@@ -3,7 +3,7 @@
     pip install torch && python demos/verify_pytorch.py
 
 Below is a user's code as one would write it, and an adapter of a few lines.  The kit
-then asks it the questions of `kkt_ref.conformance`.  With `--mistake` the user divides
+then asks it the questions of `kkt_ref.conformance.checks`.  With `--mistake` the user divides
 the sum by m, as is easily done with a mean where a sum belongs: the verdict names it.
 """
 
@@ -14,7 +14,7 @@ import sys
 
 import numpy as np
 
-from kkt_ref.conformance import check_implementation
+from kkt_ref.conformance.checks import check_implementation
 
 try:
     import torch

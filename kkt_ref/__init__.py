@@ -16,32 +16,38 @@ flows one way:
     evaluate     points, ssim, ncc, matching, scores, baselines
 """
 
-from kkt_ref.activations import GatedReLU, ReLU, Softplus, activation_by_name
-from kkt_ref.band import find_margin
-from kkt_ref.clarke import ClarkeFit, clarke_stationarity
-from kkt_ref.descent import gradient_descent, loss_scaled_descent
-from kkt_ref.gradients import per_sample_gradients
-from kkt_ref.grid import reconstruct_on_grid
-from kkt_ref.history import History, Record, TrainResult
-from kkt_ref.kkt import KKTReport, Stationarity, kkt_report, residual_floor, stationarity_norms
-from kkt_ref.margin import margins, normalised_margin
-from kkt_ref.mlp import MLP, init_paper, init_uniform
-from kkt_ref.multipliers import fit_multipliers
-from kkt_ref.paper import reconstruct_paper
-from kkt_ref.points import PointMatches, match_points
-from kkt_ref.pooling import reconstruct_first_layer
-from kkt_ref.reconstruct import reconstruct
-from kkt_ref.reconstruction import Reconstruction
-from kkt_ref.refine import gate_alpha, refine
-from kkt_ref.stationarity import (
+from kkt_ref.attacks.band import find_margin
+from kkt_ref.attacks.base import Reconstruction
+from kkt_ref.attacks.grid import reconstruct_on_grid
+from kkt_ref.attacks.paper import reconstruct_paper
+from kkt_ref.attacks.pooling import reconstruct_first_layer
+from kkt_ref.attacks.recommended import reconstruct
+from kkt_ref.attacks.refine import gate_alpha, refine
+from kkt_ref.attacks.vertices import reconstruct_on_kinks
+from kkt_ref.kkt.clarke import ClarkeFit, clarke_stationarity
+from kkt_ref.kkt.conditions import (
+    KKTReport,
+    Stationarity,
+    kkt_report,
+    residual_floor,
+    stationarity_norms,
+)
+from kkt_ref.kkt.margin import margins, normalised_margin
+from kkt_ref.kkt.multipliers import fit_multipliers
+from kkt_ref.metrics.points import PointMatches, match_points
+from kkt_ref.network.activations import GatedReLU, ReLU, Softplus, activation_by_name
+from kkt_ref.network.mlp import MLP, init_paper, init_uniform
+from kkt_ref.network.storage import load_net, save_net
+from kkt_ref.network.torch_format import from_state_dict, to_state_dict
+from kkt_ref.stationarity.definition import (
     stationarity_by_autograd,
     stationarity_loss,
     stationarity_residual,
 )
-from kkt_ref.storage import load_net, save_net
-from kkt_ref.torch_format import from_state_dict, to_state_dict
-from kkt_ref.vertices import reconstruct_on_kinks
-from kkt_ref.weight_decay import weight_decay_optimum
+from kkt_ref.stationarity.gradients import per_sample_gradients
+from kkt_ref.training.descent import gradient_descent, loss_scaled_descent
+from kkt_ref.training.history import History, Record, TrainResult
+from kkt_ref.training.weight_decay import weight_decay_optimum
 
 __version__ = "0.1.0"
 

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kkt_ref import audit_command
-from kkt_ref.conformance import check_implementation
-from kkt_ref.files import write_atomically
-from kkt_ref.golden import write_golden
+from kkt_ref._io import write_atomically
+from kkt_ref.audit import command as audit_command
+from kkt_ref.conformance.checks import check_implementation
+from kkt_ref.conformance.golden import write_golden
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from kkt_ref.checks import check_path
-from kkt_ref.files import write_atomically
+from kkt_ref._io import write_atomically
+from kkt_ref.network.checks import check_path
 
 try:
     import fcntl

@@ -3,7 +3,7 @@
 import numpy as np
 
 import kkt_ref
-from kkt_ref import toys
+from kkt_ref.datasets import toys
 
 
 def twelve_points(width):

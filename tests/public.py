@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 import kkt_ref
-from kkt_ref import toys
-from kkt_ref.alternating import run_starts
-from kkt_ref.download import Remote
-from kkt_ref.first_layer import FirstLayer
-from kkt_ref.images import ImageSet
-from kkt_ref.ssim import HAIM
+from kkt_ref.attacks.alternating import run_starts
+from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.datasets import toys
+from kkt_ref.datasets.download import Remote
+from kkt_ref.datasets.images import ImageSet
+from kkt_ref.metrics.ssim import HAIM
+from kkt_ref.stationarity import closed_form
 from tests.strategies import separable
 
 
@@ -22,9 +23,12 @@ def words(text):
 
 
 MODULES = words(
-    "kkt_ref ssim ncc matching scores ranking pooling first_layer alternating search baselines "
-    "split images idx cifar golden conformance band grid points kinks vertices toys storage "
-    "torch_format run_folder resume download"
+    "kkt_ref metrics.ssim metrics.ncc metrics.matching metrics.scores metrics.ranking "
+    "attacks.pooling attacks.first_layer attacks.alternating attacks.search "
+    "attacks.baselines datasets.split datasets.images datasets.idx datasets.cifar "
+    "conformance.golden conformance.checks attacks.band attacks.grid metrics.points "
+    "attacks.kinks attacks.vertices datasets.toys network.storage network.torch_format "
+    "run_folder attacks.resume datasets.download"
 )
 # what functions return or raise, and where others differ: nobody gives these to be checked
 RESULTS = words(
@@ -35,8 +39,10 @@ RESULTS = words(
 )
 # inner parts of the functions above them, called on what those have checked
 INNER = words(
-    "matching.stretch matching.image_ssim matching.check_images ranking.agreements "
-    "band.check_explained grid.merge_atoms grid.around golden.digest search.draw_settings "
+    "metrics.matching.stretch metrics.matching.image_ssim metrics.matching.check_images "
+    "metrics.ranking.agreements "
+    "attacks.band.check_explained attacks.grid.merge_atoms attacks.grid.around "
+    "conformance.golden.digest attacks.search.draw_settings "
     "run_folder.fingerprint"
 )
 
@@ -77,7 +83,7 @@ class Outputs:
     """An implementation that answers one question."""
 
     def outputs(self, net, x):
-        return kkt_ref.closed_form.forward(net, x).outputs
+        return closed_form.forward(net, x).outputs
 
 
 def rng():
@@ -139,86 +145,88 @@ GOOD = {
         net=NET.with_activation(kkt_ref.Softplus(2.0)), x=X, y=Y, decay=0.1, tolerance=1e-3,
         max_iterations=5,
     ),
-    "kinks.kinks_at": dict(net=NET, x=X, tolerance=0.01),
-    "kinks.kink_vertices": dict(net=KINKED, box=(-1.5, 1.5), tolerance=0.01, lines=3),
-    "vertices.find_margin_at_kinks": dict(
+    "attacks.kinks.kinks_at": dict(net=NET, x=X, tolerance=0.01),
+    "attacks.kinks.kink_vertices": dict(net=KINKED, box=(-1.5, 1.5), tolerance=0.01, lines=3),
+    "attacks.vertices.find_margin_at_kinks": dict(
         net=KINKED, vertices=_square[0], points=_rng.uniform(-1.5, 1.5, (200, 2))
     ),
-    "ssim.SSIMSettings": dict(
+    "metrics.ssim.SSIMSettings": dict(
         window="gaussian", size=5, sigma=1.0, k1=0.01, k2=0.03, sample_covariance=True,
         border="crop", eps=0.0,
     ),
-    "ssim.ssim": dict(x=PICTURES, y=OTHERS, data_range=1.0, settings=HAIM),
-    "ssim.ssim_all_pairs": dict(
+    "metrics.ssim.ssim": dict(x=PICTURES, y=OTHERS, data_range=1.0, settings=HAIM),
+    "metrics.ssim.ssim_all_pairs": dict(
         x=PICTURES[:, None], y=OTHERS[:, None], data_range=1.0, channel_axis=1, settings=HAIM
     ),
-    "ncc.ncc": dict(x=FLAT, y=SEEN, channels=4),
-    "ncc.ncc_all_pairs": dict(x=FLAT, y=SEEN, channels=4),
-    "ncc.unit_images": dict(x=FLAT, channels=4, name="x"),
-    "matching.match_one_to_one": dict(scores=FLAT),
-    "matching.nearest_candidates": dict(
+    "metrics.ncc.ncc": dict(x=FLAT, y=SEEN, channels=4),
+    "metrics.ncc.ncc_all_pairs": dict(x=FLAT, y=SEEN, channels=4),
+    "metrics.ncc.unit_images": dict(x=FLAT, channels=4, name="x"),
+    "metrics.matching.match_one_to_one": dict(scores=FLAT),
+    "metrics.matching.nearest_candidates": dict(
         images=FLAT, candidates=SEEN, **IMAGES, search="pooled", vote=1.1
     ),
-    "scores.score_candidates": dict(images=FLAT, candidates=SEEN, unseen=UNSEEN, **IMAGES),
-    "ranking.rank_candidates": dict(
+    "metrics.scores.score_candidates": dict(images=FLAT, candidates=SEEN, unseen=UNSEEN, **IMAGES),
+    "metrics.ranking.rank_candidates": dict(
         x=FLAT, multipliers=LAM[:5], restart=[0, 0, 1, 1, 1], y=Y[:5], outputs=LAM[:5]
     ),
-    "ranking.ranking_agreement": dict(score=LAM[:5], images=FLAT, candidates=SEEN),
-    "pooling.pool_starts": dict(problem=PROBLEM, starts=STARTS, keep=3, seed=0),
-    "pooling.distinct": dict(found=FOUND, similarity=0.7),
-    "first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), rank=2, sharpness=30.0),
-    "alternating.alternate": dict(problem=PROBLEM, a=STARTS[0].coordinates, steps=2),
-    "alternating.run_starts": dict(
+    "metrics.ranking.ranking_agreement": dict(score=LAM[:5], images=FLAT, candidates=SEEN),
+    "attacks.pooling.pool_starts": dict(problem=PROBLEM, starts=STARTS, keep=3, seed=0),
+    "attacks.pooling.distinct": dict(found=FOUND, similarity=0.7),
+    "attacks.first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), rank=2, sharpness=30.0),
+    "attacks.alternating.alternate": dict(problem=PROBLEM, a=STARTS[0].coordinates, steps=2),
+    "attacks.alternating.run_starts": dict(
         problem=PROBLEM, candidates=4, seed=0, restarts=3, steps=2, finished=STARTS
     ),
-    "search.random_search": dict(
+    "attacks.search.random_search": dict(
         net=NET, folder=At("search"), candidates=4, trials=1, seed=0, iterations=2,
         box=(-1.0, 1.0), layer_weights=(1.0, 0.5),
     ),
-    "baselines.model_inversion": dict(
+    "attacks.baselines.model_inversion": dict(
         net=NET, low=-np.ones(3), high=np.ones(3), starts=2, seed=0, start=0.1, max_iterations=3
     ),
-    "baselines.first_layer_rows": dict(net=NET),
-    "baselines.class_averages": dict(x=X, y=Y, of=2, count=2, seed=0),
-    "split.binary_split": dict(data=DIGITS, n=4, unseen=4, test=4),
-    "images.cache_root": {},
-    "images.official_images": dict(name="mnist", root=At(".")),
-    "images.embedded_images": dict(name="cifar10"),
-    "images.default_images": dict(name="mnist", root=At(".")),
-    "idx.read_idx": dict(path=At("mnist/train-labels-idx1-ubyte.gz"), ndim=1),
-    "idx.read_mnist": dict(
+    "attacks.baselines.first_layer_rows": dict(net=NET),
+    "attacks.baselines.class_averages": dict(x=X, y=Y, of=2, count=2, seed=0),
+    "datasets.split.binary_split": dict(data=DIGITS, n=4, unseen=4, test=4),
+    "datasets.images.cache_root": {},
+    "datasets.images.official_images": dict(name="mnist", root=At(".")),
+    "datasets.images.embedded_images": dict(name="cifar10"),
+    "datasets.images.default_images": dict(name="mnist", root=At(".")),
+    "datasets.idx.read_idx": dict(path=At("mnist/train-labels-idx1-ubyte.gz"), ndim=1),
+    "datasets.idx.read_mnist": dict(
         images=At("mnist/train-images-idx3-ubyte.gz"), labels=At("mnist/train-labels-idx1-ubyte.gz")
     ),
-    "idx.load_mnist": dict(root=At(".")),
-    "cifar.read_cifar10": dict(paths=[At("cifar-10-batches-bin/test_batch.bin")]),
-    "cifar.load_cifar10": dict(root=At(".")),
-    "golden.write_golden": dict(folder=At("."), seed=1),
-    "conformance.check_implementation": dict(
+    "datasets.idx.load_mnist": dict(root=At(".")),
+    "datasets.cifar.read_cifar10": dict(paths=[At("cifar-10-batches-bin/test_batch.bin")]),
+    "datasets.cifar.load_cifar10": dict(root=At(".")),
+    "conformance.golden.write_golden": dict(folder=At("."), seed=1),
+    "conformance.checks.check_implementation": dict(
         implementation=Outputs(), dtype=np.float32, expected_failures={}, on_fail="return", seed=1
     ),
-    "conformance.check_names": {},
-    "conformance.parametrize_with_checks": dict(implementations=[Outputs()], dtype=np.float32),
-    "band.lattice": dict(box=(-1.0, 1.0), d=2, step=0.5),
-    "band.solve_in_band": dict(net=NET, points=X, low=0.1, high=9.0),
-    "toys.alternating_labels": dict(n=4),
-    "toys.disc": dict(n=4, rng=rng),
-    "toys.even_circle": dict(n=4, radius=2.0),
-    "toys.grid_boundary_angles": {},
-    "toys.on_circle": dict(angles=LAM, radius=2.0),
-    "toys.paper_circle": {},
-    "toys.random_labels": dict(x=X, rng=rng),
-    "toys.spiral": dict(n=4, turns=2.0),
-    "toys.uneven_circle": dict(n=4, rng=rng, radius=2.0),
+    "conformance.checks.check_names": {},
+    "conformance.checks.parametrize_with_checks": dict(
+        implementations=[Outputs()], dtype=np.float32
+    ),
+    "attacks.band.lattice": dict(box=(-1.0, 1.0), d=2, step=0.5),
+    "attacks.band.solve_in_band": dict(net=NET, points=X, low=0.1, high=9.0),
+    "datasets.toys.alternating_labels": dict(n=4),
+    "datasets.toys.disc": dict(n=4, rng=rng),
+    "datasets.toys.even_circle": dict(n=4, radius=2.0),
+    "datasets.toys.grid_boundary_angles": {},
+    "datasets.toys.on_circle": dict(angles=LAM, radius=2.0),
+    "datasets.toys.paper_circle": {},
+    "datasets.toys.random_labels": dict(x=X, rng=rng),
+    "datasets.toys.spiral": dict(n=4, turns=2.0),
+    "datasets.toys.uneven_circle": dict(n=4, rng=rng, radius=2.0),
     "run_folder.claim": dict(folder=At("claimed"), settings={"n": 1}),
     "run_folder.forget": dict(folder=At("claimed")),
-    "resume.resumable_descent": dict(
+    "attacks.resume.resumable_descent": dict(
         folder=At("."), **FIT, **SHORT, rate=2.0, target_loss=1e-9, record_every=10,
         save_seconds=0.0,
     ),
-    "resume.resumable_starts": dict(
+    "attacks.resume.resumable_starts": dict(
         folder=At("."), problem=PROBLEM, candidates=4, seed=0, restarts=1),
-    "download.download_mnist": dict(root=At("."), remotes=[]),
-    "download.download_cifar10": dict(root=At("."), remote=NOWHERE),
+    "datasets.download.download_mnist": dict(root=At("."), remotes=[]),
+    "datasets.download.download_cifar10": dict(root=At("."), remote=NOWHERE),
 }  # fmt: skip
 
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref import alternating
-from kkt_ref.alternating import Start, alternate, run_starts
-from kkt_ref.first_layer import FirstLayer
-from kkt_ref.images import embedded_images
-from kkt_ref.ncc import ncc_all_pairs
-from kkt_ref.pooling import distinct, pool_starts, reconstruct_first_layer
-from kkt_ref.ranking import agreements
-from kkt_ref.scores import score_candidates
-from kkt_ref.split import binary_split
+from kkt_ref.attacks import alternating
+from kkt_ref.attacks.alternating import Start, alternate, run_starts
+from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.attacks.pooling import distinct, pool_starts, reconstruct_first_layer
+from kkt_ref.datasets.images import embedded_images
+from kkt_ref.datasets.split import binary_split
+from kkt_ref.metrics.ncc import ncc_all_pairs
+from kkt_ref.metrics.ranking import agreements
+from kkt_ref.metrics.scores import score_candidates
 
 
 @pytest.fixture(scope="module")

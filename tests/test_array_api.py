@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref import closed_form, logistic
-from kkt_ref.backend import Backend, BackendError, get_backend
-from kkt_ref.conformance import check_implementation
-from kkt_ref.multipliers import gradient_matrix
-from kkt_ref.objective import Objective, slackness_violation
-from kkt_ref.toys import even_circle
+from kkt_ref.attacks.objective import Objective, slackness_violation
+from kkt_ref.conformance.checks import check_implementation
+from kkt_ref.datasets.toys import even_circle
+from kkt_ref.kkt.multipliers import gradient_matrix
+from kkt_ref.stationarity import closed_form
+from kkt_ref.stationarity.backend import Backend, BackendError, get_backend
+from kkt_ref.training import logistic
 from tests.strategies import error
 
 ACTIVATIONS = [kkt_ref.ReLU(), kkt_ref.GatedReLU(4.0), kkt_ref.Softplus(3.0)]

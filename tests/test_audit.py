@@ -18,12 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import kkt_ref
-from kkt_ref import audit_terminal, toys
 from kkt_ref.__main__ import main
-from kkt_ref.audit import KINKS, compare, conditions, describe
-from kkt_ref.audit_warnings import data_warnings, network_warnings
-from kkt_ref.reconstruction import Reconstruction
-from kkt_ref.weights_file import load_weights
+from kkt_ref.attacks.base import Reconstruction
+from kkt_ref.audit import terminal as audit_terminal
+from kkt_ref.audit.run import KINKS, compare, conditions, describe
+from kkt_ref.audit.warnings import data_warnings, network_warnings
+from kkt_ref.datasets import toys
+from kkt_ref.network.weights_file import load_weights
 
 SHAPE, N = (1, 6, 5), 12
 PICTURES = ("matches", "held_out", "candidates", "margins")

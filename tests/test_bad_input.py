@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref import toys
-from kkt_ref.multipliers import fit_multipliers
+from kkt_ref.datasets import toys
+from kkt_ref.kkt.multipliers import fit_multipliers
 
 NET = kkt_ref.init_uniform((2, 5, 1), np.random.default_rng(0))
 X, Y, LAM = np.eye(2), np.array([-1.0, 1.0]), np.ones(2)

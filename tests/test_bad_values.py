@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.backend import BackendError
-from kkt_ref.download import DownloadError
+from kkt_ref.datasets.download import DownloadError
+from kkt_ref.stationarity.backend import BackendError
 from tests.public import GOOD, At, filled, function_of, prepare, public_names, rng
 
 PACKAGE = Path(kkt_ref.__file__).parent

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.baselines import class_averages, first_layer_rows, model_inversion
+from kkt_ref.attacks.baselines import class_averages, first_layer_rows, model_inversion
 
 NET = kkt_ref.init_uniform((6, 20, 10, 1), np.random.default_rng(0))
 LOW, HIGH = -np.linspace(0.1, 1.0, 6), np.linspace(0.2, 1.0, 6)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kkt_ref.cifar import RECORD, load_cifar10, read_cifar10
-from kkt_ref.idx import CorruptFileError
+from kkt_ref.datasets.cifar import RECORD, load_cifar10, read_cifar10
+from kkt_ref.datasets.idx import CorruptFileError
 
 
 def records(n, seed=0):

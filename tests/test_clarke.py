@@ -7,8 +7,8 @@ from scipy.optimize import minimize
 from strategies import problems
 
 import kkt_ref
-from kkt_ref import toys
-from kkt_ref.closed_form import forward
+from kkt_ref.datasets import toys
+from kkt_ref.stationarity.closed_form import forward
 
 
 @given(problems(activations=(kkt_ref.ReLU(),), min_depth=2), st.floats(0.01, 2.0))

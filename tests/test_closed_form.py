@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from strategies import ACTIVATIONS, error, problems
 
 import kkt_ref
-from kkt_ref.closed_form import forward, stationarity_and_gradient
+from kkt_ref.stationarity.closed_form import forward, stationarity_and_gradient
 
 
 def layer_weights(problem):

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref import closed_form
 from kkt_ref.__main__ import main
-from kkt_ref.conformance import (
+from kkt_ref.conformance.cases import cases
+from kkt_ref.conformance.checks import (
     ConformanceError,
     check_implementation,
     check_names,
     parametrize_with_checks,
 )
-from kkt_ref.conformance_cases import cases
-from kkt_ref.multipliers import gradient_matrix
-from kkt_ref.ssim import SSIMSettings, ssim
+from kkt_ref.kkt.multipliers import gradient_matrix
+from kkt_ref.metrics.ssim import SSIMSettings, ssim
+from kkt_ref.stationarity import closed_form
 
 SCIKIT_IMAGE = SSIMSettings(window="uniform", size=7, sample_covariance=True)
 ROOT = Path(__file__).parent.parent
@@ -395,7 +395,7 @@ def test_cases_keep_away_from_kinks_but_for_one():
 
 def test_command_line(tmp_path):
     (tmp_path / "mine.py").write_text(
-        "from kkt_ref import closed_form\n"
+        "from kkt_ref.stationarity import closed_form\n"
         "class Good:\n"
         "    def outputs(self, net, x):\n"
         "        return closed_form.forward(net, x).outputs\n"
@@ -433,7 +433,7 @@ def test_golden_vectors_are_what_is_stored(tmp_path, capsys):
         assert old.files == new.files
         for name in old.files:
             np.testing.assert_allclose(new[name], old[name], rtol=1e-10, atol=1e-12)
-        from kkt_ref.golden import digest
+        from kkt_ref.conformance.golden import digest
 
         assert digest({name: old[name] for name in old.files}) == manifests[0]["sha256_of_arrays"]
     with pytest.raises(SystemExit):

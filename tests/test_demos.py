@@ -162,7 +162,7 @@ def test_download_shows_progress_and_names_what_stopped_it(monkeypatch, capsys, 
     monkeypatch.syspath_prepend(str(ROOT / "demos"))
     import image_demo
 
-    from kkt_ref.download import DownloadError
+    from kkt_ref.datasets.download import DownloadError
 
     def half(progress):
         progress("a.gz", 0, 10)

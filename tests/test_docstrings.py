@@ -26,7 +26,7 @@ SECTIONS = {"PR01", "RT01"}
 
 
 def public_modules():
-    for found in pkgutil.iter_modules(kkt_ref.__path__, "kkt_ref."):
+    for found in pkgutil.walk_packages(kkt_ref.__path__, "kkt_ref."):
         if not (found.ispkg or found.name.endswith("__main__")):
             yield importlib.import_module(found.name)
 
@@ -36,7 +36,7 @@ def public_members(module):
         of_module = getattr(member, "__module__", None) == module.__name__
         if of_module and not name.startswith("_") and (inspect.isclass(member) or callable(member)):
             yield f"{module.__name__}.{name}"
-            if inspect.isclass(member) and module.__name__ != "kkt_ref.activations":
+            if inspect.isclass(member) and module.__name__ != "kkt_ref.network.activations":
                 for part, value in vars(member).items():
                     documented = inspect.isfunction(value) or isinstance(value, property)
                     if documented and not part.startswith("_"):
@@ -86,7 +86,7 @@ def test_every_exported_class_documents_its_fields():
 @pytest.mark.slow
 def test_pdoc_writes_the_reference_without_a_warning(tmp_path):
     pytest.importorskip("pdoc", reason="needs the extra docs")
-    modules = sorted(path.relative_to(ROOT) for path in ROOT.glob("kkt_ref/[a-z]*.py"))
+    modules = sorted(path.relative_to(ROOT) for path in ROOT.glob("kkt_ref/**/[a-z]*.py"))
     command = [
         sys.executable,
         "-W",
@@ -101,5 +101,7 @@ def test_pdoc_writes_the_reference_without_a_warning(tmp_path):
     command += ["-o", str(tmp_path), "kkt_ref", "!kkt_ref[.]", *map(str, modules)]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr, done.stderr[-2000:]
-    pages = {page.stem for page in tmp_path.glob("kkt_ref/*.html")}
-    assert pages == {module.stem for module in modules}
+    pages = {
+        page.relative_to(tmp_path).with_suffix("") for page in tmp_path.glob("kkt_ref/**/*.html")
+    }
+    assert pages == {module.with_suffix("") for module in modules}

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from kkt_ref import download
-from kkt_ref.download import (
+from kkt_ref.datasets import download
+from kkt_ref.datasets.download import (
     BATCHES,
     CHUNK,
     CIFAR10,
@@ -27,7 +27,7 @@ from kkt_ref.download import (
     download_cifar10,
     download_mnist,
 )
-from kkt_ref.images import official_images
+from kkt_ref.datasets.images import official_images
 
 CONTENT = bytes(range(256)) * (CHUNK // 64)  # four chunks
 HALF = len(CONTENT) // 2
@@ -264,7 +264,7 @@ def test_a_full_disk_keeps_what_was_written(server, tmp_path, monkeypatch):
 
 CHILD = """
 import os, signal, sys
-from kkt_ref.download import Remote, download_mnist
+from kkt_ref.datasets.download import Remote, download_mnist
 root, url, size, sha256, kill_at = sys.argv[1:]
 
 def progress(name, have, size):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.first_layer import FirstLayer
-from kkt_ref.refine import with_gates
+from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.attacks.refine import with_gates
 
 
 def network(widths=(6, 15, 9, 1), bias="first", seed=0):

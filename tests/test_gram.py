@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kkt_ref
-from kkt_ref import multipliers
-from kkt_ref.multipliers import gradient_matrix, gram_matrix, scale_layers, solve_nnls_gram
+from kkt_ref.kkt import multipliers
+from kkt_ref.kkt.multipliers import gradient_matrix, gram_matrix, scale_layers, solve_nnls_gram
 from tests.strategies import error, problems
 
 

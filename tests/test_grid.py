@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from networks import papers_toy, twelve_points
 
 import kkt_ref
-from kkt_ref.band import lattice, solve_in_band
-from kkt_ref.closed_form import forward
-from kkt_ref.grid import merge_atoms
+from kkt_ref.attacks.band import lattice, solve_in_band
+from kkt_ref.attacks.grid import merge_atoms
+from kkt_ref.stationarity.closed_form import forward
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kkt_ref.idx import LARGEST, CorruptFileError, read_idx, read_mnist
+from kkt_ref.datasets.idx import LARGEST, CorruptFileError, read_idx, read_mnist
 
 
 def idx_bytes(array):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kkt_ref.images import (
+from kkt_ref.datasets.images import (
     ImageSet,
     MissingDataError,
     cache_root,
@@ -16,7 +16,7 @@ from kkt_ref.images import (
     embedded_images,
     official_images,
 )
-from kkt_ref.split import binary_split
+from kkt_ref.datasets.split import binary_split
 
 real = pytest.mark.skipif(not os.environ.get("KKT_REF_DATA"), reason="needs KKT_REF_DATA")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.kinks import kink_vertices, kinks_at
-from kkt_ref.toys import even_circle
+from kkt_ref.attacks.kinks import kink_vertices, kinks_at
+from kkt_ref.datasets.toys import even_circle
 
 
 def through(points, angles, scales=1.0):

@@ -8,8 +8,8 @@ from scipy.optimize import lsq_linear, minimize
 from strategies import error, problems, separable
 
 import kkt_ref
-from kkt_ref.closed_form import forward
-from kkt_ref.multipliers import gradient_matrix, solve_nnls
+from kkt_ref.kkt.multipliers import gradient_matrix, solve_nnls
+from kkt_ref.stationarity.closed_form import forward
 
 RELU = (kkt_ref.ReLU(),)
 
@@ -120,7 +120,7 @@ def test_a_failing_nnls_is_noticed(monkeypatch, fails):
             raise RuntimeError("Maximum number of iterations reached.")
         return np.linalg.norm(target) * np.eye(columns.shape[1])[0], 0.0
 
-    monkeypatch.setattr("kkt_ref.multipliers.nnls", failing)
+    monkeypatch.setattr("kkt_ref.kkt.multipliers.nnls", failing)
     assert np.allclose(solve_nnls(matrix, target), right, atol=1e-9)
     assert np.count_nonzero(right) not in (0, 6)
 

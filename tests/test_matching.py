@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from kkt_ref import ranking as ranking_module
-from kkt_ref.matching import Matching, match_one_to_one, nearest_candidates, stretch
-from kkt_ref.ncc import ncc_all_pairs
-from kkt_ref.ranking import rank_candidates, ranking_agreement
-from kkt_ref.scores import ImageScores, score_candidates
-from kkt_ref.ssim import HAIM, ssim
+from kkt_ref.metrics import ranking as ranking_module
+from kkt_ref.metrics.matching import Matching, match_one_to_one, nearest_candidates, stretch
+from kkt_ref.metrics.ncc import ncc_all_pairs
+from kkt_ref.metrics.ranking import rank_candidates, ranking_agreement
+from kkt_ref.metrics.scores import ImageScores, score_candidates
+from kkt_ref.metrics.ssim import HAIM, ssim
 
 tables = arrays(
     np.float64,

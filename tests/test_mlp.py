@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from strategies import ACTIVATIONS, problems
 
 import kkt_ref
-from kkt_ref import files
-from kkt_ref.closed_form import forward
+from kkt_ref import _io as files
+from kkt_ref.stationarity.closed_form import forward
 
 
 @given(problems())

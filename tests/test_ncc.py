@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kkt_ref.ncc import ncc, ncc_all_pairs, unit_images
+from kkt_ref.metrics.ncc import ncc, ncc_all_pairs, unit_images
 
 pixels = arrays(np.float64, (4, 12), elements=st.floats(-10, 10, width=32))
 

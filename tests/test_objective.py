@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from strategies import ACTIVATIONS, problems
 
 import kkt_ref
-from kkt_ref.closed_form import forward
-from kkt_ref.objective import Objective, slackness_violation
+from kkt_ref.attacks.objective import Objective, slackness_violation
+from kkt_ref.stationarity.closed_form import forward
 
 positive = st.lists(st.floats(0.1, 10.0), min_size=2, max_size=8).map(np.array)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kkt_ref
-from kkt_ref import toys
+from kkt_ref.datasets import toys
 
 clouds = st.integers(0, 10**6).map(np.random.default_rng)
 

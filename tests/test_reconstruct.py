@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref import toys
-from kkt_ref.closed_form import forward
+from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.datasets import toys
+from kkt_ref.stationarity.closed_form import forward
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_the_recommended_way_needs_no_settings():
     found = kkt_ref.reconstruct(net, restarts=3)
     same = kkt_ref.reconstruct_first_layer(net, restarts=3)
     assert np.array_equal(found.candidates, same.candidates)
-    m = 3 * kkt_ref.first_layer.FirstLayer(net).k
+    m = 3 * FirstLayer(net).k
     assert len(found.candidates) <= 2 * 8 * m and len(found.runs) == 3
     given = kkt_ref.reconstruct(net, method="first-layer", candidates=5, restarts=2, seed=3)
     assert given.seed == 3 and len(given.candidates) <= 2 * 2 * 5

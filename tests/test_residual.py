@@ -5,8 +5,8 @@ import pytest
 from strategies import ACTIVATIONS, error
 
 import kkt_ref
-from kkt_ref.closed_form import stationarity_and_gradient
-from kkt_ref.residual import CANCELLED, ByGram, Formed, layer_residual
+from kkt_ref.stationarity.closed_form import stationarity_and_gradient
+from kkt_ref.stationarity.layer_residual import CANCELLED, ByGram, Formed, layer_residual
 
 
 def draw(m=3, h=20, p=30, bias=True, seed=0):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.first_layer import FirstLayer
-from kkt_ref.resume import resumable_descent, resumable_starts
+from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.attacks.resume import resumable_descent, resumable_starts
 from kkt_ref.run_folder import OtherRunError, claim, fingerprint, forget
 from tests.strategies import separable
 

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref import closed_form, files
-from kkt_ref.golden import write_golden
+from kkt_ref import _io as files
+from kkt_ref.attacks.resume import resumable_descent, resumable_starts
+from kkt_ref.conformance.golden import write_golden
 from kkt_ref.npz import read_npz
-from kkt_ref.resume import resumable_descent, resumable_starts
 from kkt_ref.run_folder import OtherRunError, claim, forget
+from kkt_ref.stationarity import closed_form
 from tests.public import NET, PROBLEM, X, Y
 
 LARGE = kkt_ref.init_uniform((60, 200, 1), np.random.default_rng(0))

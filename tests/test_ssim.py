@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kkt_ref import ssim as module
-from kkt_ref.ssim import HAIM, WANG, SSIMSettings, ssim, ssim_all_pairs
+from kkt_ref.metrics import ssim as module
+from kkt_ref.metrics.ssim import HAIM, WANG, SSIMSettings, ssim, ssim_all_pairs
 
 UNIFORM = SSIMSettings(window="uniform", size=7)
 SETTINGS = {

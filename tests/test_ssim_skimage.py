@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kkt_ref.ssim import SSIMSettings, ssim
+from kkt_ref.metrics.ssim import SSIMSettings, ssim
 
 metrics = pytest.importorskip(
     "skimage.metrics",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import error, separable
 
 import kkt_ref
-from kkt_ref.logistic import log_loss_terms, log_mean_loss, loss_weights
+from kkt_ref.training.logistic import log_loss_terms, log_mean_loss, loss_weights
 
 getcontext().prec = 400
 

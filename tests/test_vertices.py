@@ -5,9 +5,9 @@ import pytest
 from networks import papers_toy, twelve_points
 
 import kkt_ref
-from kkt_ref.band import lattice
-from kkt_ref.kinks import kink_vertices
-from kkt_ref.vertices import find_margin_at_kinks, reconstruct_on_kinks
+from kkt_ref.attacks.band import lattice
+from kkt_ref.attacks.kinks import kink_vertices
+from kkt_ref.attacks.vertices import find_margin_at_kinks, reconstruct_on_kinks
 
 
 @pytest.fixture(scope="module")

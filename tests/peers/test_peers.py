@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kkt_ref.conformance import check_implementation
-from kkt_ref.conformance_questions import QUESTIONS
+from kkt_ref.conformance.checks import check_implementation
+from kkt_ref.conformance.questions import QUESTIONS
 
 pytestmark = pytest.mark.slow
 

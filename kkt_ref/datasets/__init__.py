@@ -1,0 +1,1 @@
+"""Toys in the plane, and the image data sets."""

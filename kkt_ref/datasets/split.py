@@ -1,0 +1,106 @@
+"""The paper's two-class problem: odd against even digits, vehicles against animals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kkt_ref.datasets.images import ImageSet
+from kkt_ref.network.checks import check_count, check_kind
+
+POSITIVE = {"mnist": (1, 3, 5, 7, 9), "cifar10": (0, 1, 8, 9)}  # odd digits; vehicles
+
+
+@dataclass(frozen=True, eq=False)
+class BinarySplit:
+    """A balanced two-class problem, d = channels * height * width.
+
+    ``(x + mean).reshape(-1, *shape)`` are the images again, in [0, 1]. All arrays are
+    float64, labels -1 or +1.
+    """
+
+    name: str  # as in ImageSet
+    source: str  # as in ImageSet
+    shape: tuple[int, int, int]  # (channels, height, width)
+    mean: np.ndarray  # (d,), of the training samples; subtracted from all
+    x: np.ndarray  # (n, d), training samples
+    y: np.ndarray  # (n,)
+    unseen_x: np.ndarray  # (unseen, d), held out, from the training file
+    unseen_y: np.ndarray  # (unseen,)
+    test_x: np.ndarray  # (test, d), from the test file
+    test_y: np.ndarray  # (test,)
+
+
+def binary_split(data: ImageSet, n: int, unseen: int = 0, test: int = 0) -> BinarySplit:
+    """Make the paper's two-class problem.
+
+    +1 are odd digits, or vehicles (CIFAR-10 classes 0, 1, 8, 9); -1 even digits, or
+    animals. The training set is the first n/2 images of each class; the two classes
+    stay interleaved as they are in the file. The unseen images are the next
+    unseen/2 of each class in the same file, the test images the first test/2 of each
+    class in the test file, ordered likewise. Pixels are scaled to [0, 1] and the mean
+    of the training set is subtracted from all.
+
+    Parameters
+    ----------
+    data : ImageSet
+    n : int
+        Number of training images, even, at least 2.
+    unseen, test : int
+        Number of held-out images, even.
+
+    Returns
+    -------
+    BinarySplit
+
+    Raises
+    ------
+    ValueError
+        If a number is odd or negative or a file has too few images of a class.
+    """
+    check_kind(data, ImageSet, "data")
+    n = _check_even(n, "n", 2)
+    unseen, test = _check_even(unseen, "unseen", 0), _check_even(test, "test", 0)
+    y = np.where(np.isin(data.labels, POSITIVE[data.name]), 1.0, -1.0)  # (N,)
+    test_y = np.where(np.isin(data.test_labels, POSITIVE[data.name]), 1.0, -1.0)
+    train_rows = _balanced_rows(y, 0, n, f"n = {n} training", data)
+    unseen_rows = _balanced_rows(y, n, unseen, f"unseen = {unseen} more", data)
+    test_rows = _balanced_rows(test_y, 0, test, f"test = {test} test", data)
+    x = _flat(data.images[train_rows])  # (n, d)
+    mean = x.mean(axis=0)  # (d,)
+    return BinarySplit(
+        name=data.name,
+        source=data.source,
+        shape=data.images.shape[1:],
+        mean=mean,
+        x=x - mean,
+        y=y[train_rows],
+        unseen_x=_flat(data.images[unseen_rows]) - mean,
+        unseen_y=y[unseen_rows],
+        test_x=_flat(data.test_images[test_rows]) - mean,
+        test_y=test_y[test_rows],
+    )
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), np.prod(images.shape[1:])) / 255.0  # (rows, d)
+
+
+def _check_even(value: int, name: str, minimum: int) -> int:
+    if check_count(value, name, minimum) % 2:
+        raise ValueError(f"{name}: expected an even number, half of each class, got {value}")
+    return int(value)
+
+
+def _balanced_rows(y: np.ndarray, skip: int, count: int, what: str, data: ImageSet) -> np.ndarray:
+    """Rows, ascending, of count/2 samples a class after its first skip/2."""
+    of_class = [np.flatnonzero(y == sign) for sign in (-1.0, 1.0)]
+    available = 2 * max(min(len(rows) for rows in of_class) - skip // 2, 0)
+    if count > available:
+        raise ValueError(
+            f"binary_split: expected at most {available} images for {what} images from "
+            f"{data.source}; ask for fewer or, with official_images, load the official files"
+        )
+    half = slice(skip // 2, (skip + count) // 2)
+    return np.sort(np.concatenate([rows[half] for rows in of_class]))  # (count,)

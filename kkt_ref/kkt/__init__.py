@@ -1,0 +1,1 @@
+"""The KKT conditions of the max-margin problem."""

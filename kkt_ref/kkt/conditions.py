@@ -1,0 +1,236 @@
+r"""The KKT conditions of  min ½‖θ‖²  s.t.  y_i Φ(θ; x_i) ≥ q, as one object.
+
+    stationarity              θ = Σ_i λ_i y_i ∇θΦ(θ; x_i)
+    primal feasibility        y_i Φ(θ; x_i) ≥ q
+    dual feasibility          λ_i ≥ 0
+    complementary slackness   λ_i (y_i Φ(θ; x_i) − q) = 0
+
+The paper's max-margin problem has q = 1.  A homogeneous network may be rescaled, so
+here θ stays as it is and q is its smallest margin.  (ε, δ) are those of the
+approximate KKT point at the margin-normalised θ̃ = θ / q^{1/L} (Lyu & Li 2020,
+definition C.4), with λ̃ = λ q^{(L−2)/L}:
+
+    ε = ‖θ̃ − Σ λ̃_i y_i ∇Φ(θ̃; x_i)‖,    δ = max_i λ̃_i (y_i Φ(θ̃; x_i) − 1).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kkt_ref.kkt.margin import margins, positive_margin
+from kkt_ref.kkt.multipliers import fit_multipliers
+from kkt_ref.network.checks import check_multipliers, check_nonzero, check_positive, check_samples
+from kkt_ref.network.mlp import MLP
+from kkt_ref.stationarity import closed_form
+
+
+class Stationarity(NamedTuple):
+    """The residual r = θ − Σ λ_i y_i ∇θΦ(x_i).
+
+    Attributes
+    ----------
+    absolute : float
+        ‖r‖.
+    relative : float
+        ‖r‖ / ‖θ‖.
+    by_layer : tuple of L floats
+        ‖r‖_l / ‖θ‖_l, one a layer.
+    """
+
+    absolute: float
+    relative: float
+    by_layer: tuple[float, ...]
+
+
+class Slackness(NamedTuple):
+    """The violation of complementary slackness.
+
+    Attributes
+    ----------
+    absolute : float
+        max_i |λ_i (y_iΦ(x_i) − q)|.
+    relative : float
+        Σ |λ_i (y_iΦ(x_i) − q)| / Σ |λ_i| q.
+    """
+
+    absolute: float
+    relative: float
+
+
+class KKTReport(NamedTuple):
+    """The four conditions, each as its violation: 0 is satisfied.
+
+    Attributes
+    ----------
+    stationarity : Stationarity
+    primal_feasibility : float
+        max_i (q − y_iΦ(x_i))₊ / q.
+    dual_feasibility : float
+        max_i (−λ_i)₊.
+    complementary_slackness : Slackness
+    epsilon, delta : float
+        ε and δ at the margin-normalised θ.
+    margin : float
+        q.
+    normalised_margin : float
+        min_i y_iΦ(x_i) / ‖θ‖^L.
+    multipliers : array of shape (n,)
+        λ.
+    warnings : tuple of str
+        What limits the meaning of the above.
+    """
+
+    stationarity: Stationarity
+    primal_feasibility: float
+    dual_feasibility: float
+    complementary_slackness: Slackness
+    epsilon: float
+    delta: float
+    margin: float
+    normalised_margin: float
+    multipliers: np.ndarray
+    warnings: tuple[str, ...]
+
+
+def stationarity_norms(
+    net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray
+) -> Stationarity:
+    """The residual of stationarity, in norms.
+
+    Parameters
+    ----------
+    net : MLP
+    x : array of shape (n, d), dtype as the network's
+    y : array of shape (n,), entries -1 and +1
+    multipliers : array of shape (n,), dtype as the network's
+
+    Returns
+    -------
+    Stationarity
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument does not fit the network.
+    """
+    x, y = check_samples(net, x, y)
+    multipliers = check_multipliers(multipliers, len(y), net.dtype)
+    trace = closed_form.forward(net, x)
+    back = closed_form.backward(net, closed_form.gates_of(net, trace), multipliers * y)
+    return residual_norms(net, closed_form.gradient_sum(net, trace, back))
+
+
+def residual_norms(net: MLP, total: list[closed_form.Pair]) -> Stationarity:
+    """The norms of θ minus a sum of gradients, given as pairs (weight, bias)."""
+    residual = np.concatenate([g.ravel() for pair in total for g in pair if g is not None])
+    theta = net.theta
+    residual = theta - residual  # (P,)
+    by_layer = tuple(
+        _ratio(np.linalg.norm(residual[s]), np.linalg.norm(theta[s])) for s in net.layer_slices
+    )
+    norm = float(np.linalg.norm(residual))
+    return Stationarity(norm, _ratio(norm, np.linalg.norm(theta)), by_layer)
+
+
+def residual_floor(
+    net: MLP, x: np.ndarray, y: np.ndarray, *, layer_weights: Any = None
+) -> Stationarity:
+    """The residual on the true data with the best λ ≥ 0: what no attack need beat.
+
+    Parameters
+    ----------
+    net, x, y
+        As in :func:`stationarity_norms`.
+    layer_weights : sequence of L numbers ≥ 0, optional
+        Weights under which λ is fitted; the norms returned are unweighted.
+
+    Returns
+    -------
+    Stationarity
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument does not fit the network.
+    """
+    return stationarity_norms(net, x, y, fit_multipliers(net, x, y, layer_weights=layer_weights))
+
+
+def kkt_report(
+    net: MLP,
+    x: np.ndarray,
+    y: np.ndarray,
+    multipliers: np.ndarray | None = None,
+    *,
+    margin: float | None = None,
+) -> KKTReport:
+    """Measure the four KKT conditions at a trained network and its data.
+
+    Parameters
+    ----------
+    net : MLP
+    x : array of shape (n, d), dtype as the network's
+    y : array of shape (n,), entries -1 and +1
+    multipliers : array of shape (n,), optional
+        λ at this θ; the non-negative least squares fit unless given.
+    margin : float, optional
+        q > 0; the smallest margin unless given.
+
+    Returns
+    -------
+    KKTReport
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument does not fit the network, or (with no ``margin`` given) a
+        sample is misclassified.
+    """
+    x, y = check_samples(net, x, y)
+    check_nonzero(net)
+    if multipliers is None:
+        multipliers = fit_multipliers(net, x, y)
+    multipliers = check_multipliers(multipliers, len(y), net.dtype)
+    q = positive_margin(net, x, y) if margin is None else check_positive(margin, "margin")
+
+    u = margins(net, x, y)  # (n,)
+    residual = stationarity_norms(net, x, y, multipliers)
+    violation = np.abs(multipliers * (u - q))  # (n,)
+    mass = float(np.sum(np.abs(multipliers))) * q
+    normalised = multipliers * q ** ((net.depth - 2) / net.depth)  # λ̃
+    return KKTReport(
+        stationarity=residual,
+        primal_feasibility=float(np.maximum(q - u, 0.0).max() / q),
+        dual_feasibility=float(np.maximum(-multipliers, 0.0).max()),
+        complementary_slackness=Slackness(float(violation.max()), _ratio(violation.sum(), mass)),
+        epsilon=residual.absolute / q ** (1 / net.depth),
+        delta=float(np.max(normalised * (u / q - 1.0))),
+        margin=q,
+        normalised_margin=float(u.min() / np.linalg.norm(net.theta) ** net.depth),
+        multipliers=multipliers,
+        warnings=_warnings(net),
+    )
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return float(numerator / denominator) if denominator > 0 else 0.0
+
+
+def _warnings(net: MLP) -> tuple[str, ...]:
+    found = []
+    later = [layer for layer, b in enumerate(net.biases, start=1) if b is not None and layer > 1]
+    if later:
+        found.append(
+            f"Φ is not homogeneous: layers {later} have biases; the theory, ε and δ "
+            "hold for a bias in the first layer only"
+        )
+    if not net.activation.homogeneous:
+        found.append(
+            f"Φ is not homogeneous: {net.activation.name} is smooth at 0; the theory, ε and δ "
+            "hold for ReLU, its limit"
+        )
+    if net.activation.name == "gated":
+        found.append("∇θΦ is taken with smoothed gates; ReLU's own residual differs")
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""The network as plain data: Φ(θ; x), its activations and its files."""

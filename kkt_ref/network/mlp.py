@@ -1,0 +1,257 @@
+r"""A multilayer perceptron as plain data, and its output Φ(θ; x).
+
+    a_0 = x,   z_l = W_l a_{l-1} + b_l,   a_l = act(z_l),   Φ = z_L.
+
+Dimensions, here and everywhere: n samples, m candidates, d inputs,
+h_l the width of layer l (h_0 = d, h_L = 1), L layers, P parameters.
+Weights are (out, in), as in PyTorch.  With a bias in the first layer only
+Φ(cθ; x) = c^L Φ(θ; x): the network is homogeneous of degree L.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from kkt_ref._validation import check_dtype, check_positive, check_rng
+from kkt_ref.network.activations import Activation, ReLU
+
+Array = Any
+FLOATING = ("float64", "float32", "float16")
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Weights, biases and activation of an MLP with one output.
+
+    Parameters
+    ----------
+    weights : sequence of L arrays
+        ``weights[l]`` of shape (h_{l+1}, h_l); the last has one row.
+    biases : sequence of L arrays or None
+        ``biases[l]`` of shape (h_{l+1},), or None for a layer without.
+    activation : Activation
+        Applied after every layer but the last.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not chain, the last layer has more than one output, dtypes
+        are mixed or not floating.
+    """
+
+    weights: tuple[Array, ...]
+    biases: tuple[Array | None, ...]
+    activation: Activation = ReLU()
+
+    def __post_init__(self) -> None:
+        for name in ("weights", "biases"):
+            given = getattr(self, name)
+            if not isinstance(given, (tuple, list)):
+                raise TypeError(f"{name}: expected a sequence of arrays, got {given!r}")
+            object.__setattr__(self, name, tuple(given))
+        if not isinstance(self.activation, Activation):
+            raise TypeError(
+                f"activation: expected a ReLU, GatedReLU or Softplus, got {self.activation!r}"
+            )
+        _check_layers(self.weights, self.biases)
+
+    @property
+    def d(self) -> int:
+        """Dimension of the inputs."""
+        return self.weights[0].shape[1]
+
+    @property
+    def depth(self) -> int:
+        """Number of layers L."""
+        return len(self.weights)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """(d, h_1, ..., h_L)."""
+        return (self.d, *(W.shape[0] for W in self.weights))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Floating dtype shared by all parameters."""
+        return self.weights[0].dtype
+
+    @property
+    def homogeneous(self) -> bool:
+        """Whether Φ(cθ; x) = c^L Φ(θ; x) for every c > 0."""
+        return self.activation.homogeneous and all(b is None for b in self.biases[1:])
+
+    @property
+    def layers(self) -> tuple[tuple[Array, Array | None], ...]:
+        """The pairs (W_l, b_l)."""
+        return tuple(zip(self.weights, self.biases, strict=True))
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        """The parameters in order: W_1, b_1, W_2, ..., absent biases left out."""
+        return tuple(p for pair in self.layers for p in pair if p is not None)
+
+    @property
+    def theta(self) -> np.ndarray:
+        """The parameters as one vector of shape (P,), in the order of `arrays`."""
+        return np.concatenate([p.ravel() for p in self.arrays])  # (P,)
+
+    @property
+    def layer_slices(self) -> tuple[slice, ...]:
+        """Where each layer (weights and bias together) lies in `theta`."""
+        sizes = [W.size + (0 if b is None else b.size) for W, b in self.layers]
+        ends = np.cumsum(sizes).tolist()
+        return tuple(slice(end - size, end) for size, end in zip(sizes, ends, strict=True))
+
+    def with_arrays(self, arrays: Any) -> MLP:
+        """Return this network with other parameters, given in the order of `arrays`."""
+        given = iter(arrays)
+        pairs = [(next(given), None if b is None else next(given)) for b in self.biases]
+        return replace(self, weights=[W for W, _ in pairs], biases=[b for _, b in pairs])
+
+    def with_theta(self, theta: np.ndarray) -> MLP:
+        """Return this network with the parameter vector ``theta`` of shape (P,).
+
+        Raises
+        ------
+        ValueError
+            If ``theta`` has not P entries.
+        """
+        sizes = [p.size for p in self.arrays]
+        if theta.shape != (sum(sizes),):
+            raise ValueError(f"theta: expected shape ({sum(sizes)},), got {theta.shape}")
+        parts = np.split(theta, np.cumsum(sizes)[:-1])
+        return self.with_arrays(
+            [t.reshape(p.shape) for t, p in zip(parts, self.arrays, strict=True)]
+        )
+
+    def with_activation(self, activation: Activation) -> MLP:
+        """Return this network with another activation."""
+        return replace(self, activation=activation)
+
+    def astype(self, dtype: Any) -> MLP:
+        """Return this network with its parameters in another floating dtype."""
+        return self.with_arrays([p.astype(dtype) for p in self.arrays])
+
+    def scaled(self, c: float) -> MLP:
+        """Return the network with parameters cθ."""
+        return self.with_arrays([p * p.dtype.type(c) for p in self.arrays])
+
+
+def init_paper(
+    widths: Any, rng: np.random.Generator, *, first_layer: float = 1e-4, dtype: Any = np.float64
+) -> MLP:
+    """The paper's start: layer 1 at N(0, first_layer²), others U(±1/√fan_in).
+
+    Parameters
+    ----------
+    widths : sequence of int
+        (d, h_1, ..., 1), at least two entries.
+    rng : numpy.random.Generator
+    first_layer : float
+        Standard deviation of layer 1's weights and bias; small values keep
+        training in the regime that learns features (paper, appendix).
+    dtype : numpy floating dtype
+
+    Returns
+    -------
+    MLP
+        ReLU network with a bias in the first layer only.
+    """
+    widths = _check_widths(widths)
+    first_layer = check_positive(first_layer, "first_layer", zero=True)
+    net = init_uniform(widths, rng, dtype=dtype)
+    first = [
+        rng.normal(0.0, first_layer, p.shape).astype(dtype) for p in (net.weights[0], net.biases[0])
+    ]
+    return replace(net, weights=(first[0], *net.weights[1:]), biases=(first[1], *net.biases[1:]))
+
+
+def init_uniform(
+    widths: Any,
+    rng: np.random.Generator,
+    *,
+    bias: str = "first",
+    activation: Activation | None = None,
+    dtype: Any = np.float64,
+) -> MLP:
+    """PyTorch's default start: weights and biases U(±1/√fan_in).
+
+    Parameters
+    ----------
+    widths : sequence of int
+        (d, h_1, ..., 1), at least two entries.
+    rng : numpy.random.Generator
+    bias : {"first", "all", "none"}
+        Which layers carry a bias; "all" makes the network non-homogeneous.
+    activation : Activation, optional
+        ReLU unless given.
+    dtype : numpy floating dtype
+
+    Returns
+    -------
+    MLP
+    """
+    widths, rng, dtype = _check_widths(widths), check_rng(rng), check_dtype(dtype, FLOATING)
+    if bias not in ("first", "all", "none"):
+        raise ValueError(f"bias: expected 'first', 'all' or 'none', got {bias!r}")
+    weights, biases = [], []
+    for layer, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        bound = 1.0 / np.sqrt(fan_in)
+        weights.append(rng.uniform(-bound, bound, (fan_out, fan_in)).astype(dtype))
+        has_bias = bias == "all" or (bias == "first" and layer == 0)
+        biases.append(rng.uniform(-bound, bound, fan_out).astype(dtype) if has_bias else None)
+    return MLP(tuple(weights), tuple(biases), activation or ReLU())
+
+
+def _check_widths(widths: Any) -> tuple[int, ...]:
+    whole = isinstance(widths, (tuple, list, np.ndarray)) and all(
+        isinstance(w, (int, np.integer)) for w in widths
+    )
+    if not whole or len(widths) < 2 or widths[-1] != 1 or min(widths) < 1:
+        raise ValueError(
+            "widths: expected (d, h_1, ..., 1) with positive entries and one output, "
+            f"such as (2, 100, 1); got {widths!r}"
+        )
+    return tuple(int(w) for w in widths)
+
+
+def _check_layers(weights: tuple[Array, ...], biases: tuple[Array | None, ...]) -> None:
+    if not weights or len(weights) != len(biases):
+        raise ValueError(
+            "weights, biases: expected one bias (or None) for each weight matrix, got "
+            f"{len(weights)} weights and {len(biases)} biases"
+        )
+    fan_in = None
+    for layer, (W, b) in enumerate(zip(weights, biases, strict=True), start=1):
+        for name, p, ndim in ((f"W_{layer}", W, 2), (f"b_{layer}", b, 1)):
+            if p is None:
+                continue
+            if not hasattr(p, "dtype") or "float" not in str(p.dtype) or p.ndim != ndim:
+                raise ValueError(
+                    f"{name}: expected a floating array with {ndim} axes, got "
+                    f"{getattr(p, 'dtype', type(p).__name__)} of shape {getattr(p, 'shape', None)}"
+                )
+            if p.dtype != weights[0].dtype:
+                raise ValueError(
+                    f"{name}: expected dtype {weights[0].dtype} as in W_1, got {p.dtype}; "
+                    "convert all parameters to one dtype"
+                )
+        if fan_in is not None and W.shape[1] != fan_in:
+            raise ValueError(
+                f"W_{layer}: expected shape (out, {fan_in}) to follow the layer below, got "
+                f"{W.shape}; weights are (out, in), a transposed matrix needs .T"
+            )
+        if 0 in W.shape or (b is not None and b.shape[0] != W.shape[0]):
+            raise ValueError(
+                f"b_{layer}: expected shape ({W.shape[0]},) to match W_{layer} of shape "
+                f"{W.shape}, got {None if b is None else b.shape}"
+            )
+        fan_in = W.shape[0]
+    if fan_in != 1:
+        raise ValueError(
+            f"W_{len(weights)}: expected one output (a binary classifier), got {fan_in}; "
+            "for two logits pass the difference of their rows"
+        )

@@ -1,0 +1,218 @@
+r"""The stationarity loss without per-sample gradients.
+
+With c_i = λ_i y_i, δ_l the backpropagated signal and a_l the activations,
+
+    Σ_i c_i ∇_{W_l}Φ(x_i) = Δ_lᵀ A_{l-1},    the rows of Δ_l being c_i δ_l(x_i),
+
+is one backward pass.  With s = w ⊙ (Σ c_i ∇Φ_i − θ), half the loss's slope in that sum,
+
+    ∂/∂c_i = 2 S(x_i),   ∂/∂x_i = 2 c_i ∇_x S(x_i),   S(x) = ⟨s, ∇θΦ(x)⟩,
+
+and S is the forward tangent of Φ in direction s, so that one tangent pass
+and one reverse pass finish the gradient: seven matrix products a layer, and
+nothing of size (m, P).  How s is held is said in :mod:`.layer_residual`; the definition
+that all this must equal, by autograd, is :mod:`kkt_ref.stationarity.definition`.
+
+The functions use the Array-API subset only: NumPy, CuPy, PyTorch or any
+other namespace.  What a function has just made it changes in place; its arguments never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from kkt_ref.network.mlp import MLP
+from kkt_ref.stationarity.backend import namespace
+from kkt_ref.stationarity.layer_residual import ByGram, Formed, layer_residual
+
+Array = Any
+Pair = tuple[Array, Array | None]
+Direction = Formed | ByGram | None  # of one layer; None is zero
+
+
+class Forward(NamedTuple):
+    """What a forward pass leaves behind, for layers 0..L-1 and 1..L."""
+
+    inputs: list[Array]  # a_0 ... a_{L-1}, each (m, h_l)
+    preactivations: list[Array]  # z_1 ... z_L, each (m, h_l)
+
+    @property
+    def outputs(self) -> Array:
+        """Φ(θ; x_i), shape (m,)."""
+        return self.preactivations[-1][:, 0]
+
+
+class Backward(NamedTuple):
+    """Signals of a backward pass, times the c_i that it started from."""
+
+    deltas: list[Array]  # c_i δ_l = c_i ∂Φ/∂z_l for l = 1..L, each (m, h_l)
+    pulled: list[Array]  # W_{l+1}ᵀ δ_{l+1} for l = 1..L-1, before the gate, (m, h_l)
+
+    def times(self, c: Array) -> Backward:
+        """Return the pass that started from c_i times as much, ``c`` of shape (m,)."""
+        return Backward(*([c[:, None] * part for part in parts] for parts in self))
+
+
+def forward(net: MLP, x: Array) -> Forward:
+    """Run the network on ``x`` of shape (m, d)."""
+    xp = namespace(x)
+    a, inputs, preactivations = x, [], []
+    for layer, (W, b) in enumerate(net.layers):
+        a = net.activation.value(preactivations[-1], xp) if layer else x  # (m, h_{l-1})
+        z = a @ W.T  # (m, h_l)
+        if b is not None:
+            z += b
+        inputs.append(a)
+        preactivations.append(z)
+    return Forward(inputs, preactivations)
+
+
+def gates_of(net: MLP, trace: Forward) -> list[Array]:
+    """The gates of the hidden layers at a forward pass, each (m, h_l)."""
+    xp = namespace(trace.inputs[0])
+    return [net.activation.gate(z, xp) for z in trace.preactivations[:-1]]
+
+
+def backward(net: MLP, gates: list[Array], c: Array) -> Backward:
+    """Pull c_i ∂Φ/∂z_L = c_i, ``c`` of shape (m,), down through the gates."""
+    deltas, pulled = [c[:, None]], []
+    for W, gate in zip(net.weights[:0:-1], gates[::-1], strict=True):
+        pulled.append(deltas[-1] @ W)  # (m, h_l)
+        deltas.append(gate * pulled[-1])  # (m, h_l)
+    return Backward(deltas[::-1], pulled[::-1])
+
+
+def signals(net: MLP, trace: Forward) -> Backward:
+    """The backward pass of every sample by itself: c_i = 1."""
+    xp = namespace(trace.inputs[0])
+    return backward(net, gates_of(net, trace), xp.ones_like(trace.outputs))
+
+
+def gradient_sum(net: MLP, trace: Forward, back: Backward) -> list[Pair]:
+    """Σ_i c_i ∇θΦ(θ; x_i) as pairs (weight, bias), one a layer."""
+    xp = namespace(trace.inputs[0])
+    return [
+        (delta.T @ a, None if b is None else xp.sum(delta, axis=0))
+        for a, delta, b in zip(trace.inputs, back.deltas, net.biases, strict=True)
+    ]
+
+
+class Tangent(NamedTuple):
+    """Forward tangent of Φ in a direction s of parameter space."""
+
+    values: Array  # S(x_i) = ⟨s, ∇θΦ(x_i)⟩, (m,)
+    layers: list[Array | None]  # t_l, the tangent of z_l, l = 1..L, (m, h_l); None is zero
+
+
+def tangent(
+    net: MLP, trace: Forward, gates: list[Array], back: Backward, direction: list[Direction]
+) -> Tangent:
+    """S(x_i) = ⟨s, ∇θΦ(x_i)⟩, with s given layer by layer, None for zero."""
+    t, layers = None, []
+    for layer, s in enumerate(direction):
+        through = None if t is None else (gates[layer - 1] * t) @ net.weights[layer].T  # (m, h_l)
+        t = through
+        if s is not None:
+            t = s.tangent(trace.inputs[layer], trace.preactivations[layer], back.deltas[layer])
+            if through is not None:
+                t += through
+        layers.append(t)
+    if t is None:
+        return Tangent(namespace(trace.outputs).zeros_like(trace.outputs), layers)
+    return Tangent(t[:, 0], layers)
+
+
+def reverse(
+    net: MLP,
+    trace: Forward,
+    gates: list[Array],
+    back: Backward,
+    tang: Tangent,
+    direction: list[Direction],
+    zeta: Array | None = None,
+) -> Array:
+    """∇_x of Σ_i c_i S(x_i) + ζ_i Φ(x_i), shape (m, d); c is that of ``back``."""
+    xp, act = namespace(trace.inputs[0]), net.activation
+    z_bar = None if zeta is None else zeta[:, None]  # adjoint of z_l, (m, h_l)
+    for layer in range(net.depth - 1, -1, -1):
+        s, W = direction[layer], net.weights[layer]
+        if s is not None:
+            a_bar = s.pull(trace.inputs[layer], back.deltas[layer], W, z_bar)
+        else:
+            a_bar = None if z_bar is None else z_bar @ W  # adjoint of a_{l-1}, (m, h_{l-1})
+        if layer == 0:
+            break
+        gate, t = gates[layer - 1], tang.layers[layer - 1]
+        if a_bar is not None:
+            a_bar *= gate if act.gate_is_slope else act.slope(trace.preactivations[layer - 1], xp)
+        z_bar, gate_slope = a_bar, act.gate_slope(gate)
+        if t is not None and gate_slope is not None:
+            bent = gate_slope * t * back.pulled[layer - 1]  # (m, h_{l-1})
+            z_bar = bent if z_bar is None else z_bar + bent
+    return xp.zeros_like(trace.inputs[0]) if a_bar is None else a_bar
+
+
+class StationarityTerms(NamedTuple):
+    """The stationarity loss, its parts and its gradient."""
+
+    value: Array  # Σ_l w_l ‖r_l‖² + extra, a scalar
+    by_layer: list[Array]  # ‖r_l‖² unweighted, one scalar a layer; None where w_l = 0
+    outputs: Array  # Φ(θ; x_i), (m,)
+    grad_x: Array  # (m, d)
+    grad_multipliers: Array  # (m,)
+
+
+def stationarity_and_gradient(
+    net: MLP,
+    x: Array,
+    y: Array,
+    multipliers: Array,
+    layer_weights: Sequence[float],
+    output_term: Callable[[Array], tuple[Array, Array]] | None = None,
+    *,
+    reduction: Any = None,
+) -> StationarityTerms:
+    """Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²_l and its gradient in x and λ.
+
+    Parameters
+    ----------
+    net : MLP
+        Parameters in the namespace of ``x``.
+    x : array of shape (m, d)
+    y : array of shape (m,), entries -1 and +1
+    multipliers : array of shape (m,)
+    layer_weights : L numbers ≥ 0
+        Layers of weight zero skip their work.
+    output_term : callable, optional
+        Maps Φ of shape (m,) to a value, added to the loss, and its gradient in
+        Φ of shape (m,), carried on to ``grad_x``.
+    reduction : dtype, optional
+        In which the squares are summed; that of ``x`` unless given.
+
+    Returns
+    -------
+    StationarityTerms
+    """
+    trace = forward(net, x)
+    gates = gates_of(net, trace)
+    back = backward(net, gates, multipliers * y)
+
+    direction: list[Direction] = []  # s = w ⊙ (Σ c_i ∇Φ_i − θ)
+    by_layer: list[Array | None] = []
+    value = 0.0
+    layers = zip(layer_weights, *trace, back.deltas, *zip(*net.layers, strict=True), strict=True)
+    for w, *parts in layers:
+        square, s = layer_residual(w, *parts, reduction=reduction) if w > 0 else (None, None)
+        direction.append(s)
+        by_layer.append(square)
+        value = value if square is None else value + w * square
+
+    tang = tangent(net, trace, gates, back, direction)
+    zeta = None
+    if output_term is not None:
+        extra, zeta = output_term(trace.outputs)
+        value, zeta = value + extra, 0.5 * zeta
+    grad_x = reverse(net, trace, gates, back, tang, direction, zeta)
+    grad_x *= 2.0
+    return StationarityTerms(value, by_layer, trace.outputs, grad_x, 2.0 * y * tang.values)

@@ -1,0 +1,132 @@
+r"""The weighted residual of one layer, s = w (Dᵀ A − W), formed or by Gram matrices.
+
+A holds the inputs of the layer and D its signals times c_i, so that DᵀA = Σ_i c_i ∇_WΦ(x_i);
+a bias is a column of ones in A.  The loss's gradient needs s only in two products, and
+
+    A sᵀ = w ((A Aᵀ) D − Z),      D s = w ((D Dᵀ) A − D W),
+    ‖DᵀA − W‖² = ⟨A Aᵀ, D Dᵀ⟩ − 2 ⟨D, Z⟩ + ‖W‖²,      Z = A Wᵀ the preactivations,
+
+so that with few samples nothing of the size of W need be formed.  The
+last line cancels where the residual is small; there it is formed after all.
+
+Names of dimensions: m candidates, h neurons, p inputs of the layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kkt_ref.stationarity.backend import namespace
+
+Array = Any
+# part of ‖W‖² below which the Gram form has lost too many digits
+CANCELLED = {kind: 100 * float(np.finfo(kind).eps) ** 0.5 for kind in ("float64", "float32")}
+
+
+class Formed(NamedTuple):
+    """A residual as arrays."""
+
+    weight: Array  # (h, p)
+    bias: Array | None  # (h,)
+
+    def tangent(self, a: Array, z: Array, delta: Array) -> Array:
+        """Return A sᵀ, shape (m, h)."""
+        t = a @ self.weight.T  # (m, h)
+        if self.bias is not None:
+            t += self.bias
+        return t
+
+    def pull(self, a: Array, delta: Array, W: Array, z_bar: Array | None) -> Array:
+        """Return D s + Z̄ W, shape (m, p)."""
+        a_bar = delta @ self.weight  # (m, p)
+        if z_bar is not None:
+            a_bar += z_bar @ W
+        return a_bar
+
+
+class ByGram(NamedTuple):
+    """A residual as two Gram matrices."""
+
+    w: float
+    inputs: Array  # A Aᵀ, (m, m)
+    signals: Array  # D Dᵀ, (m, m)
+
+    def tangent(self, a: Array, z: Array, delta: Array) -> Array:
+        """Return A sᵀ, shape (m, h)."""
+        t = self.inputs @ delta  # (m, h)
+        t -= z
+        t *= self.w
+        return t
+
+    def pull(self, a: Array, delta: Array, W: Array, z_bar: Array | None) -> Array:
+        """Return D s + Z̄ W, shape (m, p)."""
+        pulled = -self.w * delta  # (m, h)
+        if z_bar is not None:
+            pulled += z_bar
+        a_bar = pulled @ W  # (m, p)
+        a_bar += (self.w * self.signals) @ a
+        return a_bar
+
+
+def by_gram(m: int, h: int, p: int) -> bool:
+    """Whether the Gram form takes fewer multiplications, 2m²(h + p) against 3mhp."""
+    return 2 * m * (h + p) < 3 * h * p
+
+
+def layer_residual(
+    w: float,
+    a: Array,
+    z: Array,
+    delta: Array,
+    W: Array,
+    b: Array | None,
+    *,
+    reduction: Any = None,
+) -> tuple[Array, Formed | ByGram]:
+    """Return ‖DᵀA − W‖², unweighted, and s.
+
+    Parameters
+    ----------
+    w : float
+        Weight of the layer, > 0.
+    a, z, delta : arrays of shape (m, p), (m, h), (m, h)
+    W, b : arrays of shape (h, p) and (h,); b may be None
+    reduction : dtype, optional
+        In which squares are summed.
+    """
+    if by_gram(a.shape[0], *W.shape):
+        inputs = a @ a.T  # (m, m)
+        if b is not None:
+            inputs += 1.0
+        found = ByGram(w, inputs, delta @ delta.T)
+        whole = _square(W, reduction) + (0.0 if b is None else _square(b, reduction))
+        square = _inner(found.inputs, found.signals, reduction)
+        square = square - 2.0 * _inner(delta, z, reduction) + whole
+        if float(square) > CANCELLED[str(W.dtype).split(".")[-1]] * float(whole):
+            return square, found
+    residual = delta.T @ a  # (h, p)
+    residual -= W
+    square, bias = _square(residual, reduction), None
+    if b is not None:
+        bias = namespace(delta).sum(delta, axis=0)  # (h,)
+        bias -= b
+        square = square + _square(bias, reduction)
+    if w != 1:
+        residual *= w
+        if bias is not None:
+            bias *= w
+    return square, Formed(residual, bias)
+
+
+def _inner(a: Array, b: Array, dtype: Any) -> Array:
+    xp = namespace(a)
+    a, b = (xp.reshape(part, (-1,)) for part in (a, b))
+    if dtype is not None:
+        a, b = xp.astype(a, dtype), xp.astype(b, dtype)
+    return xp.vecdot(a, b)
+
+
+def _square(a: Array, dtype: Any) -> Array:
+    return _inner(a, a, dtype)
