@@ -12,10 +12,10 @@ from image_run import ATTACKS, Outcome, Settings, run
 from plot_images import draw
 from report import Bar, check_options, write_json
 
+from kkt_ref._io import OtherRunError, claim, forget
 from kkt_ref.attacks.pooling import distinct
 from kkt_ref.datasets.download import DownloadError, download_cifar10, download_mnist
 from kkt_ref.datasets.images import MissingDataError, default_images
-from kkt_ref.run_folder import OtherRunError, claim, forget
 
 DOWNLOAD = {"mnist": download_mnist, "cifar10": download_cifar10}
 

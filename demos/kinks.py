@@ -20,9 +20,9 @@ from scipy.stats import mannwhitneyu
 from study import read_options, study_parser
 
 import kkt_ref
+from kkt_ref._io import claim, forget
 from kkt_ref.attacks.kinks import kink_vertices, kinks_at
 from kkt_ref.datasets.toys import paper_circle
-from kkt_ref.run_folder import claim, forget
 
 LINES = 5
 

@@ -17,10 +17,10 @@ from report import Clock, write_json
 from scipy.stats import spearmanr
 from study import read_options, study_parser
 
+from kkt_ref._io import OtherRunError, claim
 from kkt_ref.attacks.search import Trial, random_search
 from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
-from kkt_ref.run_folder import OtherRunError, claim
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:

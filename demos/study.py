@@ -9,8 +9,8 @@ from typing import Any
 
 from report import check_options
 
+from kkt_ref._io import OtherRunError, claim, forget
 from kkt_ref.datasets.images import ImageSet, MissingDataError, default_images
-from kkt_ref.run_folder import OtherRunError, claim, forget
 
 
 def study_parser(

@@ -28,7 +28,7 @@ MODULES = words(
     "attacks.baselines datasets.split datasets.images datasets.idx datasets.cifar "
     "conformance.golden conformance.checks attacks.band attacks.grid metrics.points "
     "attacks.kinks attacks.vertices datasets.toys network.storage network.torch_format "
-    "run_folder attacks.resume datasets.download"
+    "_io attacks.resume datasets.download"
 )
 # what functions return or raise, and where others differ: nobody gives these to be checked
 RESULTS = words(
@@ -42,8 +42,8 @@ INNER = words(
     "metrics.matching.stretch metrics.matching.image_ssim metrics.matching.check_images "
     "metrics.ranking.agreements "
     "attacks.band.check_explained attacks.grid.merge_atoms attacks.grid.around "
-    "conformance.golden.digest attacks.search.draw_settings "
-    "run_folder.fingerprint"
+    "conformance.golden.digest _io.write_atomically _io.read_npz attacks.search.draw_settings "
+    "_io.fingerprint"
 )
 
 
@@ -217,8 +217,8 @@ GOOD = {
     "datasets.toys.random_labels": dict(x=X, rng=rng),
     "datasets.toys.spiral": dict(n=4, turns=2.0),
     "datasets.toys.uneven_circle": dict(n=4, rng=rng, radius=2.0),
-    "run_folder.claim": dict(folder=At("claimed"), settings={"n": 1}),
-    "run_folder.forget": dict(folder=At("claimed")),
+    "_io.claim": dict(folder=At("claimed"), settings={"n": 1}),
+    "_io.forget": dict(folder=At("claimed")),
     "attacks.resume.resumable_descent": dict(
         folder=At("."), **FIT, **SHORT, rate=2.0, target_loss=1e-9, record_every=10,
         save_seconds=0.0,

@@ -13,13 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kkt_ref
+from kkt_ref._io import claim, read_npz
 from kkt_ref.attacks.resume import resumable_descent, resumable_starts
 from kkt_ref.attacks.search import random_search
 from kkt_ref.conformance.golden import write_golden
 from kkt_ref.datasets.cifar import RECORD, read_cifar10
 from kkt_ref.datasets.idx import read_idx
-from kkt_ref.npz import read_npz
-from kkt_ref.run_folder import claim
 from tests.public import NET, PROBLEM, X, Y
 
 SEARCH = dict(candidates=2, trials=1, seed=0, iterations=1)

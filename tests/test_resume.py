@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import kkt_ref
+from kkt_ref._io import OtherRunError, claim, fingerprint, forget
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.resume import resumable_descent, resumable_starts
-from kkt_ref.run_folder import OtherRunError, claim, fingerprint, forget
 from tests.strategies import separable
 
 ROOT = Path(__file__).parent.parent

@@ -15,10 +15,9 @@ import pytest
 
 import kkt_ref
 from kkt_ref import _io as files
+from kkt_ref._io import OtherRunError, claim, forget, read_npz
 from kkt_ref.attacks.resume import resumable_descent, resumable_starts
 from kkt_ref.conformance.golden import write_golden
-from kkt_ref.npz import read_npz
-from kkt_ref.run_folder import OtherRunError, claim, forget
 from kkt_ref.stationarity import closed_form
 from tests.public import NET, PROBLEM, X, Y
 
@@ -179,7 +178,7 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path, name):
 
 HOLD = """
 import sys
-from kkt_ref.run_folder import claim
+from kkt_ref._io import claim
 claim(sys.argv[1], {"n": 1})
 print("held", flush=True)
 sys.stdin.read()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import kkt_ref
+from kkt_ref._io import OtherRunError
 from kkt_ref.attacks.search import draw_settings, random_search
-from kkt_ref.run_folder import OtherRunError
 
 NET = kkt_ref.init_uniform((3, 12, 1), np.random.default_rng(0))
 ARGUMENTS = dict(candidates=6, seed=0, iterations=15)

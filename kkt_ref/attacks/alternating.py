@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kkt_ref._validation import check_all, check_count, check_kind, check_points
 from kkt_ref.attacks.first_layer import Atoms, FirstLayer
-from kkt_ref.network.checks import check_all, check_count, check_kind, check_points
 
 Array = np.ndarray
 TURN_EVERY, LAST_TURN = 3, 15  # steps

@@ -15,15 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kkt_ref._validation import check_array, check_box, check_count, check_points, check_positive
 from kkt_ref.kkt.multipliers import gradient_matrix, solve_nnls
-from kkt_ref.network.checks import (
-    check_array,
-    check_box,
-    check_count,
-    check_net,
-    check_points,
-    check_positive,
-)
+from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 

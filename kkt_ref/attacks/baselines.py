@@ -10,15 +10,15 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
-from kkt_ref.network.checks import (
+from kkt_ref._validation import (
     as_array,
     check_count,
     check_labels,
-    check_net,
     check_numbers,
     check_points,
     check_positive,
 )
+from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 

@@ -20,10 +20,11 @@ from collections.abc import Callable
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
+from kkt_ref._validation import check_count, check_positive
 from kkt_ref.attacks.band import find_margin, lattice, solve_in_band
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.attacks.refine import gate_alpha, refine, with_gates
-from kkt_ref.network.checks import check_count, check_net, check_positive
+from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
 
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from kkt_ref.network.checks import check_box, check_count, check_net, check_points, check_positive
+from kkt_ref._validation import check_box, check_count, check_points, check_positive
+from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
 
 _SMALLEST_ANGLE = 0.05  # between lines whose crossing is well defined

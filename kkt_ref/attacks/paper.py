@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from kkt_ref._validation import check_box, check_count, check_labels, check_positive
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.attacks.refine import refine
-from kkt_ref.network.checks import check_box, check_count, check_labels, check_net, check_positive
+from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.backend import Backend, get_backend

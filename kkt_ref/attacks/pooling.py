@@ -17,12 +17,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kkt_ref._validation import check_all, check_count, check_kind, check_positive
 from kkt_ref.attacks.alternating import Start, run_starts
 from kkt_ref.attacks.base import Reconstruction, Run
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.objective import Terms, shared_margin, slackness_violation
 from kkt_ref.metrics.ranking import agreements
-from kkt_ref.network.checks import check_all, check_count, check_kind, check_positive
 from kkt_ref.network.mlp import MLP
 
 Array = np.ndarray

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from kkt_ref._validation import check_count
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.attacks.grid import reconstruct_on_grid
 from kkt_ref.attacks.paper import reconstruct_paper
 from kkt_ref.attacks.pooling import reconstruct_first_layer
 from kkt_ref.attacks.vertices import reconstruct_on_kinks
+from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import ReLU
-from kkt_ref.network.checks import check_count, check_net
 from kkt_ref.network.mlp import MLP
 
 METHODS = ("recommended", "kinks", "grid", "first-layer", "paper")

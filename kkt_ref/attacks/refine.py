@@ -15,20 +15,19 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from kkt_ref.attacks.base import Reconstruction, Run
-from kkt_ref.attacks.objective import Objective
-from kkt_ref.network.activations import GatedReLU, Softplus
-from kkt_ref.network.checks import (
+from kkt_ref._validation import (
     check_box,
     check_count,
     check_dtype,
     check_labels,
-    check_layer_weights,
     check_multipliers,
-    check_net,
     check_points,
     check_positive,
 )
+from kkt_ref.attacks.base import Reconstruction, Run
+from kkt_ref.attacks.objective import Objective
+from kkt_ref.network._validation import check_layer_weights, check_net
+from kkt_ref.network.activations import GatedReLU, Softplus
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import Backend, get_backend
 

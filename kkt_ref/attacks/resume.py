@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kkt_ref._io import write_atomically
+from kkt_ref._io import read_npz, write_atomically
+from kkt_ref._validation import check_count, check_kind, check_path, check_positive
 from kkt_ref.attacks.alternating import Start, run_starts
 from kkt_ref.attacks.first_layer import FirstLayer
-from kkt_ref.network.checks import check_count, check_kind, check_path, check_positive
 from kkt_ref.network.mlp import MLP
-from kkt_ref.npz import read_npz
 from kkt_ref.training.descent import Callback, loss_scaled_descent
 from kkt_ref.training.history import History, Record
 
@@ -51,7 +50,7 @@ def resumable_descent(
     Parameters
     ----------
     folder : Path
-        As returned by :func:`~kkt_ref.run_folder.claim`; its settings must pin down
+        As returned by :func:`~kkt_ref._io.claim`; its settings must pin down
         ``net``, data and rate.
     net, x, y, rate, target_loss, max_steps, record_every
         As in :func:`~kkt_ref.loss_scaled_descent`.
@@ -115,7 +114,7 @@ def resumable_starts(
     Parameters
     ----------
     folder : Path
-        As returned by :func:`~kkt_ref.run_folder.claim`; its settings must pin down
+        As returned by :func:`~kkt_ref._io.claim`; its settings must pin down
         all that follows but the number of starts.
     problem, candidates, seed, restarts, callback
         As in :func:`~kkt_ref.attacks.alternating.run_starts`; the callback sees new starts only.

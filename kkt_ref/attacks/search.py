@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kkt_ref._io import write_atomically
+from kkt_ref._io import claim, fingerprint, write_atomically
+from kkt_ref._validation import check_box, check_count
 from kkt_ref.attacks.paper import reconstruct_paper
 from kkt_ref.attacks.refine import gate_alpha
 from kkt_ref.metrics.ncc import unit_images
 from kkt_ref.metrics.ranking import agreements
-from kkt_ref.network.checks import check_box, check_count, check_layer_weights, check_net
+from kkt_ref.network._validation import check_layer_weights, check_net
 from kkt_ref.network.mlp import MLP
-from kkt_ref.run_folder import claim, fingerprint
 
 
 class Trial(NamedTuple):

@@ -20,14 +20,15 @@ from collections.abc import Callable
 import numpy as np
 from scipy.spatial import cKDTree
 
+from kkt_ref._validation import check_box, check_points, check_positive
 from kkt_ref.attacks.band import UNEXPLAINED, check_explained, lattice, solve_in_band
 from kkt_ref.attacks.base import Reconstruction, Run
 from kkt_ref.attacks.grid import around, merge_atoms
 from kkt_ref.attacks.kinks import kink_vertices
 from kkt_ref.attacks.objective import Terms, shared_margin, slackness_violation
 from kkt_ref.kkt.multipliers import gradient_matrix, solve_nnls
+from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import ReLU
-from kkt_ref.network.checks import check_box, check_net, check_points, check_positive
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 

@@ -10,14 +10,15 @@ from typing import NamedTuple
 import numpy as np
 
 import kkt_ref
+from kkt_ref._io import claim, fingerprint
+from kkt_ref._validation import check_box, check_count
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.pooling import pool_starts
 from kkt_ref.attacks.recommended import reconstruct
 from kkt_ref.attacks.resume import resumable_starts
-from kkt_ref.network.checks import check_box, check_count, check_net
+from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
-from kkt_ref.run_folder import claim, fingerprint
 
 # how much is done, 0 to 1 or None where that is not known, and a note
 Progress = Callable[[float | None, str], object]

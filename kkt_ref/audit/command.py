@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kkt_ref._io import claim
+from kkt_ref._validation import check_box
 from kkt_ref.audit.attack import Plan, attack, grid_step, prepare, settings
 from kkt_ref.audit.inputs import Samples, load_samples
 from kkt_ref.audit.run import (
@@ -23,10 +25,8 @@ from kkt_ref.audit.run import (
 from kkt_ref.audit.terminal import Bar, print_conditions, print_network, print_result, say
 from kkt_ref.audit.warnings import comparison_warnings, data_warnings, network_warnings
 from kkt_ref.metrics.matching import Shape
-from kkt_ref.network.checks import check_box
 from kkt_ref.network.mlp import MLP
 from kkt_ref.network.weights_file import Weights, load_weights
-from kkt_ref.run_folder import claim
 
 STOPPED = 130
 MOST_SAMPLES = 10_000

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kkt_ref._io import read_npz
+from kkt_ref._validation import check_labels, check_points, check_separable
 from kkt_ref.metrics.matching import Shape
-from kkt_ref.network.checks import check_labels, check_points, check_separable
-from kkt_ref.npz import read_npz
 
 
 class Samples(NamedTuple):

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kkt_ref._validation import check_count, check_dtype
 from kkt_ref.conformance.cases import Case, ImageCase
 from kkt_ref.conformance.causes import diagnose
 from kkt_ref.conformance.questions import QUESTIONS, Answer, Implementation, Question
-from kkt_ref.network.checks import check_count, check_dtype
 
 Array = np.ndarray
 TOLERANCES = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}

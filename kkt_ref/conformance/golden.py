@@ -17,10 +17,10 @@ import numpy as np
 import scipy
 
 from kkt_ref._io import write_atomically
+from kkt_ref._validation import check_count, check_path
 from kkt_ref.conformance.cases import Case, cases
 from kkt_ref.conformance.checks import TOLERANCES
 from kkt_ref.conformance.questions import QUESTIONS
-from kkt_ref.network.checks import check_count, check_path
 from kkt_ref.stationarity import closed_form
 
 STORED = ("outputs", "per_sample_gradients", "stationarity_residual", "stationarity")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kkt_ref._validation import check_path
 from kkt_ref.datasets.idx import CorruptFileError, Labelled
-from kkt_ref.network.checks import check_path
 
 SHAPE = (3, 32, 32)  # channels, height, width
 CLASSES = 10

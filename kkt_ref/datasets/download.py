@@ -16,9 +16,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kkt_ref._validation import check_kind, check_path
 from kkt_ref.datasets.idx import MNIST_FILES
 from kkt_ref.datasets.images import cache_root
-from kkt_ref.network.checks import check_kind, check_path
 
 CHUNK = 2**16  # bytes
 TIMEOUT = 30.0  # seconds without a byte

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kkt_ref.network.checks import check_count, check_path
+from kkt_ref._validation import check_count, check_path
 
 UNSIGNED_BYTE = 8
 SIDE = 28  # MNIST images are SIDE x SIDE

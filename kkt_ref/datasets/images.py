@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from kkt_ref._validation import check_path
 from kkt_ref.datasets.cifar import CIFAR10_FILES, load_cifar10
 from kkt_ref.datasets.idx import MNIST_FILES, load_mnist
-from kkt_ref.network.checks import check_path
 
 VARIABLE = "KKT_REF_DATA"
 NEEDED = {"mnist": MNIST_FILES, "cifar10": CIFAR10_FILES}

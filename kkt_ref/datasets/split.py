@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kkt_ref._validation import check_count, check_kind
 from kkt_ref.datasets.images import ImageSet
-from kkt_ref.network.checks import check_count, check_kind
 
 POSITIVE = {"mnist": (1, 3, 5, 7, 9), "cifar10": (0, 1, 8, 9)}  # odd digits; vehicles
 

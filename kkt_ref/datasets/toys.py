@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kkt_ref.network.checks import check_array, check_count, check_points, check_positive, check_rng
+from kkt_ref._validation import check_array, check_count, check_points, check_positive, check_rng
 
 
 def grid_boundary_angles() -> np.ndarray:

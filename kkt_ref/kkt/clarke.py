@@ -17,9 +17,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
+from kkt_ref._validation import check_count, check_positive
 from kkt_ref.kkt.conditions import Stationarity, residual_norms
 from kkt_ref.kkt.multipliers import fit_multipliers
-from kkt_ref.network.checks import check_count, check_nonzero, check_positive, check_samples
+from kkt_ref.network._validation import check_nonzero, check_samples
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.layer_residual import Formed

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kkt_ref._validation import check_multipliers, check_positive
 from kkt_ref.kkt.margin import margins, positive_margin
 from kkt_ref.kkt.multipliers import fit_multipliers
-from kkt_ref.network.checks import check_multipliers, check_nonzero, check_positive, check_samples
+from kkt_ref.network._validation import check_nonzero, check_samples
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 

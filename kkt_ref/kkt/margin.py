@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kkt_ref.network.checks import check_nonzero, check_samples
+from kkt_ref.network._validation import check_nonzero, check_samples
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.optimize import lsq_linear, nnls
 
-from kkt_ref.network.checks import check_layer_weights, check_samples
+from kkt_ref.network._validation import check_layer_weights, check_samples
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 

@@ -19,9 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import correlate1d
 from scipy.optimize import linear_sum_assignment
 
+from kkt_ref._validation import as_array, check_points, check_positive
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.ssim import HAIM, ssim
-from kkt_ref.network.checks import as_array, check_points, check_positive
 
 Floats = NDArray[np.float64]
 Shape = tuple[int, int, int]  # channels, height, width

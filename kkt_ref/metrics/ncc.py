@@ -27,7 +27,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kkt_ref.network.checks import check_count, check_points
+from kkt_ref._validation import check_count, check_points
 
 _FLAT = 1e-12  # a standard deviation below this share of max|x| is rounding
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from kkt_ref.network.checks import as_array, check_multipliers, check_points, check_positive
+from kkt_ref._validation import as_array, check_multipliers, check_points, check_positive
 
 
 class PointMatches(NamedTuple):

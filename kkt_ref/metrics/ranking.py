@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata, spearmanr
 
+from kkt_ref._validation import as_array, check_labels, check_points
 from kkt_ref.metrics.ncc import unit_images
-from kkt_ref.network.checks import as_array, check_labels, check_points
 
 Floats = NDArray[np.float64]
 _CHUNK_ROWS = 256  # rows of the (m, m) table of agreements held at once

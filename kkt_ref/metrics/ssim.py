@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from kkt_ref.network.checks import as_array, check_kind, check_positive
+from kkt_ref._validation import as_array, check_kind, check_positive
 
 Floats = NDArray[np.float64]
 _PLANE = (-2, -1)

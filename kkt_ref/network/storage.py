@@ -6,11 +6,11 @@ import os
 
 import numpy as np
 
-from kkt_ref._io import write_atomically
+from kkt_ref._io import read_npz, write_atomically
+from kkt_ref._validation import check_path
+from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import activation_by_name
-from kkt_ref.network.checks import check_net, check_path
 from kkt_ref.network.mlp import MLP
-from kkt_ref.npz import read_npz
 
 FORMAT = "kkt_ref.mlp.1"
 

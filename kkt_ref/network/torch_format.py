@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import Activation, ReLU
-from kkt_ref.network.checks import check_net
 from kkt_ref.network.mlp import MLP
 
 

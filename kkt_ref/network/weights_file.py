@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kkt_ref._io import read_npz
 from kkt_ref.network.activations import Activation, activation_by_name
 from kkt_ref.network.mlp import MLP
 from kkt_ref.network.storage import load_net
 from kkt_ref.network.torch_format import from_state_dict
-from kkt_ref.npz import read_npz
 
 EXPORT = (
     'np.savez("weights.npz", **{k: v.detach().cpu().numpy() '

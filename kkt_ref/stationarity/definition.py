@@ -13,7 +13,8 @@ import autograd.numpy as anp
 import numpy as np
 from autograd import value_and_grad
 
-from kkt_ref.network.checks import check_layer_weights, check_multipliers, check_samples
+from kkt_ref._validation import check_multipliers
+from kkt_ref.network._validation import check_layer_weights, check_samples
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.gradients import per_sample_gradients, weighted_phi_gradient
 

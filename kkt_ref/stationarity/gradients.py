@@ -19,8 +19,9 @@ import autograd.numpy as anp
 import numpy as np
 from autograd import grad
 
+from kkt_ref._validation import check_points
+from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import GatedReLU
-from kkt_ref.network.checks import check_net, check_points
 from kkt_ref.network.mlp import MLP
 
 Array = Any

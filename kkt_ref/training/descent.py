@@ -14,13 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kkt_ref.network.checks import (
-    check_count,
-    check_net,
-    check_positive,
-    check_samples,
-    check_separable,
-)
+from kkt_ref._validation import check_count, check_positive, check_separable
+from kkt_ref.network._validation import check_net, check_samples
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.backend import Backend, get_backend

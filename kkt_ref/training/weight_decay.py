@@ -16,8 +16,9 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 from scipy.special import expit
 
+from kkt_ref._validation import check_count, check_positive, check_separable
+from kkt_ref.network._validation import check_samples
 from kkt_ref.network.activations import GatedReLU
-from kkt_ref.network.checks import check_count, check_positive, check_samples, check_separable
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 from kkt_ref.training.history import History, Record, TrainResult

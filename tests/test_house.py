@@ -1,0 +1,58 @@
+"""The architecture: imports go one way, and no file grows too long to read."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LIBRARY = ROOT / "kkt_ref"
+PRIVATE = {"_validation", "_io"}
+CORE = PRIVATE | {"network", "stationarity", "kkt"}
+# each room, and the rooms that it may import from
+MAY_IMPORT = {
+    "_validation": set(),
+    "_io": {"_validation"},
+    "network": PRIVATE,
+    "stationarity": PRIVATE | {"network"},
+    "kkt": PRIVATE | {"network", "stationarity"},
+    "training": CORE,
+    "attacks": CORE,
+    "metrics": PRIVATE,
+    "datasets": PRIVATE,
+    "conformance": CORE | {"metrics"},
+    "audit": CORE | {"attacks", "metrics"},
+}
+DOORS = {"__init__", "__main__"}  # of the whole library: they may import every room
+
+
+def rooms():
+    for path in LIBRARY.rglob("*.py"):
+        room = path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+        yield path, room
+
+
+def imported_rooms(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            if name.startswith("kkt_ref."):
+                yield name.split(".")[1]
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_imports_go_one_way(room):
+    allowed = MAY_IMPORT[room] | {room}
+    for path, its_room in rooms():
+        if its_room == room:
+            wrong = set(imported_rooms(path)) - allowed
+            assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_every_room_is_known():
+    assert {room for _, room in rooms()} == set(MAY_IMPORT) | DOORS
