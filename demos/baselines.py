@@ -14,9 +14,10 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from image_run import Settings, by_first_layer, make_split, train
-from plot_images import save_figure, show_image
+from plot_images import show_image
 from report import Clock, write_json
 from study import fresh_folder, read_options, study_parser
+from style import save_figure
 
 from kkt_ref.attacks.baselines import class_averages, first_layer_rows, model_inversion
 from kkt_ref.datasets.split import BinarySplit

@@ -28,8 +28,8 @@ import benchmark_peers
 import benchmark_recipes
 import matplotlib.pyplot as plt
 import numpy as np
-from plot_images import save_figure
-from report import Clock, write_json
+from report import Clock, add_outputs, write_json
+from style import save_figure
 
 import kkt_ref
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
@@ -190,8 +190,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="the smallest size only")
     parser.add_argument("--seconds", type=float, default=15.0, help="for each size and dtype")
-    parser.add_argument("--save", type=Path, default=Path("benchmark.png"), help="the figure")
-    parser.add_argument("--json", type=Path, help="write the rows for machines")
+    add_outputs(parser, "benchmark.png")
     options = parser.parse_args(arguments)
     sizes = dict(list(SIZES.items())[:1]) if options.quick else SIZES
     seconds, clock = (1.0 if options.quick else options.seconds), Clock()

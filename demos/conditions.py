@@ -18,8 +18,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose b
 
 import matplotlib.pyplot as plt
 import numpy as np
-from plot_images import save_figure
-from report import Clock, check_options, write_json
+from report import Clock, add_outputs, seed_number, write_json
+from style import save_figure
 
 import kkt_ref
 from kkt_ref.datasets import toys
@@ -95,12 +95,10 @@ def draw(table: dict[str, dict[str, float]], sweep: dict[str, list[float]], path
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=0, help="of the network's start")
+    parser.add_argument("--seed", type=seed_number, default=0, help="seed of the initial weights")
     parser.add_argument("--quick", action="store_true", help="smaller network, trained less")
-    parser.add_argument("--save", type=Path, default=Path("conditions.png"), help="the figure")
-    parser.add_argument("--json", type=Path, help="write the table for machines")
+    add_outputs(parser, "conditions.png")
     options = parser.parse_args(arguments)
-    check_options(parser, options)
     clock, rng = Clock(), np.random.default_rng(options.seed)
 
     # 1. Train: with weight decay a minimum is an exact solution of stationarity (S).

@@ -10,7 +10,7 @@ from typing import Any
 
 from image_run import ATTACKS, Outcome, Settings, run
 from plot_images import draw
-from report import Bar, check_options, write_json
+from report import Progress, add_outputs, seed_number, write_json
 
 from kkt_ref._io import OtherRunError, claim, forget
 from kkt_ref.attacks.pooling import distinct
@@ -28,7 +28,7 @@ def parse(
     parser.add_argument("--n", type=int, help="training images, half of each class")
     parser.add_argument("--width", type=int, default=1000, help="neurons of each hidden layer")
     parser.add_argument("--depth", type=int, default=3, help="layers, the output's included")
-    parser.add_argument("--seed", type=int, default=0, help="of network and attack")
+    parser.add_argument("--seed", type=seed_number, default=0, help="seed of network and attack")
     parser.add_argument("--restarts", type=int, help="starts of the attack")
     parser.add_argument("--attack", choices=tuple(ATTACKS), default="first-layer")
     parser.add_argument("--full", action="store_true", help="n = 500, the paper's network")
@@ -37,10 +37,8 @@ def parse(
     parser.add_argument("--download", action="store_true", help="fetch the official files first")
     parser.add_argument("--out", type=Path, default=Path(f"{name}_run"), help="state of the run")
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
-    parser.add_argument("--save", type=Path, default=Path(f"{name}.png"), help="the figure")
-    parser.add_argument("--json", type=Path, help="write the table for machines")
+    add_outputs(parser, f"{name}.png")
     options = parser.parse_args(arguments)
-    check_options(parser, options)
     if options.depth < 2 or options.width < 1:
         parser.error("expected --depth of at least 2 and --width of at least 1")
     if options.restarts is not None and options.restarts < 2:
@@ -88,7 +86,7 @@ def main(name: str, what: str, defaults: dict[str, int], arguments: list[str] | 
 
 def download(name: str) -> None:
     """Fetch the official files into the cache."""
-    bar = Bar(f"download {name}")
+    bar = Progress(f"download {name}")
 
     def progress(file: str, done: int, total: int) -> None:
         bar.show(done / total if total else 0.0, f"{file} {done / 1e6:.1f} MB")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from report import Bar
+from report import Progress
 
 import kkt_ref
 from kkt_ref.attacks.alternating import Start
@@ -48,7 +48,7 @@ def train(split: BinarySplit, settings: Settings, folder: Path) -> Resumed:
     """Loss-scaled descent from the paper's start, in float32, to a mean loss of 4e-6."""
     widths = (split.x.shape[1], *(settings.width,) * (settings.depth - 1), 1)
     start = kkt_ref.init_paper(widths, np.random.default_rng(settings.seed)).astype(np.float32)
-    bar, first = Bar("training   "), np.log(np.log(2.0))
+    bar, first = Progress("training"), np.log(np.log(2.0))
 
     def progress(record: kkt_ref.Record, net: kkt_ref.MLP) -> None:
         fraction = (first - record.log_loss) / (first - np.log(TARGET))
@@ -67,7 +67,7 @@ def train(split: BinarySplit, settings: Settings, folder: Path) -> Resumed:
 
 def by_first_layer(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int) -> Resumed:
     """Alternating least squares on the whitened first layer; weights in, images out."""
-    problem, bar = FirstLayer(net), Bar("reconstruct")
+    problem, bar = FirstLayer(net), Progress("reconstruct")
     bar.show(0.0)
 
     def progress(restart: int, start: Start) -> None:
@@ -88,7 +88,7 @@ def by_first_layer(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts:
 
 def by_paper(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int) -> Resumed:
     """The published loss in pixels, with L-BFGS and its weight on the first layer."""
-    bar, iterations = Bar("reconstruct"), 300
+    bar, iterations = Progress("reconstruct"), 300
 
     def progress(restart: int, x: np.ndarray, multipliers: np.ndarray) -> None:
         nonlocal done

@@ -14,10 +14,10 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from image_run import Settings, make_split, train
-from plot_images import save_figure
 from report import Clock, write_json
 from scipy.stats import mannwhitneyu
 from study import read_options, study_parser
+from style import save_figure
 
 import kkt_ref
 from kkt_ref._io import claim, forget

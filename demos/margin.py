@@ -16,10 +16,10 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from image_run import Settings, by_first_layer, make_split, train
-from plot_images import save_figure
 from report import Clock, write_json
 from scipy.stats import spearmanr
 from study import fresh_folder, read_options, study_parser
+from style import save_figure
 
 import kkt_ref
 from kkt_ref.metrics.ncc import ncc_all_pairs

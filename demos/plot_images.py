@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from style import save_figure
 
-from kkt_ref._io import write_atomically
 from kkt_ref.datasets.split import BinarySplit
 from kkt_ref.metrics.matching import match_one_to_one, stretch
 from kkt_ref.metrics.ncc import ncc_all_pairs
@@ -24,13 +22,6 @@ def show_image(ax: Axes, image: np.ndarray, split: BinarySplit) -> None:
     ax.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_xticks([])
     ax.set_yticks([])
-
-
-def save_figure(figure: Figure, path: Path, **options: Any) -> None:
-    """Write a figure as PNG, whole or not at all, and close it."""
-    with write_atomically(path) as file:
-        figure.savefig(file, format="png", dpi=130, **options)
-    plt.close(figure)
 
 
 def draw(

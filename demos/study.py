@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from report import check_options
+from report import add_outputs, seed_number
 
 from kkt_ref._io import OtherRunError, claim, forget
 from kkt_ref.datasets.images import ImageSet, MissingDataError, default_images
@@ -19,14 +19,12 @@ def study_parser(
     """A parser with the options that all studies have."""
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--images", choices=("mnist", "cifar10"), default="mnist")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--quick", action="store_true", help="small, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path(f"{name}_run"), help="state of the run")
     if attack:
         parser.add_argument("--restarts", type=int, default=16)
-    if figure:
-        parser.add_argument("--save", type=Path, default=Path(f"{name}.png"), help="the figure")
-    parser.add_argument("--json", type=Path, help="write the table for machines")
+    add_outputs(parser, f"{name}.png" if figure else None)
     return parser
 
 
@@ -45,7 +43,6 @@ def read_options(
 ) -> tuple[argparse.Namespace, ImageSet, bool]:
     """The options, the images, and whether these, or the time, are few."""
     options = parser.parse_args(arguments)
-    check_options(parser, options)
     try:
         images = default_images(options.images)
     except (MissingDataError, OSError, ValueError) as error:

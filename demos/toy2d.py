@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose by threads
 
 import numpy as np
 from plot_toy2d import PAPER_GATES, Trace, animate, draw
-from report import Clock, check_options, write_json
+from report import Clock, add_outputs, seed_number, write_json
 
 import kkt_ref
 from kkt_ref.datasets import toys
@@ -146,16 +145,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     names = ("circle", "even", "uneven", "random-labels", "spiral", "disc")
-    parser.add_argument("--seed", type=int, default=0, help="of the network's start")
+    parser.add_argument("--seed", type=seed_number, default=0, help="seed of the initial weights")
     parser.add_argument("--quick", action="store_true", help="smaller network, trained less")
     parser.add_argument("--method", choices=("both", "full", "paper"), default="both")
     parser.add_argument("--data", choices=names, default="circle", help="which toy")
-    parser.add_argument("--save", type=Path, default=Path("toy2d.png"), help="the figure")
+    add_outputs(parser, "toy2d.png")
     parser.add_argument("--animate", action="store_true", help="also a GIF beside the figure")
     parser.add_argument("--show", action="store_true", help="open a window")
-    parser.add_argument("--json", type=Path, help="write the table for machines")
     options = parser.parse_args(arguments)
-    check_options(parser, options)
 
     clock = Clock()
     # 1. Train: gradient descent tends to a KKT point of the max-margin problem (P).
