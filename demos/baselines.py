@@ -21,9 +21,9 @@ from style import save_figure
 
 from kkt_ref.attacks.baselines import class_averages, first_layer_rows, model_inversion
 from kkt_ref.datasets.split import BinarySplit
-from kkt_ref.metrics.matching import match_one_to_one, stretch
+from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
-from kkt_ref.metrics.scores import score_candidates
+from kkt_ref.metrics.scores import score_candidates, stretch
 
 COLUMNS = 10
 

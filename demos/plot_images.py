@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from style import save_figure
 
 from kkt_ref.datasets.split import BinarySplit
-from kkt_ref.metrics.matching import match_one_to_one, stretch
+from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
+from kkt_ref.metrics.scores import stretch
 
 COLUMNS = 12
 

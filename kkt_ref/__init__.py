@@ -34,7 +34,7 @@ from kkt_ref.kkt.conditions import (
 )
 from kkt_ref.kkt.margin import margins, normalised_margin
 from kkt_ref.kkt.multipliers import fit_multipliers
-from kkt_ref.metrics.points import PointMatches, match_points
+from kkt_ref.metrics.matching import PointMatches, match_points
 from kkt_ref.network.activations import GatedReLU, ReLU, Softplus, activation_by_name
 from kkt_ref.network.mlp import MLP, init_paper, init_uniform
 from kkt_ref.network.storage import load_net, save_net

@@ -23,24 +23,23 @@ def words(text):
 
 
 MODULES = words(
-    "kkt_ref metrics.ssim metrics.ncc metrics.matching metrics.scores metrics.ranking "
+    "kkt_ref metrics.ssim metrics.ncc metrics.matching metrics.scores "
     "attacks.pooling attacks.first_layer attacks.alternating attacks.search "
     "attacks.baselines datasets.split datasets.images datasets.idx datasets.cifar "
-    "conformance.golden conformance.checks attacks.band attacks.grid metrics.points "
+    "conformance.golden conformance.checks attacks.band attacks.grid "
     "attacks.kinks attacks.vertices datasets.toys network.storage network.torch_format "
     "_io attacks.resume datasets.download"
 )
 # what functions return or raise, and where others differ: nobody gives these to be checked
 RESULTS = words(
     "ClarkeFit History KKTReport PointMatches ReLU Reconstruction Record Stationarity "
-    "TrainResult Matching Nearest ImageScores Scores Ranking Atoms Start Trial Resumed Run "
+    "TrainResult Matching ImageScores Scores Atoms Start Trial Resumed Run "
     "BinarySplit ImageSet MissingDataError CorruptFileError DownloadError OtherRunError Result "
     "ConformanceError Implementation Remote"
 )
 # inner parts of the functions above them, called on what those have checked
 INNER = words(
-    "metrics.matching.stretch metrics.matching.image_ssim metrics.matching.check_images "
-    "metrics.ranking.agreements "
+    "metrics.scores.stretch "
     "attacks.band.check_explained attacks.grid.merge_atoms attacks.grid.around "
     "conformance.golden.digest _io.write_atomically _io.read_npz attacks.search.draw_settings "
     "_io.fingerprint"
@@ -154,22 +153,13 @@ GOOD = {
         window="gaussian", size=5, sigma=1.0, k1=0.01, k2=0.03, sample_covariance=True,
         border="crop", eps=0.0,
     ),
-    "metrics.ssim.ssim": dict(x=PICTURES, y=OTHERS, data_range=1.0, settings=HAIM),
-    "metrics.ssim.ssim_all_pairs": dict(
+    "metrics.ssim.structural_similarity": dict(
         x=PICTURES[:, None], y=OTHERS[:, None], data_range=1.0, channel_axis=1, settings=HAIM
     ),
-    "metrics.ncc.ncc": dict(x=FLAT, y=SEEN, channels=4),
     "metrics.ncc.ncc_all_pairs": dict(x=FLAT, y=SEEN, channels=4),
     "metrics.ncc.unit_images": dict(x=FLAT, channels=4, name="x"),
     "metrics.matching.match_one_to_one": dict(scores=FLAT),
-    "metrics.matching.nearest_candidates": dict(
-        images=FLAT, candidates=SEEN, **IMAGES, search="pooled", vote=1.1
-    ),
     "metrics.scores.score_candidates": dict(images=FLAT, candidates=SEEN, unseen=UNSEEN, **IMAGES),
-    "metrics.ranking.rank_candidates": dict(
-        x=FLAT, multipliers=LAM[:5], restart=[0, 0, 1, 1, 1], y=Y[:5], outputs=LAM[:5]
-    ),
-    "metrics.ranking.ranking_agreement": dict(score=LAM[:5], images=FLAT, candidates=SEEN),
     "attacks.pooling.pool_starts": dict(problem=PROBLEM, starts=STARTS, keep=3, seed=0),
     "attacks.pooling.distinct": dict(found=FOUND, similarity=0.7),
     "attacks.first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), rank=2, sharpness=30.0),

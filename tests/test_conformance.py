@@ -18,7 +18,7 @@ from kkt_ref.conformance.checks import (
     parametrize_with_checks,
 )
 from kkt_ref.kkt.multipliers import gradient_matrix
-from kkt_ref.metrics.ssim import SSIMSettings, ssim
+from kkt_ref.metrics.ssim import SSIMSettings, structural_similarity
 from kkt_ref.stationarity import closed_form
 
 SCIKIT_IMAGE = SSIMSettings(window="uniform", size=7, sample_covariance=True)
@@ -54,7 +54,7 @@ class Right:
         return kkt_ref.gradient_descent(net, x, y, step=step, max_steps=1).net.theta
 
     def ssim(self, a, b):
-        return ssim(a, b, data_range=1.0, channel_axis=0)
+        return structural_similarity(a, b, data_range=1.0, channel_axis=0)
 
 
 class Autograd(Right):
@@ -250,7 +250,7 @@ OTHER_MUTANTS = {
     "scikit-image's default window": (
         wrong(
             "ssim",
-            lambda right, a, b: ssim(
+            lambda right, a, b: structural_similarity(
                 a,
                 b,
                 data_range=1.0,
@@ -263,7 +263,7 @@ OTHER_MUTANTS = {
     "range of 255": (
         wrong(
             "ssim",
-            lambda right, a, b: ssim(a, b, data_range=255.0, channel_axis=0),
+            lambda right, a, b: structural_similarity(a, b, data_range=255.0, channel_axis=0),
         ),
         "data_range is 255",
     ),

@@ -24,7 +24,7 @@ from kkt_ref.audit.run import (
 )
 from kkt_ref.audit.terminal import Bar, print_conditions, print_network, print_result, say
 from kkt_ref.audit.warnings import comparison_warnings, data_warnings, network_warnings
-from kkt_ref.metrics.matching import Shape
+from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP
 from kkt_ref.network.weights_file import Weights, load_weights
 

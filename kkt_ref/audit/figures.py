@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kkt_ref.attacks.base import Reconstruction
-from kkt_ref.metrics.matching import Shape, stretch
 from kkt_ref.metrics.ncc import unit_images
+from kkt_ref.metrics.scores import Shape, stretch
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from kkt_ref._io import read_npz
 from kkt_ref._validation import check_labels, check_points, check_separable
-from kkt_ref.metrics.matching import Shape
+from kkt_ref.metrics.scores import Shape
 
 
 class Samples(NamedTuple):

@@ -15,7 +15,7 @@ from kkt_ref.audit.figures import Display, margin_figure, plane_figure, rows_fig
 from kkt_ref.audit.inputs import Samples
 from kkt_ref.audit.report import Picture, html_report
 from kkt_ref.audit.run import Audit, Comparison, as_table
-from kkt_ref.metrics.matching import Shape
+from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.weights_file import Weights
 
 SHOWN, SHOWN_NULL = 24, 12

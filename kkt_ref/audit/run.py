@@ -17,9 +17,8 @@ from kkt_ref.audit.attack import Found, Plan
 from kkt_ref.kkt.conditions import KKTReport, kkt_report, residual_floor, stationarity_norms
 from kkt_ref.kkt.margin import margins
 from kkt_ref.kkt.multipliers import fit_multipliers
-from kkt_ref.metrics.matching import match_one_to_one
+from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
-from kkt_ref.metrics.points import match_points
 from kkt_ref.network.mlp import MLP
 
 KINKS = "kinks of layer 1 through a sample, mean"

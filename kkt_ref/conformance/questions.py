@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit
 
 from kkt_ref.conformance.cases import Case, ImageCase, cases, image_cases
-from kkt_ref.metrics.ssim import WANG, ssim
+from kkt_ref.metrics.ssim import WANG, structural_similarity
 from kkt_ref.network.activations import GatedReLU
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.definition import stationarity_by_autograd, stationarity_residual
@@ -171,7 +171,7 @@ _ALL: tuple[Question, ...] = (
         False,
         image_cases,
         lambda case: case[1:3],
-        lambda a, b: ssim(a, b, data_range=1.0, channel_axis=0, settings=WANG),
+        lambda a, b: structural_similarity(a, b, data_range=1.0, channel_axis=0, settings=WANG),
     ),
 )
 QUESTIONS: dict[str, Question] = {question.name: question for question in _ALL}

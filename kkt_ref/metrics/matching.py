@@ -1,79 +1,86 @@
-r"""Which candidate stands for which image.
+"""One candidate for each image, or for each point in the plane.
 
-Two answers.  :func:`match_one_to_one`, the default of kkt_ref, gives no
-candidate to two images, so that counts hold no duplicates.
-:func:`nearest_candidates` is the pipeline of Haim et al.'s code, in which one
-candidate may serve many images: nearest in NCC, optionally the mean of all
-that are about as near, training mean added, stretched to [0, 1], SSIM.
+No candidate serves two images or two points, so that counts hold no duplicates.  In the code of
+Haim et al. one candidate may serve many images; that is ``scores.argmax(axis=1)``, where
+``scores = ncc_all_pairs(images, candidates, channels=C)``.
 
-Names of dimensions: n images, m candidates, d = C·H·W pixels, channel first.
+Names of dimensions: n images or points, m candidates, d numbers in each.
 """
 
 from __future__ import annotations
 
-from numbers import Integral
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import correlate1d
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
-from kkt_ref._validation import as_array, check_points, check_positive
-from kkt_ref.metrics.ncc import ncc_all_pairs
-from kkt_ref.metrics.ssim import HAIM, ssim
-
-Floats = NDArray[np.float64]
-Shape = tuple[int, int, int]  # channels, height, width
-_CUBIC = (-0.09375, 0.59375, 0.59375, -0.09375)  # Keys' kernel, a = -0.75, half-way between pixels
+from kkt_ref._validation import as_array, check_multipliers, check_points, check_positive
 
 
 class Matching(NamedTuple):
-    """A candidate for each of n images, none used twice."""
+    """A candidate for each of n images."""
 
-    candidate: NDArray[np.int64]  # (n,), its index; -1 where the image has none
-    score: Floats  # (n,); -inf where the image has none
+    candidate: NDArray[np.int64]  # (n,), row of the candidate, each at most once; -1 for none
+    score: NDArray[np.float64]  # (n,); -inf where the image has no candidate
 
     def count(self, threshold: float) -> int:
         """Return how many images have a candidate that scores ``threshold`` or more."""
         return int(np.count_nonzero(self.score >= threshold))
 
     def top_mean(self, k: int = 10) -> float:
-        """Return the mean of the k best scores (all n if fewer); an image without one counts 0."""
+        """Return the mean of the k best scores (of all n if n < k); no candidate counts as 0."""
         score = np.where(self.candidate < 0, 0.0, self.score)
         return float(np.sort(score)[::-1][:k].mean())
 
 
-class Nearest(NamedTuple):
-    """Result of the authors' pipeline, image by image, in the order of the images."""
+class PointMatches(NamedTuple):
+    """Matches of candidates to training points at one tolerance.
 
-    candidate: NDArray[np.int64]  # (n,), the nearest; may repeat
-    distance: Floats  # (n,), squared L2 after standardising, over pixels searched
-    reconstruction: Floats  # (n, d), in [0, 1]
-    ssim: Floats  # (n,), of reconstruction and image, window of 3
+    Attributes
+    ----------
+    matched : int
+        Training points with a candidate of their own within the tolerance.
+    missed : int
+        The other training points.
+    strays : int
+        Candidates farther than the tolerance from every training point.
+    stray_mass : float
+        The share of the strays in the sum of the multipliers, in [0, 1].
+    pairs : array of shape (matched, 2)
+        Row of the training point and row of its candidate.
+    distances : array of shape (n,)
+        Distance of each training point to its nearest candidate, whatever the tolerance.
+    """
+
+    matched: int
+    missed: int
+    strays: int
+    stray_mass: float
+    pairs: np.ndarray
+    distances: np.ndarray
 
 
 def match_one_to_one(scores: ArrayLike) -> Matching:
-    """Assign candidates to images one to one, with the largest sum of scores.
-
-    With fewer candidates than images, m images are matched and the others
-    have candidate -1 and score -inf.
+    """Assign candidates to images one to one so that the sum of the scores is largest.
 
     Parameters
     ----------
     scores : array_like, (n, m)
-        Floating; larger is better, as NCC or SSIM.  The sign counts.
+        Floating; a larger score is better, as for NCC and SSIM.  The sign counts.
 
     Returns
     -------
     Matching
+        min(n, m) images have a candidate.
 
     Raises
     ------
     TypeError
-        If ``scores`` is no floating array.
+        If ``scores`` is not floating.
     ValueError
-        If ``scores`` is not a non-empty (n, m) array of finite numbers.
+        If ``scores`` is not two-dimensional, is empty or holds NaN or infinity.
     """
     scores = check_points(scores, "scores")
     image, chosen = linear_sum_assignment(scores, maximize=True)
@@ -84,130 +91,57 @@ def match_one_to_one(scores: ArrayLike) -> Matching:
     return Matching(candidate, score)
 
 
-def nearest_candidates(
-    images: ArrayLike,
-    candidates: ArrayLike,
-    *,
-    mean: ArrayLike,
-    shape: Shape,
-    search: Literal["full", "pooled", "bicubic"] = "full",
-    vote: float | None = None,
-) -> Nearest:
-    r"""Reconstruct and score every image as Haim et al.'s code does.
-
-    Their settings: MNIST ``search="full"``, no vote; CIFAR ``search="bicubic"``,
-    ``vote=1.1``.
+def match_points(
+    points: np.ndarray,
+    candidates: np.ndarray,
+    tolerance: float,
+    multipliers: np.ndarray | None = None,
+) -> PointMatches:
+    """Match candidates to points one to one, as many as possible within the tolerance.
 
     Parameters
     ----------
-    images : array_like, (n, d)
-        Floating, training mean subtracted.
-    candidates : array_like, (m, d)
-        In the same coordinates.
-    mean : array_like, (d,)
-        The training mean; image + mean has data range 1.
-    shape : (channels, height, width)
-    search : {"full", "pooled", "bicubic"}
-        Measure distances at full size, or at half size by averaging 2 x 2
-        pixels, or as ``torch.nn.functional.interpolate`` halves with
-        ``mode="bicubic"``.
-    vote : float, optional
-        Reconstruct by the mean of all candidates nearer than ``vote`` times
-        the nearest distance, > 1, instead of the nearest alone.
+    points : array of shape (n, d)
+        Training points, floating.
+    candidates : array of shape (m, d)
+        Floating.
+    tolerance : float
+        Euclidean distance > 0, in the units of the points.
+    multipliers : array of shape (m,), optional
+        Weights of the candidates in the stray mass; all equal by default.
 
     Returns
     -------
-    Nearest
-        ``distance`` is 2 (1 - 1/p)(1 - NCC), p the pixels of a channel as
-        searched, which is theirs.
+    PointMatches
 
     Raises
     ------
     TypeError
-        If ``images`` or ``candidates`` is no floating array.
+        If ``points`` or ``candidates`` is not floating, or ``multipliers`` holds no numbers.
     ValueError
-        If an array is not finite or does not fit ``shape``, ``search`` is
-        unknown, or height and width are odd where they are to be halved.
+        If an array has another shape, is empty or holds NaN or infinity, or if ``tolerance`` is
+        not a finite number > 0.
     """
-    images, candidates, mean = check_images(images, candidates, mean=mean, shape=shape)
-    if search not in ("full", "pooled", "bicubic"):
-        raise ValueError(f"search: expected 'full', 'pooled' or 'bicubic', got {search!r}")
-    if vote is not None and check_positive(vote, "vote") <= 1:
-        raise ValueError(f"vote: expected a ratio > 1, such as 1.1, or None, got {vote}")
-    small = [x if search == "full" else _halved(x, shape, search) for x in (images, candidates)]
-    pixels = small[0].shape[1] // shape[0]
-    correlation = ncc_all_pairs(small[0], small[1], channels=shape[0])
-    distance = 2.0 * (1.0 - 1.0 / pixels) * (1.0 - correlation)  # (n, m)
-    candidate = distance.argmin(axis=1)
-    nearest = distance.min(axis=1)
-    chosen = candidates[candidate]  # (n, d)
-    if vote is not None:
-        votes = distance < vote * nearest[:, None]  # (n, m)
-        votes[np.arange(len(images)), candidate] = True  # also where the distance is 0
-        chosen = (votes / votes.sum(axis=1, keepdims=True)) @ candidates  # (n, d)
-    reconstruction = stretch(chosen + mean)
-    return Nearest(
-        candidate, nearest, reconstruction, image_ssim(reconstruction, images + mean, shape)
+    points = check_points(points, "points")
+    candidates = check_points(candidates, "candidates", d=points.shape[1])
+    tolerance = check_positive(tolerance, "tolerance")
+    if multipliers is None:
+        multipliers = np.ones(len(candidates))
+    multipliers = as_array(multipliers, "multipliers")
+    multipliers = check_multipliers(multipliers, len(candidates), multipliers.dtype)
+
+    distances = cdist(points, candidates)  # (n, m)
+    # a miss costs more than all matches together: first as many pairs as possible, then near ones
+    cost = np.where(distances <= tolerance, distances, tolerance * (1 + len(points)))
+    rows, columns = linear_sum_assignment(cost)
+    hit = distances[rows, columns] <= tolerance
+    stray = distances.min(axis=0) > tolerance  # (m,)
+    total = float(multipliers.sum())
+    return PointMatches(
+        matched=int(hit.sum()),
+        missed=int(len(points) - hit.sum()),
+        strays=int(stray.sum()),
+        stray_mass=float(multipliers[stray].sum()) / total if total > 0 else 0.0,
+        pairs=np.stack([rows[hit], columns[hit]], axis=1),  # (matched, 2)
+        distances=distances.min(axis=1),  # (n,)
     )
-
-
-def stretch(images: Floats) -> Floats:
-    """Map each image (n, d) onto [0, 1] by its own minimum and maximum; a constant one to 0."""
-    low = images.min(axis=1, keepdims=True)
-    span = images.max(axis=1, keepdims=True) - low
-    return (images - low) / np.where(span > 0, span, 1.0)
-
-
-def image_ssim(x: Floats, y: Floats, shape: Shape) -> Floats:
-    """Return SSIM (n,) of matched flat images (n, d) of range 1, with the authors' window of 3."""
-    return ssim(
-        x.reshape(-1, *shape), y.reshape(-1, *shape), data_range=1.0, channel_axis=1, settings=HAIM
-    )
-
-
-def check_images(*arrays: ArrayLike, mean: ArrayLike, shape: Shape) -> tuple[Floats, ...]:
-    """Return flat images and the training mean as float64, or raise if they do not fit ``shape``.
-
-    Parameters
-    ----------
-    *arrays : array_like, (rows, d)
-        Images and candidates, floating.
-    mean : array_like, (d,)
-    shape : (channels, height, width)
-
-    Returns
-    -------
-    tuple of ndarray
-        The arrays, and last the mean.
-
-    Raises
-    ------
-    TypeError
-        If an array is not floating.
-    ValueError
-        If one is not finite, or d is not channels * height * width.
-    """
-    whole = isinstance(shape, (tuple, list)) and all(isinstance(s, Integral) for s in shape)
-    if not whole or len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"shape: expected (channels, height, width), all >= 1, got {shape!r}")
-    d = int(np.prod(shape))
-    mean = as_array(mean, "mean")
-    if mean.shape != (d,):
-        raise ValueError(f"mean: expected shape ({d},), as shape={shape} says, got {mean.shape}")
-    names = ("images", "candidates", "unseen")
-    checked = [check_points(x, name, d=d) for x, name in zip(arrays, names, strict=False)]
-    checked.append(check_points(mean[None], "mean", d=d)[0])
-    return tuple(x.astype(np.float64) for x in checked)
-
-
-def _halved(x: Floats, shape: Shape, search: str) -> Floats:
-    channels, height, width = shape
-    if height % 2 or width % 2:
-        raise ValueError(f"search: {search!r} needs an even height and width, got shape={shape}")
-    if search == "pooled":
-        blocks = x.reshape(-1, channels, height // 2, 2, width // 2, 2)
-        return blocks.mean(axis=(3, 5)).reshape(len(x), -1)  # (n, d) -> (n, d / 4)
-    planes = x.reshape(-1, *shape)
-    for axis in (-2, -1):
-        planes = correlate1d(planes, _CUBIC, axis=axis, mode="nearest")
-    return planes[..., 1::2, 1::2].reshape(len(x), -1)  # (n, d) -> (n, d / 4)

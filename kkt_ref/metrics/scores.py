@@ -1,27 +1,31 @@
-"""How good candidates are: against the data, and against chance.
+"""Scores of candidates against the training images, beside the same scores by chance.
 
-:func:`score_candidates` counts what was reconstructed and puts beside it the
-same numbers for as many images that the network never saw: a blurry
-candidate resembles something in every large enough set.
+A blurred candidate resembles some image of every large set.  Therefore :func:`score_candidates`
+gives every score twice: for the training images, and for as many images that the network never
+saw (the null).
 
 Names of dimensions: n images, m candidates, d = C·H·W pixels, channel first.
 """
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kkt_ref.metrics.matching import Shape, check_images, image_ssim, match_one_to_one, stretch
+from kkt_ref._validation import as_array, check_points
+from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
+from kkt_ref.metrics.ssim import HAIM, structural_similarity
 
 Floats = NDArray[np.float64]
+Shape = tuple[int, int, int]  # channels, height, width
 
 
 class ImageScores(NamedTuple):
-    """Scores of one set of n images, each with its own candidate."""
+    """Scores of one set of n images; an image without a candidate counts as 0 in the means."""
 
     ncc_top10: float  # mean of the ten best NCC
     ncc_08: int  # images with NCC >= 0.8
@@ -31,10 +35,10 @@ class ImageScores(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Scores on the training data beside those that chance gives."""
+    """Scores on the training data, and the same scores by chance."""
 
     data: ImageScores
-    unseen: ImageScores  # the same candidates, as many images that were not trained on
+    unseen: ImageScores  # the same candidates on as many images that were not trained on
 
     @property
     def difference(self) -> ImageScores:
@@ -45,23 +49,22 @@ class Scores(NamedTuple):
 def score_candidates(
     images: ArrayLike, candidates: ArrayLike, unseen: ArrayLike, *, mean: ArrayLike, shape: Shape
 ) -> Scores:
-    """Score candidates against the training images and against unseen ones.
+    """Score candidates against the training images and against unseen images.
 
-    Images and candidates are paired one to one by NCC.  SSIM is measured on
-    the same pairs, as the authors measure it: training mean added, candidate
-    stretched to [0, 1], Gaussian window of 3.  An image that gets no candidate
-    reaches no threshold and counts 0 in a mean.
+    Candidates are assigned to images one to one by NCC.  SSIM is measured on the same pairs as
+    Haim et al. measure it: the training mean is added, the candidate is stretched to [0, 1], and
+    the settings are :data:`kkt_ref.metrics.HAIM`.
 
     Parameters
     ----------
     images : array_like, (n, d)
-        The training images, floating, training mean subtracted.
+        Training images, floating, training mean subtracted.
     candidates : array_like, (m, d)
-        In the same coordinates; all restarts together.
+        Candidates of all restarts, in the same coordinates.
     unseen : array_like, (n, d)
         Other images of the same classes, the same training mean subtracted.
     mean : array_like, (d,)
-        The training mean; image + mean has data range 1.
+        The training mean, floating; pixels of images + mean are in [0, 1].
     shape : (channels, height, width)
 
     Returns
@@ -73,29 +76,48 @@ def score_candidates(
     TypeError
         If an array is not floating.
     ValueError
-        If an array is not finite or does not fit ``shape``, or ``unseen`` has
-        not as many images as ``images``.
+        If an array does not fit ``shape``, is empty or holds NaN or infinity, if an image is
+        smaller than 3 x 3 pixels, or if ``unseen`` and ``images`` differ in number.
     """
-    images, candidates, unseen, mean = check_images(
-        images, candidates, unseen, mean=mean, shape=shape
+    whole = isinstance(shape, (tuple, list)) and all(isinstance(s, Integral) for s in shape)
+    if not whole or len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"shape: expected (channels, height, width), all >= 1, got {shape!r}")
+    d = int(np.prod(shape))
+    images, candidates, unseen, mean = (
+        check_points(array, name, d=d).astype(np.float64)
+        for array, name in (
+            (images, "images"),
+            (candidates, "candidates"),
+            (unseen, "unseen"),
+            (as_array(mean, "mean")[None], "mean"),
+        )
     )
     if len(unseen) != len(images):
         raise ValueError(
             f"unseen: expected as many images as in images, {len(images)}, got {len(unseen)}; "
             "scores grow with the number of images"
         )
-    shown = stretch(candidates + mean)  # (m, d)
-    return Scores(*(_scores_on(x, candidates, shown, mean, shape) for x in (images, unseen)))
+    return Scores(*(_scores_on(x, candidates, mean, shape) for x in (images, unseen)))
 
 
-def _scores_on(
-    images: Floats, candidates: Floats, shown: Floats, mean: Floats, shape: Shape
-) -> ImageScores:
+def stretch(images: Floats) -> Floats:
+    """Map each image (n, d) to [0, 1] by its own minimum and maximum; a constant image to 0."""
+    low = images.min(axis=1, keepdims=True)
+    span = images.max(axis=1, keepdims=True) - low
+    return (images - low) / np.where(span > 0, span, 1.0)
+
+
+def _scores_on(images: Floats, candidates: Floats, mean: Floats, shape: Shape) -> ImageScores:
     by_ncc = match_one_to_one(ncc_all_pairs(images, candidates))
     matched = by_ncc.candidate >= 0  # (n,)
+    shown = stretch(candidates[by_ncc.candidate[matched]] + mean)  # (matched, d)
     similarity = np.full(len(images), -np.inf)
-    similarity[matched] = image_ssim(
-        shown[by_ncc.candidate[matched]], (images + mean)[matched], shape
+    similarity[matched] = structural_similarity(
+        shown.reshape(-1, *shape),
+        (images[matched] + mean).reshape(-1, *shape),
+        data_range=1.0,
+        channel_axis=1,
+        settings=HAIM,
     )
     by_ssim = by_ncc._replace(score=similarity)
     return ImageScores(

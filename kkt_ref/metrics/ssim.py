@@ -1,4 +1,4 @@
-r"""Structural similarity (SSIM) of images: matched pairs and all pairs.
+r"""Structural similarity (SSIM) of images.
 
 With local means μ, variances σ² and covariance σ_xy under a sliding window,
 
@@ -7,14 +7,13 @@ With local means μ, variances σ² and covariance σ_xy under a sliding window,
 
 averaged over the image and its channels.  Two published choices have names:
 
-* :data:`WANG`, the original: Gaussian window of 11, σ 1.5, the strip at the
-  border left out.  scikit-image calls it ``gaussian_weights=True, sigma=1.5,
+* :data:`WANG`, the original: Gaussian window of 11 pixels, σ = 1.5, without the border where the
+  window does not fit.  In scikit-image: ``gaussian_weights=True, sigma=1.5,
   use_sample_covariance=False``.
-* :data:`HAIM`, what the reconstruction paper's code calls through kornia:
-  Gaussian window of 3, σ 1.5, reflected borders, eps 1e-12.
+* :data:`HAIM`, what the code of Haim et al. calls through kornia: Gaussian window of 3 pixels,
+  σ = 1.5, reflected borders, eps = 1e-12.
 
-Names of dimensions: n and m images, C channels, H and W pixels; (h, w) is
-(H, W), less the border where it is cropped.
+Names of dimensions: C channels, H and W pixels; (h, w) is (H, W) without a cropped border.
 
 Wang, Bovik, Sheikh, Simoncelli, IEEE Trans. Image Processing 13, 2004;
 Haim, Vardi, Yehudai, Shamir, Irani, arXiv 2206.07758, 2022.
@@ -24,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,13 +33,12 @@ from kkt_ref._validation import as_array, check_kind, check_positive
 
 Floats = NDArray[np.float64]
 _PLANE = (-2, -1)
-_CHUNK_PIXELS = 2**18  # pixels of products held at once by ssim_all_pairs
-_LARGEST_RATIO = 1e4  # of |x| to data_range: beyond it, rounding in σ² nears C2
+_LARGEST_RATIO = 1e4  # of |x| to data_range: above it, rounding errors of σ² come near C2
 
 
 @dataclass(frozen=True, kw_only=True)
 class SSIMSettings:
-    """The choices in which SSIM implementations differ.
+    """The choices in which implementations of SSIM differ.
 
     Parameters
     ----------
@@ -48,22 +46,22 @@ class SSIMSettings:
     size : int
         Side of the window in pixels, odd, at least 3.
     sigma : float
-        Standard deviation of the Gaussian window; the uniform one ignores it.
+        Standard deviation of the Gaussian window in pixels, > 0.
     k1, k2 : float
         Wang's constants, > 0.
     sample_covariance : bool
-        Scale variances and covariance by N / (N - 1), N = size².
+        Multiply variances and covariance by N / (N - 1), N = size².
     border : {"crop", "reflect"}
-        Average where the window fits into the image, or over the whole image
-        continued by reflection about the centre of its outermost pixels.
+        Average where the window fits into the image, or over the whole image, which is then
+        reflected at the centres of its outermost pixels.
     eps : float
-        Added to the denominator, >= 0.  Above 0, SSIM(x, x) falls short of 1:
-        by 1.1e-5 where x is black, for kornia's 1e-12 and data_range 1.
+        Added to the denominator, >= 0.  If eps > 0, SSIM(x, x) is below 1: by 1.1e-5 for a black
+        image, eps = 1e-12 and data_range = 1.
 
     Raises
     ------
     ValueError
-        For a value outside these ranges.
+        If a value is outside these ranges.
     """
 
     window: Literal["gaussian", "uniform"] = "gaussian"
@@ -76,15 +74,13 @@ class SSIMSettings:
     eps: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse values outside these ranges."""
+        """Check the ranges."""
         if self.window not in ("gaussian", "uniform"):
             raise ValueError(f"window: expected 'gaussian' or 'uniform', got {self.window!r}")
         if self.border not in ("crop", "reflect"):
             raise ValueError(f"border: expected 'crop' or 'reflect', got {self.border!r}")
         if not isinstance(self.size, Integral) or self.size < 3 or self.size % 2 == 0:
-            raise ValueError(
-                f"size: expected an odd int >= 3, so that a window has a centre, got {self.size}"
-            )
+            raise ValueError(f"size: expected an odd integer >= 3, got {self.size!r}")
         for name in ("sigma", "k1", "k2"):
             check_positive(getattr(self, name), name)
         check_positive(self.eps, "eps", zero=True)
@@ -94,12 +90,7 @@ WANG = SSIMSettings()
 HAIM = SSIMSettings(size=3, border="reflect", eps=1e-12)
 
 
-class _Moments(NamedTuple):
-    mean: Floats  # μ, (..., h, w)
-    variance: Floats  # σ², (..., h, w)
-
-
-def ssim(
+def structural_similarity(
     x: ArrayLike,
     y: ArrayLike,
     *,
@@ -112,34 +103,32 @@ def ssim(
     Parameters
     ----------
     x, y : array_like
-        Images (..., H, W) of equal shape, real or integer; leading axes are a
-        batch.  With ``channel_axis`` one more axis, anywhere.
+        Images (..., H, W) of equal shape, real or integer; leading axes are a batch.  With
+        ``channel_axis`` there is one more axis, at any place.
     data_range : float
-        L, the largest minus the smallest value that a pixel can take, > 0.
+        L, the largest minus the smallest value that a pixel can have, > 0.
     channel_axis : int, optional
         The axis of the channels, over which SSIM is averaged.
     settings : SSIMSettings
-        :data:`WANG` unless given; :data:`HAIM` is the reconstruction paper's.
+        :data:`WANG` or :data:`HAIM`, or your own.
 
     Returns
     -------
     ndarray
-        float64, of the batch's shape (a scalar for one image); at most 1 up to
-        rounding, and exactly 1 for x = y unless ``settings.eps`` > 0.
+        float64 of the shape of the batch, () for one image.  At most 1 up to rounding, and
+        exactly 1 for x = y if ``settings.eps`` is 0.
 
     Raises
     ------
     TypeError
-        If an array is neither real nor integer.
+        If an array is neither real nor integer, or ``settings`` no :class:`SSIMSettings`.
     ValueError
-        If shapes differ, an image has too few axes or is smaller than the
-        window, a pixel is not finite or exceeds 1e4 ``data_range``, or
-        ``data_range`` is not > 0.
+        If the shapes differ, an image has too few axes or is smaller than the window, a pixel is
+        NaN, infinite or larger than 1e4 ``data_range``, or ``data_range`` is not > 0.
 
     Notes
     -----
-    Equals scikit-image's ``structural_similarity`` on float64 images where the
-    settings coincide.
+    Equal to scikit-image's ``structural_similarity`` on float64 images for equal settings.
     """
     check_positive(data_range, "data_range")
     check_kind(settings, SSIMSettings, "settings")
@@ -147,65 +136,14 @@ def ssim(
     y = _checked("y", y, data_range, channel_axis, settings.size)
     if x.shape != y.shape:
         raise ValueError(f"x, y: expected equal shapes, got {x.shape} and {y.shape}")
-    similarity = _similarity(
-        _moments(x, settings), _moments(y, settings), x * y, data_range, settings
-    )  # (..., h, w)
-    return similarity.mean(axis=_PLANE if channel_axis is None else (-3, *_PLANE))  # (...)
-
-
-def ssim_all_pairs(
-    x: ArrayLike,
-    y: ArrayLike,
-    *,
-    data_range: float,
-    channel_axis: int | None = None,
-    settings: SSIMSettings = WANG,
-) -> Floats:
-    """Return the SSIM of every image of ``x`` with every image of ``y``.
-
-    Each image's own moments are computed once, and only the covariance for each
-    pair, in chunks of bounded size.
-
-    Parameters
-    ----------
-    x, y : array_like
-        n and m images, (n, H, W) and (m, H, W); with ``channel_axis`` (1, or
-        -1 for channels last) one more axis.
-    data_range, channel_axis, settings
-        As for :func:`ssim`.
-
-    Returns
-    -------
-    ndarray, (n, m)
-        float64.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As :func:`ssim` does, and if ``x`` or ``y`` is not one stack of images.
-    """
-    check_positive(data_range, "data_range")
-    check_kind(settings, SSIMSettings, "settings")
-    x = _checked("x", x, data_range, channel_axis, settings.size)
-    y = _checked("y", y, data_range, channel_axis, settings.size)
-    ndim = 3 if channel_axis is None else 4
-    if x.ndim != ndim or x.shape[1:] != y.shape[1:]:
-        raise ValueError(
-            f"x, y: expected stacks of {ndim} axes, image first, and images of equal shape, got "
-            f"{x.shape} and {y.shape}"
-        )
-    of_x, of_y = _moments(x, settings), _moments(y, settings)
-    step = max(1, _CHUNK_PIXELS // y[0].size)
-    pixels = tuple(range(1, ndim))
-    result = np.empty((len(x), len(y)))
-    for start in range(0, len(y), step):
-        some = slice(start, start + step)
-        of_some = _Moments(of_y.mean[some], of_y.variance[some])
-        for i in range(len(x)):
-            one = _Moments(of_x.mean[i], of_x.variance[i])
-            similarity = _similarity(one, of_some, x[i] * y[some], data_range, settings)
-            result[i, some] = similarity.mean(axis=pixels)
-    return result
+    c1, c2 = (settings.k1 * data_range) ** 2, (settings.k2 * data_range) ** 2
+    mean_x, mean_y = _local_mean(x, settings), _local_mean(y, settings)  # (..., h, w)
+    variances = _covariance(x, x, mean_x, mean_x, settings)
+    variances += _covariance(y, y, mean_y, mean_y, settings)
+    covariance = _covariance(x, y, mean_x, mean_y, settings)
+    top = (2.0 * (mean_x * mean_y) + c1) * (2.0 * covariance + c2)
+    bottom = (mean_x**2 + mean_y**2 + c1) * (variances + c2) + settings.eps
+    return (top / bottom).mean(axis=_PLANE if channel_axis is None else (-3, *_PLANE))  # (...)
 
 
 def _local_mean(x: Floats, settings: SSIMSettings) -> Floats:
@@ -219,32 +157,19 @@ def _local_mean(x: Floats, settings: SSIMSettings) -> Floats:
     return mean
 
 
-def _covariance(product: Floats, product_of_means: Floats, settings: SSIMSettings) -> Floats:
-    covariance = _local_mean(product, settings) - product_of_means  # (..., h, w)
+def _covariance(
+    x: Floats, y: Floats, mean_x: Floats, mean_y: Floats, settings: SSIMSettings
+) -> Floats:
+    covariance = _local_mean(x * y, settings) - mean_x * mean_y  # (..., h, w)
     if settings.sample_covariance:
         covariance *= settings.size**2 / (settings.size**2 - 1)
     return covariance
 
 
-def _moments(x: Floats, settings: SSIMSettings) -> _Moments:
-    mean = _local_mean(x, settings)
-    return _Moments(mean, _covariance(x * x, mean * mean, settings))
-
-
-def _similarity(
-    of_x: _Moments, of_y: _Moments, product: Floats, data_range: float, settings: SSIMSettings
-) -> Floats:
-    c1, c2 = (settings.k1 * data_range) ** 2, (settings.k2 * data_range) ** 2
-    product_of_means = of_x.mean * of_y.mean  # (..., h, w)
-    covariance = _covariance(product, product_of_means, settings)
-    top = (2.0 * product_of_means + c1) * (2.0 * covariance + c2)
-    bottom = (of_x.mean**2 + of_y.mean**2 + c1) * (of_x.variance + of_y.variance + c2)
-    return top / (bottom + settings.eps)
-
-
 def _checked(
     name: str, given: ArrayLike, data_range: float, channel_axis: int | None, window: int
 ) -> Floats:
+    """Return the images as float64 with axes (..., H, W) or (..., C, H, W), or raise."""
     images = as_array(given, name)
     shape = images.shape
     if images.dtype.kind not in "biuf":
@@ -263,7 +188,7 @@ def _checked(
     if images.size == 0 or min(images.shape[-2:]) < window:
         raise ValueError(
             f"{name}: expected images of at least {window} x {window} pixels, the window, got "
-            f"shape {shape}; choose a smaller size, or name the channel_axis"
+            f"shape {shape}; choose a smaller window, or name the channel_axis"
         )
     images = images.astype(np.float64)
     largest = np.abs(images).max()
@@ -271,7 +196,7 @@ def _checked(
         raise ValueError(f"{name}: expected finite pixels, got NaN or infinity")
     if largest > _LARGEST_RATIO * data_range:
         raise ValueError(
-            f"data_range: {name} reaches {largest:.3g}, more than {_LARGEST_RATIO:g} times "
-            f"data_range={data_range}; give the pixels' own range"
+            f"data_range: expected the range of the pixels, got {data_range}, but {name} reaches "
+            f"{largest:.3g}, which is more than {_LARGEST_RATIO:g} times as much"
         )
     return images
