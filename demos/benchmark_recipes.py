@@ -95,7 +95,7 @@ def ways_to_a_residual(net: kkt_ref.MLP, n: int, seconds: float) -> tuple[float,
 
     began, iterations, name = time.perf_counter(), 0, "L-BFGS, ended before it got there"
 
-    def watch(restart: int, x: Array, multipliers: Array) -> None:
+    def watch(stage: str, run: int, x: Array, multipliers: Array) -> None:
         nonlocal iterations
         iterations += 1
         if iterations % 5 == 0:

@@ -52,15 +52,15 @@ def attack(net: kkt_ref.MLP, x: np.ndarray, seed: int, quick: bool) -> list[dict
         candidates=50,
         seed=seed,
         box=BOX,
-        start=0.5,
+        start_scale=0.5,
         alpha=kkt_ref.gate_alpha(net, WIDTH),
         restarts=2 if quick else 4,
         max_iterations=60 if quick else 600,
-        callback=lambda start, *frame: frames.setdefault(start, []).append(frame),
+        callback=lambda stage, run, *frame: frames.setdefault(run, []).append(frame),
     )
     runs = []
-    for start, path in frames.items():
-        one = found.only(start)
+    for run, path in frames.items():
+        one = found.of_run(run)
         norms = [kkt_ref.stationarity_norms(smoothed(net), c, one.labels, m) for c, m in path]
         matched = kkt_ref.match_points(x, one.candidates, 0.05).matched
         runs.append({"residual": [norm.relative for norm in norms], "matched": matched})

@@ -43,8 +43,8 @@ def by_pixels(**changes: Any) -> Way:
         net, end = net.astype(np.float64), time.process_time() + seconds
         latest: dict[int, Array] = {}
 
-        def keep(start: int, x: Array, multipliers: Array) -> None:
-            latest[start] = x
+        def keep(stage: str, run: int, x: Array, multipliers: Array) -> None:
+            latest[run] = x
             if time.process_time() > end:
                 raise OutOfTime
 

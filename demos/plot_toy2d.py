@@ -29,19 +29,15 @@ class Trace:
     atoms: np.ndarray | None = None  # those of the full-KKT way before merging, (k, 2)
     labels: np.ndarray | None = None  # of the candidates at the end, (m,)
 
-    def stage(self, stage: str, x: np.ndarray, multipliers: np.ndarray) -> None:
-        """Take a callback of `reconstruct_on_kinks`."""
+    def take(self, stage: str, run: int, x: np.ndarray, multipliers: np.ndarray) -> None:
+        """Take a callback of an attack."""
         if stage in ("grid", "local"):
             self.atoms = x
-        self.runs.setdefault(0, []).append((x, multipliers))
-
-    def iteration(self, start: int, x: np.ndarray, multipliers: np.ndarray) -> None:
-        """Take a callback of `reconstruct_paper`."""
-        self.runs.setdefault(start, []).append((x, multipliers))
+        self.runs.setdefault(run, []).append((x, multipliers))
 
     def ended(self, found: kkt_ref.Reconstruction) -> Trace:
         """The trace of the start with the smallest objective, to its end, with its labels."""
-        best = found.only(found.best)
+        best = found.of_run(found.best)
         frames = [*self.runs[found.best], (best.candidates, best.multipliers)]
         return Trace({0: frames}, self.atoms, best.labels)
 

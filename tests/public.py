@@ -28,21 +28,22 @@ MODULES = words(
     "attacks.baselines datasets.split datasets.images datasets.idx datasets.cifar "
     "conformance.golden conformance.checks attacks.band attacks.grid "
     "attacks.kinks attacks.vertices datasets.toys network.storage network.torch_format "
-    "_io attacks.resume datasets.download"
+    "_io attacks.resume attacks.base datasets.download"
 )
 # what functions return or raise, and where others differ: nobody gives these to be checked
 RESULTS = words(
     "ClarkeFit History KKTReport PointMatches ReLU Reconstruction Record Stationarity "
     "TrainResult Matching ImageScores Scores Atoms Start Trial Resumed Run "
     "BinarySplit ImageSet MissingDataError CorruptFileError DownloadError OtherRunError Result "
-    "ConformanceError Implementation Remote"
+    "ConformanceError Implementation Remote Attack"
 )
 # inner parts of the functions above them, called on what those have checked
 INNER = words(
     "metrics.scores.stretch "
     "attacks.band.check_explained attacks.grid.merge_atoms attacks.grid.around "
     "conformance.golden.digest _io.write_atomically _io.read_npz attacks.search.draw_settings "
-    "_io.fingerprint"
+    "_io.fingerprint attacks.base.with_copies attacks.base.refuse attacks.base.slackness_violation "
+    "attacks.base.shared_margin"
 )
 
 
@@ -113,9 +114,9 @@ GOOD = {
     "kkt_ref.match_points": dict(points=X, candidates=X[:4], tolerance=0.1, multipliers=LAM[:4]),
     "kkt_ref.normalised_margin": FIT,
     "kkt_ref.per_sample_gradients": dict(net=NET, x=X),
-    "kkt_ref.reconstruct": dict(net=NET, seed=0, method="first-layer", candidates=4, keep=3),
+    "kkt_ref.reconstruct": dict(net=NET, seed=0, method="first-layer", candidates=4, restarts=2),
     "kkt_ref.reconstruct_paper": dict(
-        net=NET, candidates=4, seed=0, box=(-2.0, 2.0), labels="balanced", start=0.1,
+        net=NET, candidates=4, seed=0, box=(-2.0, 2.0), labels="balanced", start_scale=0.1,
         lambda_min=0.01, alpha=10.0, layer_weights=(1.0, 0.5), slackness=0.1, restarts=1,
         max_iterations=3, backend="numpy", dtype=np.float64,
     ),

@@ -122,7 +122,7 @@ def test_pool_is_sorted_in_both_signs_and_cut(trained):
     assert np.all(found.multipliers > 0)
     outputs = kkt_ref.margins(trained[1], found.candidates, found.labels)
     assert np.all(outputs > -1e-4)
-    assert np.array_equal(found.only(1).agreement, found.agreement[found.restart == 1])
+    assert np.array_equal(found.of_run(1).agreement, found.agreement[found.run_index == 1])
 
 
 def test_agreement_finds_the_truth(trained):

@@ -71,7 +71,9 @@ TABLE = {
     "seed: expected an integer": lambda: kkt_ref.reconstruct_paper(NET, candidates=2, seed=-1),
     "restarts: expected": lambda: kkt_ref.reconstruct_paper(NET, candidates=2, seed=0, restarts=0),
     "box: expected": lambda: kkt_ref.reconstruct_paper(NET, candidates=2, seed=0, box=(1, -1)),
-    "start: expected": lambda: kkt_ref.reconstruct_paper(NET, candidates=2, seed=0, start=0),
+    "start_scale: expected": lambda: kkt_ref.reconstruct_paper(
+        NET, candidates=2, seed=0, start_scale=0
+    ),
     "labels: expected 'balanced'": lambda: kkt_ref.reconstruct_paper(
         NET, candidates=2, seed=0, labels="even"
     ),

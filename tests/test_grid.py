@@ -90,7 +90,7 @@ def test_points_come_back_with_their_labels(toy):
 def test_callback_sees_every_stage(toy):
     seen = []
     kkt_ref.reconstruct_on_grid(
-        toy[0], step=0.05, callback=lambda stage, x, lam: seen.append(stage)
+        toy[0], step=0.05, callback=lambda stage, run, x, lam: seen.append(stage)
     )
     assert seen[:3] == ["grid", "local", "merged"] and seen[-1] == "moved"
 

@@ -1,1 +1,108 @@
-"""Reconstruction of training data from weights."""
+r"""Attacks: training data from the weights of a network, listed in reading order.
+
+    base          the signature and the result that all attacks share
+    paper         the published attack: stationarity alone, from random starts
+                  (refine: its optimiser; objective: its loss)
+    kinks         where the kinks of the first layer meet
+    vertices      d = 2, ReLU: all four KKT conditions at these points, convex
+    grid          d ≤ 3: all four KKT conditions on a grid, convex (band: the margin)
+    first_layer   d > 2: the equation of the first layer, whitened
+    alternating   its solution from one start
+    pooling       many starts made into one answer
+    baselines     what an attack is compared with
+
+:func:`reconstruct` chooses the attack that suits the network.
+"""
+
+from __future__ import annotations
+
+from kkt_ref._validation import check_count
+from kkt_ref.attacks.base import Attack, Callback, Reconstruction, Run
+from kkt_ref.attacks.grid import reconstruct_on_grid
+from kkt_ref.attacks.paper import reconstruct_paper
+from kkt_ref.attacks.pooling import reconstruct_first_layer
+from kkt_ref.attacks.vertices import reconstruct_on_kinks
+from kkt_ref.network._validation import check_net
+from kkt_ref.network.activations import ReLU
+from kkt_ref.network.mlp import MLP
+
+__all__ = [
+    "Attack",
+    "Callback",
+    "Reconstruction",
+    "Run",
+    "reconstruct",
+    "reconstruct_first_layer",
+    "reconstruct_on_grid",
+    "reconstruct_on_kinks",
+    "reconstruct_paper",
+]
+
+ATTACKS: dict[str, Attack] = {
+    "kinks": reconstruct_on_kinks,
+    "grid": reconstruct_on_grid,
+    "first-layer": reconstruct_first_layer,
+    "paper": reconstruct_paper,
+}
+
+
+def reconstruct(
+    net: MLP,
+    *,
+    method: str = "recommended",
+    candidates: int | None = None,
+    box: tuple[float, float] | None = None,
+    seed: int = 0,
+    restarts: int | None = None,
+    callback: Callback | None = None,
+) -> Reconstruction:
+    """Reconstruct training data from the weights of a network.
+
+    Parameters
+    ----------
+    net : MLP
+        Trained; with d > 2 inputs it needs two layers or more.
+    method : {"recommended", "kinks", "grid", "first-layer", "paper"}
+        The recommended attack is "kinks" for ReLU networks with d = 2, "grid" for other
+        networks with d ≤ 2, and "first-layer" for d > 2.
+    candidates : int, optional
+        Number of candidates in each run.  "paper" needs it; "kinks" and "grid" refuse it.
+    box : (float, float), optional
+        Bounds of every coordinate; "first-layer" refuses it.
+    seed : int
+        Seed of the random starts; "kinks" and "grid" draw nothing.
+    restarts : int, optional
+        Number of runs from random starts; "kinks" and "grid" refuse it.
+    callback : callable, optional
+        Called during the attack as ``callback(stage, run, x, multipliers)`` with copies
+        of the candidates (m, d) and multipliers (m,).
+
+    Returns
+    -------
+    Reconstruction
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown, an argument is out of range or refused by the method,
+        or (for d ≤ 2) no margin is found in the box.
+    TypeError
+        If ``net`` is not an MLP, or is not float64 where the method needs that (all but
+        "first-layer").
+
+    Notes
+    -----
+    Each attack has further keywords of its own; call its function to set them.
+    """
+    check_net(net)
+    seed = check_count(seed, "seed", 0)
+    names = ("recommended", *ATTACKS)
+    if method not in names:
+        raise ValueError(f"method: expected one of {', '.join(names)}, got {method!r}")
+    if method == "recommended":
+        method = "first-layer" if net.d > 2 else "grid"
+        if net.d == 2 and isinstance(net.activation, ReLU):
+            method = "kinks"
+    return ATTACKS[method](
+        net, candidates=candidates, box=box, seed=seed, restarts=restarts, callback=callback
+    )

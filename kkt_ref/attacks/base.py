@@ -1,67 +1,247 @@
-"""What a reconstruction returns."""
+r"""What all attacks share: one signature, one result, and how a result is measured.
+
+An attack is called as ``attack(net, candidates=..., box=..., seed=..., restarts=...,
+callback=...)``, with keywords of its own after these (:class:`Attack`).  It makes one or
+several runs, each from its own start, and returns a :class:`Reconstruction`.
+
+Names of dimensions: m candidates, d inputs, L layers.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from kkt_ref.attacks.objective import Terms
+from kkt_ref._validation import check_count
+from kkt_ref.kkt.conditions import stationarity_norms
+from kkt_ref.network.mlp import MLP
+from kkt_ref.stationarity.backend import namespace
+from kkt_ref.stationarity.closed_form import forward
+
+Array = Any
+# called with the stage, the index of the run, candidates (m, d) and multipliers (m,)
+Callback = Callable[[str, int, np.ndarray, np.ndarray], object]
 
 
 @dataclass(frozen=True)
 class Run:
-    """How one start ended."""
+    """How one run of an attack ended.
 
-    terms: Terms
-    iterations: int
+    Attributes
+    ----------
+    objective : float
+        What the attack itself minimised; comparable only between runs of one attack.
+    residual : float
+        ‖θ − Σ λ_i y_i ∇θΦ(x_i)‖ / ‖θ‖ with the network's own gates.
+    by_layer : tuple of L floats
+        The same for each layer, ‖·‖_l / ‖θ‖_l.
+    slackness : float
+        Violation of complementary slackness in [0, 2]; see :func:`slackness_violation`.
+    margin : float
+        q, the margin that the candidates share, or 0 if they share none.
+    steps : int
+        Accepted steps of the optimisation.
+    evaluations : int
+        Evaluations of the loss, or solutions of non-negative least squares.
+    stop_reason : str
+        A sentence that says why the run ended.
+    """
+
+    objective: float
+    residual: float
+    by_layer: tuple[float, ...]
+    slackness: float
+    margin: float
+    steps: int
     evaluations: int
     stop_reason: str
+
+    @classmethod
+    def measured(
+        cls,
+        net: MLP,
+        x: np.ndarray,
+        y: np.ndarray,
+        multipliers: np.ndarray,
+        *,
+        objective: float,
+        steps: int,
+        evaluations: int,
+        stop_reason: str,
+    ) -> Run:
+        """Return a run whose residual, slackness and margin are measured on ``net``.
+
+        Parameters
+        ----------
+        net : MLP
+            The attacked network with its own activation; it decides the precision.
+        x, y, multipliers : arrays of shape (m, d), (m,), (m,)
+            Where the run ended.
+        objective, steps, evaluations, stop_reason
+            As in :class:`Run`.
+
+        Returns
+        -------
+        Run
+        """
+        x, y, multipliers = (np.asarray(part, net.dtype) for part in (x, y, multipliers))
+        norms = stationarity_norms(net, x, y, multipliers)
+        margins = np.float64(y * forward(net, x).outputs)  # (m,)
+        weights = np.float64(multipliers)  # (m,)
+        return cls(
+            objective=float(objective),
+            residual=norms.relative,
+            by_layer=norms.by_layer,
+            slackness=float(slackness_violation(margins, weights)[0]),
+            margin=shared_margin(margins, weights),
+            steps=steps,
+            evaluations=evaluations,
+            stop_reason=stop_reason,
+        )
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Candidates that explain the weights, from one start or several pooled.
+    """Candidates that explain the weights, from one run or from several.
 
     Attributes
     ----------
     candidates : array of shape (m, d)
-        All starts, one after the other.
+        Those of all runs together.
     labels : array of shape (m,), entries -1 and +1
     multipliers : array of shape (m,)
-        λ_i of the start that a candidate belongs to.
-    restart : array of shape (m,), int
-        Which start that is.
+        λ_i in the run that found the candidate.
+    run_index : array of shape (m,), int
+        The run that found the candidate, as an index of ``runs``.
     runs : tuple of Run
-        One a start: every part of the loss, and why it stopped.
     seed : int or None
-        None where nothing was drawn.
+        None if nothing was drawn at random.
     agreement : array of shape (m,), optional
-        In [0, 1]: how well another start confirms a candidate, where that was measured.
+        In [0, 1]: how well another run confirms a candidate, where that was measured.
     """
 
     candidates: np.ndarray
     labels: np.ndarray
     multipliers: np.ndarray
-    restart: np.ndarray
+    run_index: np.ndarray
     runs: tuple[Run, ...]
     seed: int | None
     agreement: np.ndarray | None = None
 
     @property
     def best(self) -> int:
-        """The start with the smallest objective."""
-        return int(np.argmin([run.terms.objective for run in self.runs]))
+        """Index of the run with the smallest objective."""
+        return int(np.argmin([run.objective for run in self.runs]))
 
-    def only(self, restart: int) -> Reconstruction:
-        """Return the part that belongs to one start."""
-        keep = self.restart == restart
+    def of_run(self, index: int) -> Reconstruction:
+        """Return the candidates of one run as a reconstruction of their own.
+
+        Parameters
+        ----------
+        index : int
+            In 0, ..., len(runs) − 1.
+
+        Returns
+        -------
+        Reconstruction
+            Its single run has index 0.
+
+        Raises
+        ------
+        ValueError
+            If there is no such run.
+        """
+        if check_count(index, "index", 0) >= len(self.runs):
+            raise ValueError(f"index: expected a run below {len(self.runs)}, got {index}")
+        keep = self.run_index == index
         return Reconstruction(
             self.candidates[keep],
             self.labels[keep],
             self.multipliers[keep],
             np.zeros(int(keep.sum()), int),
-            (self.runs[restart],),
+            (self.runs[index],),
             self.seed,
             None if self.agreement is None else self.agreement[keep],
         )
+
+
+class Attack(Protocol):
+    """The arguments that every attack takes; None stands for the attack's own default."""
+
+    def __call__(
+        self,
+        net: MLP,
+        *,
+        candidates: int | None = None,
+        box: tuple[float, float] | None = None,
+        seed: int = 0,
+        restarts: int | None = None,
+        callback: Callback | None = None,
+    ) -> Reconstruction:
+        """Reconstruct training data from the weights of ``net``."""
+        ...
+
+
+def with_copies(callback: Callback | None) -> Callback:
+    """Return a callback that passes copies on to ``callback``, and does nothing for None."""
+
+    def report(stage: str, run: int, x: np.ndarray, multipliers: np.ndarray) -> None:
+        if callback is not None:
+            callback(stage, run, x.copy(), multipliers.copy())
+
+    return report
+
+
+def refuse(attack: str, **arguments: object) -> None:
+    """Raise ValueError if an argument that this attack cannot use is not None."""
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}: expected None, got {value!r}; the {attack} attack has no use for it, "
+                "so leave it out"
+            )
+
+
+def slackness_violation(margins: Array, multipliers: Array) -> tuple[Array, Array, Array]:
+    """Measure complementary slackness for a margin that is free.
+
+    The candidates lie on one margin q if λ_i (u_i − q) = 0 for all i, u_i = y_i Φ(x_i).
+    The violation is 1 − cos of the angle between u and the constant vector in the inner
+    product weighted by λ,  1 − Σ λ_i u_i / √(Σ λ_i · Σ λ_i u_i²).
+
+    Parameters
+    ----------
+    margins : array of shape (m,)
+        u_i, in any namespace.
+    multipliers : array of shape (m,)
+        λ_i ≥ 0.
+
+    Returns
+    -------
+    value : scalar
+        In [0, 2]; 0 if all margins with λ_i > 0 are equal and positive; 1 with a
+        zero gradient where it is undefined (all λ or all margins zero).
+    grad_margins : array of shape (m,)
+    grad_multipliers : array of shape (m,)
+    """
+    xp = namespace(margins)
+    mass, first = xp.sum(multipliers), xp.sum(multipliers * margins)
+    second = xp.sum(multipliers * margins**2)
+    defined = (mass > 0) & (second > 0)  # a branch would wait for the device
+    one = xp.ones_like(mass)
+    mass, second = xp.where(defined, mass, one), xp.where(defined, second, one)
+    root = xp.sqrt(mass * second)
+    cosine = xp.where(defined, first / root, 0.0 * one)
+    inside = xp.where(defined, one, 0.0 * one)
+    grad_margins = multipliers / root * (first * margins / second - 1.0)
+    grad_multipliers = 0.5 * cosine * (1.0 / mass + margins**2 / second) - margins / root
+    return 1.0 - cosine, inside * grad_margins, inside * grad_multipliers
+
+
+def shared_margin(margins: np.ndarray, multipliers: np.ndarray) -> float:
+    """Return q = Σ λ_i u_i² / Σ λ_i u_i, or 0 if that is not positive."""
+    first = float(multipliers @ margins)
+    return float(multipliers @ margins**2) / first if first > 0 else 0.0

@@ -65,6 +65,8 @@ class FirstLayer:
 
     Attributes
     ----------
+    net : MLP
+        As given.
     basis : array of shape (k, d)
         Orthonormal; x = a @ basis for coordinates a of shape (m, k).
     weights : array of shape (k,)
@@ -96,6 +98,7 @@ class FirstLayer:
         check_positive(sharpness, "sharpness")
         if net.depth < 2:
             raise ValueError("net: expected at least two layers; with one, every sample has δ = 1")
+        self.net = net
         net = net.astype(np.float64)
         W = net.weights[0]
         if not W.any():

@@ -15,14 +15,12 @@ comes from :func:`kkt_ref.attacks.band.find_margin`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from kkt_ref._validation import check_count, check_positive
+from kkt_ref._validation import check_box, check_count, check_positive
 from kkt_ref.attacks.band import find_margin, lattice, solve_in_band
-from kkt_ref.attacks.base import Reconstruction
+from kkt_ref.attacks.base import Callback, Reconstruction, refuse, with_copies
 from kkt_ref.attacks.refine import gate_alpha, refine, with_gates
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
@@ -65,12 +63,15 @@ def merge_atoms(
 def reconstruct_on_grid(
     net: MLP,
     *,
-    box: tuple[float, float] = (-1.5, 1.5),
-    step: float = 0.02,
+    candidates: int | None = None,
+    box: tuple[float, float] | None = None,
+    seed: int = 0,
+    restarts: int | None = None,
+    callback: Callback | None = None,
+    step: float | None = None,
     merge: float | None = None,
     prune: float = 0.1,
     max_iterations: int = 300,
-    callback: Callable[[str, np.ndarray, np.ndarray], object] | None = None,
 ) -> Reconstruction:
     """Reconstruct low-dimensional training data from weights by all four KKT conditions.
 
@@ -83,10 +84,20 @@ def reconstruct_on_grid(
     ----------
     net : MLP
         In float64, d ≤ 3.
-    box : (float, float)
-        Bounds of every coordinate; all that is assumed of the data.
-    step : float
-        Distance of neighbours in the grid.
+    candidates : None
+        The attack finds the number of candidates itself.
+    box : (float, float), optional
+        Bounds of every coordinate; (-1.5, 1.5) unless given.
+    seed : int
+        Without effect: the attack is convex and draws nothing.
+    restarts : None
+        The attack has one run.
+    callback : callable, optional
+        Called as ``callback(stage, 0, x, multipliers)`` with copies of candidates (k, d)
+        and multipliers (k,), after each solution ("grid", "local"), each merging
+        ("merged") and each iteration of L-BFGS ("moved").
+    step : float, optional
+        Distance of neighbours in the grid; a 150th of the box's side unless given.
     merge : float, optional
         Distance at which atoms of one label count as one point; six steps unless given.
     prune : float
@@ -94,10 +105,6 @@ def reconstruct_on_grid(
         in [0, 1).
     max_iterations : int
         Of each L-BFGS.
-    callback : callable, optional
-        Called with the stage ("grid", "local", "merged", "moved") and copies of
-        candidates (k, d) and multipliers (k,): after each solve, and after each
-        iteration of L-BFGS.
 
     Returns
     -------
@@ -112,7 +119,9 @@ def reconstruct_on_grid(
     check_net(net)
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64, got {net.dtype}; use net.astype(float)")
-    step = check_positive(step, "step")
+    refuse("grid", candidates=candidates, restarts=restarts)
+    low, high = box = check_box((-1.5, 1.5) if box is None else box)
+    step = (high - low) / 150 if step is None else check_positive(step, "step")
     merge = 6 * step if merge is None else check_positive(merge, "merge")
     prune = check_positive(prune, "prune", zero=True)
     if prune >= 1:
@@ -122,22 +131,19 @@ def reconstruct_on_grid(
     def smoothed(width: float) -> MLP:
         return with_gates(net, gate_alpha(net, width))
 
-    def tell(stage: str, x: np.ndarray, multipliers: np.ndarray) -> None:
-        if callback is not None:
-            callback(stage, x.copy(), multipliers.copy())
-
+    report = with_copies(callback)
     q, _ = find_margin(smoothed(2 * step), lattice(box, net.d, 2 * step))
     atoms = solve_in_band(smoothed(step / 3), lattice(box, net.d, step), 0.9 * q, 1.5 * q)
-    tell("grid", atoms.x, atoms.multipliers)
+    report("grid", 0, atoms.x, atoms.multipliers)
     points = around(atoms.x[atoms.multipliers > 1e-3 * atoms.multipliers.max()], step)
     low = 0.98 * _weighted_quantile(atoms.margins, atoms.multipliers, 0.05)
     atoms = solve_in_band(smoothed(step / 4), points, low, 1.3 * low)
-    tell("local", atoms.x, atoms.multipliers)
+    report("local", 0, atoms.x, atoms.multipliers)
 
     x, y, multipliers = merge_atoms(atoms.x, atoms.y, atoms.multipliers, merge)
     while True:
         heavy = multipliers >= prune * multipliers.max()
-        tell("merged", x[heavy], multipliers[heavy])
+        report("merged", 0, x[heavy], multipliers[heavy])
         result = refine(
             net,
             x[heavy],
@@ -149,7 +155,7 @@ def reconstruct_on_grid(
                 gate_alpha(net, step / 4),
             ],  # the wide gates pull from farther away
             max_iterations=max_iterations,
-            callback=lambda cx, cl: tell("moved", cx, cl),
+            callback=report,
         )
         alive = result.multipliers > 0
         x, y, multipliers = merge_atoms(

@@ -17,63 +17,16 @@ The vector holds x and λ / scale, so that both have gradients of like size.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from kkt_ref.attacks.base import slackness_violation
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.backend import Backend, namespace
+from kkt_ref.stationarity.backend import Backend
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
 
 Array = Any
-
-
-def slackness_violation(margins: Array, multipliers: Array) -> tuple[Array, Array, Array]:
-    """1 − cos of the angle between the margins and a constant, weighted by λ.
-
-    Parameters
-    ----------
-    margins : array of shape (m,)
-        In any namespace; u_i = y_i Φ(θ; x_i).
-    multipliers : array of shape (m,)
-        λ_i ≥ 0.
-
-    Returns
-    -------
-    value : scalar
-        In [0, 2]; 0 if all margins with λ_i > 0 are equal and positive; 1 with a
-        zero gradient where it is undefined (all λ or all margins zero).
-    grad_margins : array of shape (m,)
-    grad_multipliers : array of shape (m,)
-    """
-    xp = namespace(margins)
-    mass, first = xp.sum(multipliers), xp.sum(multipliers * margins)
-    second = xp.sum(multipliers * margins**2)
-    defined = (mass > 0) & (second > 0)  # no branch: a device is not waited for
-    one = xp.ones_like(mass)
-    mass, second = xp.where(defined, mass, one), xp.where(defined, second, one)
-    root = xp.sqrt(mass * second)
-    cosine = xp.where(defined, first / root, 0.0 * one)
-    inside = xp.where(defined, one, 0.0 * one)
-    grad_margins = multipliers / root * (first * margins / second - 1.0)
-    grad_multipliers = 0.5 * cosine * (1.0 / mass + margins**2 / second) - margins / root
-    return 1.0 - cosine, inside * grad_margins, inside * grad_multipliers
-
-
-def shared_margin(margins: np.ndarray, multipliers: np.ndarray) -> float:
-    """Return q = Σ λ_i u_i² / Σ λ_i u_i, or 0 where that is no margin."""
-    first = float(multipliers @ margins)
-    return float(multipliers @ margins**2) / first if first > 0 else 0.0
-
-
-class Terms(NamedTuple):
-    """The objective and its parts at one point."""
-
-    objective: float  # what L-BFGS minimises
-    relative_residual: float  # √ of the first part
-    by_layer: tuple[float, ...]  # ‖r‖_l / ‖θ‖_l; NaN for a layer of weight zero
-    slackness: float  # the second part before ρ, in [0, 2]
-    margin: float  # q, the margin that the candidates share
 
 
 class Objective:
@@ -123,7 +76,8 @@ class Objective:
         m = len(self.y)
         return vector[:-m].reshape(m, -1).copy(), vector[-m:] * self.scale
 
-    def _evaluate(self, vector: np.ndarray):
+    def value_and_gradient(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the objective and its gradient, shapes () and (m d + m,)."""
         x, multipliers = (self._backend.put(part, self._dtype) for part in self.unpack(vector))
         grad_multipliers = 0.0
 
@@ -143,27 +97,7 @@ class Objective:
             output_term if self.slackness else None,
             reduction=self._reduction,
         )
-        return terms, terms.grad_multipliers + self.slackness * grad_multipliers
-
-    def value_and_gradient(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the objective and its gradient, shapes () and (m d + m,)."""
-        terms, grad_multipliers = self._evaluate(vector)
+        grad_multipliers = terms.grad_multipliers + self.slackness * grad_multipliers
         grad_x, grad_multipliers = map(self._backend.to_host, (terms.grad_x, grad_multipliers))
         gradient = np.concatenate([grad_x.ravel(), self.scale * grad_multipliers])
         return float(terms.value), gradient.astype(np.float64, copy=False)
-
-    def terms(self, vector: np.ndarray) -> Terms:
-        """Return the objective's parts at a vector."""
-        terms, multipliers = self._evaluate(vector)[0], self.unpack(vector)[1]
-        margins = self.y * self._backend.to_host(terms.outputs)
-        pairs = list(zip(self._weights, terms.by_layer, strict=True))
-        return Terms(
-            objective=float(terms.value),
-            relative_residual=float(sum(w * float(s) for w, s in pairs if s is not None)) ** 0.5,
-            by_layer=tuple(
-                float("nan") if s is None else float(s) ** 0.5 / norm if norm > 0 else 0.0
-                for (_, s), norm in zip(pairs, self._norms, strict=True)
-            ),
-            slackness=float(slackness_violation(margins, multipliers)[0]),
-            margin=shared_margin(margins, multipliers),
-        )

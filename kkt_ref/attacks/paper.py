@@ -7,13 +7,13 @@ by L-BFGS-B in place of its SGD (:mod:`kkt_ref.attacks.refine`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from kkt_ref._validation import check_box, check_count, check_labels, check_positive
-from kkt_ref.attacks.base import Reconstruction
+from kkt_ref.attacks.base import Callback, Reconstruction, with_copies
 from kkt_ref.attacks.refine import refine
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
@@ -24,18 +24,18 @@ from kkt_ref.stationarity.backend import Backend, get_backend
 def reconstruct_paper(
     net: MLP,
     *,
-    candidates: int,
-    seed: int,
-    box: tuple[float, float] = (-1.0, 1.0),
+    candidates: int | None = None,
+    box: tuple[float, float] | None = None,
+    seed: int = 0,
+    restarts: int | None = None,
+    callback: Callback | None = None,
     labels: Any = "balanced",
-    start: float = 0.1,
+    start_scale: float = 0.1,
     lambda_min: float = 0.0,
     alpha: float | Sequence[float] = 100.0,
     layer_weights: Any = None,
     slackness: float = 0.0,
-    restarts: int = 1,
     max_iterations: int = 1000,
-    callback: Callable[[int, np.ndarray, np.ndarray], object] | None = None,
     backend: str | Backend = "numpy",
     dtype: Any = np.float64,
 ) -> Reconstruction:
@@ -46,15 +46,21 @@ def reconstruct_paper(
     net : MLP
         The trained network, in float64.
     candidates : int
-        m, for each start; more than the training samples (paper: m ≥ 2n).
+        m, for each run; it must be given, and exceed the number of training samples
+        (paper: m ≥ 2n).
+    box : (float, float), optional
+        Bounds of every coordinate of the candidates; (-1, 1) unless given.
     seed : int
-        Draws the starts: x from N(0, start²) clipped to the box, λ from U(0, 1)
+        Draws the starts: x from N(0, start_scale²) clipped to the box, λ from U(0, 1)
         times the scale that makes ‖Σλ_i y_i ∇Φ(x_i)‖ = ‖θ‖.
-    box : (float, float)
-        Bounds of every coordinate of the candidates.
+    restarts : int, optional
+        Number of runs, each from its own start; one unless given.
+    callback : callable, optional
+        Called after each iteration as ``callback("moved", run, x, multipliers)`` with
+        copies of the run's candidates (m, d) and multipliers (m,).
     labels : "balanced", "network" or array of shape (m,)
         Half +1 and half -1; the sign of Φ at the start; or given.
-    start : float
+    start_scale : float
         Standard deviation of the candidates' start, > 0.
     lambda_min : float
         Lower bound of the multipliers, ≥ 0.
@@ -65,13 +71,8 @@ def reconstruct_paper(
         Weights of the layers in the residual; ones unless given.
     slackness : float
         ρ ≥ 0, weight of complementary slackness with a free margin.
-    restarts : int
-        Number of starts, pooled in the result.
     max_iterations : int
         L-BFGS iterations for each start and α.
-    callback : callable, optional
-        Called after each iteration with the number of the start and copies of its
-        candidates (m, d) and multipliers (m,).
     backend : "numpy", "cupy" or Backend
         Where the loss is evaluated; only what L-BFGS needs crosses to the host.
     dtype : float64 or float32
@@ -89,10 +90,16 @@ def reconstruct_paper(
     BackendError
         If this machine cannot give the backend.
     """
-    m, restarts = check_count(candidates, "candidates"), check_count(restarts, "restarts")
-    seed = check_count(seed, "seed", 0)
-    low, high = check_box(box)
-    start = check_positive(start, "start")
+    if candidates is None:
+        raise ValueError(
+            "candidates: expected an integer, got None; the paper's attack needs the number of "
+            "candidates, for example twice the number of training samples"
+        )
+    m, seed = check_count(candidates, "candidates"), check_count(seed, "seed", 0)
+    restarts = 1 if restarts is None else check_count(restarts, "restarts")
+    low, high = box = check_box((-1.0, 1.0) if box is None else box)
+    report = with_copies(callback)
+    start_scale = check_positive(start_scale, "start_scale")
     check_net(net)
     backend = get_backend(backend)
     if isinstance(labels, str) and labels not in ("balanced", "network"):
@@ -102,7 +109,7 @@ def reconstruct_paper(
 
     parts = []
     for rng in np.random.default_rng(seed).spawn(restarts):
-        x = np.clip(rng.normal(0.0, start, (m, net.d)), low, high)  # (m, d)
+        x = np.clip(rng.normal(0.0, start_scale, (m, net.d)), low, high)  # (m, d)
         multipliers = rng.uniform(0.0, 1.0, m)
         if not isinstance(labels, str):
             y = labels
@@ -110,7 +117,7 @@ def reconstruct_paper(
             y = np.where(closed_form.forward(net, x).outputs >= 0, 1.0, -1.0)
         else:
             y = np.where(np.arange(m) < m // 2, -1.0, 1.0)
-        index = len(parts)
+        run = len(parts)
         parts.append(
             refine(
                 net,
@@ -123,7 +130,7 @@ def reconstruct_paper(
                 layer_weights=layer_weights,
                 slackness=slackness,
                 max_iterations=max_iterations,
-                callback=callback and (lambda cx, cl, index=index: callback(index, cx, cl)),
+                callback=lambda stage, _, cx, cl, run=run: report(stage, run, cx, cl),
                 backend=backend,
                 dtype=dtype,
             )

@@ -19,9 +19,8 @@ import numpy as np
 
 from kkt_ref._validation import check_all, check_count, check_kind, check_positive
 from kkt_ref.attacks.alternating import Start, run_starts
-from kkt_ref.attacks.base import Reconstruction, Run
+from kkt_ref.attacks.base import Callback, Reconstruction, Run, refuse, with_copies
 from kkt_ref.attacks.first_layer import FirstLayer
-from kkt_ref.attacks.objective import Terms, shared_margin, slackness_violation
 from kkt_ref.metrics.ranking import agreements
 from kkt_ref.network.mlp import MLP
 
@@ -32,8 +31,10 @@ def reconstruct_first_layer(
     net: MLP,
     *,
     candidates: int | None = None,
+    box: tuple[float, float] | None = None,
     seed: int = 0,
-    restarts: int = 16,
+    restarts: int | None = None,
+    callback: Callback | None = None,
     keep: int | None = None,
     noise: tuple[float, float] = (0.1, 0.1),
 ) -> Reconstruction:
@@ -46,9 +47,14 @@ def reconstruct_first_layer(
     candidates : int, optional
         m, for each start; by default three times the coordinates that the first layer shows,
         which finds as many images as the true number of training samples does.
+    box : None
+        The attack uses no box: it gives every candidate the same norm.
     seed : int
-    restarts : int
-        Number of starts, at least 2; the more, the more images come out.
+    restarts : int, optional
+        Number of starts, at least 2, 16 unless given; the more, the more images come out.
+    callback : callable, optional
+        Called after each start as ``callback("start", run, x, multipliers)`` with copies
+        of its candidates (m, d) and multipliers (m,).
     keep : int, optional
         Candidates to return before they are given in both signs; by default 8 m.
     noise : (float, float)
@@ -65,9 +71,19 @@ def reconstruct_first_layer(
         If an argument is off; see the message.
     """
     problem = FirstLayer(net, noise=noise)
-    restarts = check_count(restarts, "restarts", 2)
+    refuse("first-layer", box=box)
+    restarts = 16 if restarts is None else check_count(restarts, "restarts", 2)
+    report = with_copies(callback)
     m = problem.candidates if candidates is None else check_count(candidates, "candidates")
-    starts = run_starts(problem, candidates=m, seed=seed, restarts=restarts)
+    starts = run_starts(
+        problem,
+        candidates=m,
+        seed=seed,
+        restarts=restarts,
+        callback=lambda run, start: report(
+            "start", run, problem.inputs(start.coordinates), start.multipliers
+        ),
+    )
     return pool_starts(problem, starts, keep=8 * m if keep is None else keep, seed=seed)
 
 
@@ -120,7 +136,7 @@ def pool_starts(
         candidates=problem.inputs(both),
         labels=np.where(problem.outputs(both) < 0, -1.0, 1.0),
         multipliers=np.repeat(multipliers[order], 2).astype(np.float64),
-        restart=np.repeat(restart[order], 2),
+        run_index=np.repeat(restart[order], 2),
         runs=tuple(_run(problem, start) for start in starts),
         seed=seed,
         agreement=np.repeat(agreement[order], 2).astype(np.float64),
@@ -128,16 +144,16 @@ def pool_starts(
 
 
 def _run(problem: FirstLayer, start: Start) -> Run:
-    margins = np.float64(start.labels * problem.outputs(start.coordinates))
-    multipliers = start.multipliers.astype(np.float64)
-    terms = Terms(
+    return Run.measured(
+        problem.net,
+        problem.inputs(start.coordinates),
+        start.labels,
+        start.multipliers,
         objective=start.residual**2,
-        relative_residual=start.residual,
-        by_layer=(problem.plain_residual(start.coordinates, start.multipliers),),
-        slackness=float(slackness_violation(margins, multipliers)[0]),
-        margin=shared_margin(margins, multipliers),
+        steps=start.steps,
+        evaluations=start.steps,
+        stop_reason="No step lowered the residual, or all steps allowed were done.",
     )
-    return Run(terms, start.steps, start.steps, "no step lowered the residual, or all were done")
 
 
 def distinct(found: Reconstruction, *, similarity: float = 0.7) -> Array:

@@ -9,7 +9,7 @@ needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from kkt_ref._validation import (
     check_points,
     check_positive,
 )
-from kkt_ref.attacks.base import Reconstruction, Run
+from kkt_ref.attacks.base import Callback, Reconstruction, Run, with_copies
 from kkt_ref.attacks.objective import Objective
 from kkt_ref.network._validation import check_layer_weights, check_net
 from kkt_ref.network.activations import GatedReLU, Softplus
@@ -44,7 +44,7 @@ def refine(
     layer_weights: Any = None,
     slackness: float = 0.0,
     max_iterations: int = 1000,
-    callback: Callable[[np.ndarray, np.ndarray], object] | None = None,
+    callback: Callback | None = None,
     backend: str | Backend = "numpy",
     dtype: Any = np.float64,
 ) -> Reconstruction:
@@ -62,7 +62,7 @@ def refine(
     box, lambda_min, alpha, layer_weights, slackness, max_iterations
         As in :func:`~kkt_ref.attacks.paper.reconstruct_paper`.
     callback : callable, optional
-        Called after each iteration with copies of candidates and multipliers.
+        Called after each iteration, with the stage "moved" and run 0.
     backend, dtype
         As in :func:`~kkt_ref.attacks.paper.reconstruct_paper`.
 
@@ -108,11 +108,20 @@ def refine(
         objective.scale = _gradient_ratio(objective, x, multipliers)
         bounds = [(low, high)] * x.size + [(lambda_min / objective.scale, None)] * len(y)
         start = objective.pack(x, multipliers)
-        result = _minimise(objective, start, bounds, max_iterations, callback)
+        result = _minimise(objective, start, bounds, max_iterations, with_copies(callback))
         x, multipliers = objective.unpack(result.x)
         multipliers = np.maximum(multipliers, lambda_min)  # scaling may round below the bound
         iterations, evaluations = iterations + result.nit, evaluations + result.nfev
-    run = Run(objective.terms(result.x), iterations, evaluations, _stop_reason(result))
+    run = Run.measured(
+        net,
+        x,
+        y,
+        multipliers,
+        objective=result.fun,
+        steps=iterations,
+        evaluations=evaluations,
+        stop_reason=_stop_reason(result),
+    )
     return Reconstruction(x, y, multipliers, np.zeros(len(y), int), (run,), None)
 
 
@@ -121,11 +130,10 @@ def _minimise(
     start: np.ndarray,
     bounds: list[tuple[float, float | None]],
     max_iterations: int,
-    callback: Callable[[np.ndarray, np.ndarray], object] | None,
+    report: Callback,
 ) -> OptimizeResult:
     def watch(intermediate_result: OptimizeResult) -> None:  # the name is SciPy's convention
-        if callback is not None:
-            callback(*objective.unpack(intermediate_result.x))
+        report("moved", 0, *objective.unpack(intermediate_result.x))
 
     return minimize(
         objective.value_and_gradient,
@@ -174,10 +182,10 @@ def with_gates(net: MLP, alpha: float) -> MLP:
 
 def _stop_reason(result: OptimizeResult) -> str:
     if result.status == 0:
-        return "projected gradient below 1e-10"
+        return "The projected gradient fell below 1e-10."
     if result.status == 1:
-        return f"did all iterations allowed ({result.nit})"
-    return "line search ended at the rounding floor or a kink"
+        return f"All iterations allowed were done ({result.nit} in the last stage)."
+    return "The line search found no lower value: rounding or a kink is in the way."
 
 
 def _gradient_ratio(objective: Objective, x: np.ndarray, multipliers: np.ndarray) -> float:

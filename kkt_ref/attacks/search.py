@@ -131,7 +131,7 @@ def random_search(
             candidates=candidates,
             seed=int(np.random.default_rng([seed, number, 1]).integers(2**31)),
             box=box,
-            start=trial.start,
+            start_scale=trial.start,
             lambda_min=trial.lambda_min,
             alpha=trial.alpha,
             layer_weights=layer_weights,
@@ -139,10 +139,10 @@ def random_search(
             max_iterations=trial.iterations,
         )
         agreement = np.sort(
-            agreements(unit_images(found.candidates), found.restart, either_sign=True)
+            agreements(unit_images(found.candidates), found.run_index, either_sign=True)
         )
         trial = trial._replace(
-            residual=min(run.terms.relative_residual for run in found.runs),
+            residual=min(run.objective for run in found.runs) ** 0.5,
             agreement=float(agreement[-max(1, candidates // 5) :].mean()),
         )
         with write_atomically(path.with_suffix(".npz")) as file:

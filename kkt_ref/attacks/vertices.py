@@ -15,17 +15,14 @@ Names of dimensions: k points, s points of a star, P parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.spatial import cKDTree
 
 from kkt_ref._validation import check_box, check_points, check_positive
 from kkt_ref.attacks.band import UNEXPLAINED, check_explained, lattice, solve_in_band
-from kkt_ref.attacks.base import Reconstruction, Run
+from kkt_ref.attacks.base import Callback, Reconstruction, Run, refuse, with_copies
 from kkt_ref.attacks.grid import around, merge_atoms
 from kkt_ref.attacks.kinks import kink_vertices
-from kkt_ref.attacks.objective import Terms, shared_margin, slackness_violation
 from kkt_ref.kkt.multipliers import gradient_matrix, solve_nnls
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import ReLU
@@ -45,11 +42,14 @@ _STAR = np.vstack(
 def reconstruct_on_kinks(
     net: MLP,
     *,
-    box: tuple[float, float] = (-1.5, 1.5),
-    step: float = 0.02,
+    candidates: int | None = None,
+    box: tuple[float, float] | None = None,
+    seed: int = 0,
+    restarts: int | None = None,
+    callback: Callback | None = None,
+    step: float | None = None,
     merge: float | None = None,
     spare: float = 0.15,
-    callback: Callable[[str, np.ndarray, np.ndarray], object] | None = None,
 ) -> Reconstruction:
     """Reconstruct training points in the plane from the weights of a ReLU network.
 
@@ -57,24 +57,31 @@ def reconstruct_on_kinks(
     ----------
     net : MLP
         In float64, ReLU, d = 2.
-    box : (float, float)
-        Bounds of both coordinates; all that is assumed of the data.
-    step : float
+    candidates : None
+        The attack finds the number of candidates itself.
+    box : (float, float), optional
+        Bounds of both coordinates; (-1.5, 1.5) unless given.
+    seed : int
+        Without effect: the attack is convex and draws nothing.
+    restarts : None
+        The attack has one run.
+    callback : callable, optional
+        Called as ``callback(stage, 0, x, multipliers)`` with copies of candidates (k, 2)
+        and multipliers (k,); the stages are "grid", "local", "merged" and "dropped".
+    step : float, optional
         Distance of neighbours in the grid, for points on no vertex; it is made four and
-        sixteen times as fine where they are.  What comes within 1.5 steps of a vertex is it.
+        sixteen times as fine around the first solutions.  Points within 1.5 steps of a
+        vertex are moved onto it.  A 150th of the box's side unless given.
     merge : float, optional
         Distance at which atoms of one label count as one point; three steps unless given.
     spare : float
         Candidates are dropped, the most dispensable first, until the residual has grown by
         this share.
-    callback : callable, optional
-        Called with the stage ("grid", "local", "merged", "dropped") and copies of
-        candidates (k, d) and multipliers (k,).
 
     Returns
     -------
     Reconstruction
-        One run; its seed is None, for nothing is drawn.  The residual is Clarke's.
+        One run; its objective is the squared relative residual in Clarke's sense.
 
     Raises
     ------
@@ -86,14 +93,13 @@ def reconstruct_on_kinks(
         raise TypeError(f"net: expected float64, got {net.dtype}; use net.astype(float)")
     if not isinstance(net.activation, ReLU):
         raise TypeError(f"net: expected ReLU, which has kinks, got {net.activation}; use a grid")
-    step = check_positive(step, "step")
+    refuse("kinks", candidates=candidates, restarts=restarts)
+    low, high = box = check_box((-1.5, 1.5) if box is None else box)
+    step = (high - low) / 150 if step is None else check_positive(step, "step")
     merge = 3 * step if merge is None else check_positive(merge, "merge")
-    spare, box = check_positive(spare, "spare", zero=True), check_box(box)
+    spare = check_positive(spare, "spare", zero=True)
 
-    def tell(stage: str, x: np.ndarray, multipliers: np.ndarray) -> None:
-        if callback is not None:
-            callback(stage, x.copy(), multipliers.copy())
-
+    report = with_copies(callback)
     grid = lattice(box, net.d, step)
     vertices, _ = kink_vertices(net, box=box, tolerance=_TOLERANCE, lines=3)
     q = find_margin_at_kinks(net, vertices, lattice(box, net.d, 2.5 * step))
@@ -104,7 +110,7 @@ def reconstruct_on_kinks(
         atoms = solve_in_band(net, np.concatenate([stars, grid]), low, high)
         live = atoms.multipliers > _LIGHT * atoms.multipliers.max()
         x, y, multipliers = atoms.x[live], atoms.y[live], atoms.multipliers[live]
-        tell(stage, x, multipliers)
+        report(stage, 0, x, multipliers)
         distances, own = _nearest(vertices, x)
         grid = around(x[distances > 1.5 * step], step / finer)
     at_vertex = distances <= 1.5 * step
@@ -114,8 +120,8 @@ def reconstruct_on_kinks(
     x = _heaviest(vertices, mass, x, merge)
     x, y, multipliers = merge_atoms(x, y, multipliers, _TOLERANCE)
     heavy = multipliers > _FAINT * multipliers.max()
-    tell("merged", x[heavy], multipliers[heavy])
-    return _without_spare(net, x[heavy], y[heavy], spare, tell)
+    report("merged", 0, x[heavy], multipliers[heavy])
+    return _without_spare(net, x[heavy], y[heavy], spare, report)
 
 
 def find_margin_at_kinks(net: MLP, vertices: np.ndarray, points: np.ndarray) -> float:
@@ -196,7 +202,7 @@ def _without_spare(
     x: np.ndarray,
     y: np.ndarray,
     spare: float,
-    tell: Callable[[str, np.ndarray, np.ndarray], None],
+    report: Callback,
 ) -> Reconstruction:
     """Drop what the rest can spare: of the three lightest the one that costs least, and again."""
     atoms = y[:, None, None] * gradient_matrix(net, _stars(x)).reshape(len(x), len(_STAR), -1)
@@ -213,8 +219,17 @@ def _without_spare(
         if np.linalg.norm(solved[1]) > limit:
             break
         kept, (mass, residual) = rest, solved
-        tell("dropped", x[kept], mass)
-    run = Run(_terms(net, x[kept], y[kept], mass, residual), solves, solves, "nothing to spare")
+        report("dropped", 0, x[kept], mass)
+    run = Run.measured(
+        net,
+        x[kept],
+        y[kept],
+        mass,
+        objective=float(np.linalg.norm(residual) / np.linalg.norm(net.theta)) ** 2,
+        steps=len(x) - len(kept),
+        evaluations=solves,
+        stop_reason="No candidate is left that can be dropped at a small rise of the residual.",
+    )
     return Reconstruction(x[kept], y[kept], mass, np.zeros(len(kept), int), (run,), None)
 
 
@@ -223,13 +238,3 @@ def _solve(net: MLP, atoms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     flat = atoms.reshape(-1, atoms.shape[2])  # (k s, P)
     multipliers = solve_nnls(flat, net.theta)
     return multipliers.reshape(len(atoms), -1).sum(axis=1), net.theta - multipliers @ flat
-
-
-def _terms(net: MLP, x: np.ndarray, y: np.ndarray, mass: np.ndarray, residual: np.ndarray) -> Terms:
-    margins = y * closed_form.forward(net, x).outputs
-    relative = float(np.linalg.norm(residual) / np.linalg.norm(net.theta))
-    by_layer = tuple(
-        float(np.linalg.norm(residual[s]) / np.linalg.norm(net.theta[s])) for s in net.layer_slices
-    )
-    slackness = float(slackness_violation(margins, mass)[0])
-    return Terms(relative**2, relative, by_layer, slackness, shared_margin(margins, mass))

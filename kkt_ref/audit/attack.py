@@ -12,10 +12,10 @@ import numpy as np
 import kkt_ref
 from kkt_ref._io import claim, fingerprint
 from kkt_ref._validation import check_box, check_count
+from kkt_ref.attacks import reconstruct
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.pooling import pool_starts
-from kkt_ref.attacks.recommended import reconstruct
 from kkt_ref.attacks.resume import resumable_starts
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
@@ -97,7 +97,7 @@ def prepare(net: MLP, plan: Plan) -> FirstLayer | None:
 def attack(
     net: MLP, plan: Plan, folder: str | Path, *, progress: Progress = lambda part, note: None
 ) -> Found:
-    """Reconstruct by the recommended attack of :func:`kkt_ref.attacks.recommended`.
+    """Reconstruct by the recommended attack of :func:`kkt_ref.attacks.reconstruct`.
 
     Parameters
     ----------
@@ -139,7 +139,9 @@ def attack(
             ),
         )
         found = pool_starts(problem, result.result, keep=8 * plan.candidates, seed=plan.seed)
-        reached = min(run.terms.by_layer[0] for run in found.runs)
+        reached = min(
+            problem.plain_residual(start.coordinates, start.multipliers) for start in result.result
+        )
     failure = None if len(found.labels) else "no candidate carries a multiplier in any start"
     return Found(found, reached, result.seconds, failure)
 
@@ -150,14 +152,14 @@ def grid_step(plan: Plan) -> float:
 
 
 def _in_the_plane(net: MLP, plan: Plan, progress: Progress) -> Found:
-    began, step = time.perf_counter(), grid_step(plan)
+    began = time.perf_counter()
 
-    def stage(name: str, x: np.ndarray, multipliers: np.ndarray) -> None:
+    def stage(name: str, run: int, x: np.ndarray, multipliers: np.ndarray) -> None:
         progress(None, f"{name}, {len(x)} candidates")
 
     progress(None, "looking for the margin")
     try:
-        found = reconstruct(net.astype(np.float64), box=plan.box, step=step, callback=stage)
+        found = reconstruct(net.astype(np.float64), box=plan.box, callback=stage)
         failure = None
     except ValueError as error:  # an answer, not a misuse: all arguments were checked
         empty = np.zeros(0)

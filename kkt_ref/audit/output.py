@@ -81,7 +81,7 @@ def _save_candidates(target: IO[bytes], found: Reconstruction, dtype: np.dtype) 
         labels=found.labels,
         multipliers=found.multipliers,
         agreement=np.full(len(found.labels), np.nan) if agreement is None else agreement,
-        restart=found.restart,
+        restart=found.run_index,
     )
 
 
