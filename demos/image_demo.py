@@ -10,14 +10,12 @@ from typing import Any
 
 from image_run import ATTACKS, Outcome, Settings, run
 from plot_images import draw
-from report import Progress, add_outputs, seed_number, write_json
+from report import add_outputs, seed_number, write_json
 
 from kkt_ref._io import OtherRunError, claim, forget
 from kkt_ref.attacks.pooling import distinct
-from kkt_ref.datasets.download import DownloadError, download_cifar10, download_mnist
-from kkt_ref.datasets.images import MissingDataError, default_images
-
-DOWNLOAD = {"mnist": download_mnist, "cifar10": download_cifar10}
+from kkt_ref.datasets.download import DownloadError, download_images
+from kkt_ref.datasets.images import default_images
 
 
 def parse(
@@ -51,9 +49,9 @@ def main(name: str, what: str, defaults: dict[str, int], arguments: list[str] | 
     parser, options = parse(name, what, arguments)
     try:
         if options.download:
-            download(name)
+            download_images(name, progress=True)
         images = default_images(name, options.data)
-    except (DownloadError, MissingDataError, OSError, ValueError) as error:
+    except (DownloadError, ImportError, OSError, ValueError) as error:
         parser.error(str(error))
     embedded = images.source.startswith("embedded")
     n = 500 if options.full else defaults["embedded" if embedded else "official"]
@@ -82,16 +80,6 @@ def main(name: str, what: str, defaults: dict[str, int], arguments: list[str] | 
     print(f"figure: {options.save}")
     write_json(options.json, outcome.table)
     return outcome.table
-
-
-def download(name: str) -> None:
-    """Fetch the official files into the cache."""
-    bar = Progress(f"download {name}")
-
-    def progress(file: str, done: int, total: int) -> None:
-        bar.show(done / total if total else 0.0, f"{file} {done / 1e6:.1f} MB")
-
-    DOWNLOAD[name](progress=progress)
 
 
 def _as_interrupt(number: int, frame: object) -> None:

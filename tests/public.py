@@ -11,7 +11,6 @@ import kkt_ref
 from kkt_ref.attacks.alternating import run_starts
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.datasets import toys
-from kkt_ref.datasets.download import Remote
 from kkt_ref.datasets.images import ImageSet
 from kkt_ref.metrics.ssim import HAIM
 from kkt_ref.stationarity import closed_form
@@ -25,21 +24,21 @@ def words(text):
 MODULES = words(
     "kkt_ref metrics.ssim metrics.ncc metrics.matching metrics.scores "
     "attacks.pooling attacks.first_layer attacks.alternating attacks.search "
-    "attacks.baselines datasets.split datasets.images datasets.idx datasets.cifar "
+    "attacks.baselines datasets.split datasets.images "
     "conformance.golden conformance.checks attacks.band attacks.grid "
     "attacks.kinks attacks.vertices datasets.toys network.storage network.torch_format "
-    "_io attacks.resume attacks.base datasets.download"
+    "_io attacks.resume attacks.base"
 )
 # what functions return or raise, and where others differ: nobody gives these to be checked
 RESULTS = words(
     "ClarkeFit History KKTReport PointMatches ReLU Reconstruction Record Stationarity "
     "TrainResult Matching ImageScores Scores Atoms Start Trial Resumed Run "
     "BinarySplit ImageSet MissingDataError CorruptFileError DownloadError OtherRunError Result "
-    "ConformanceError Implementation Remote Attack"
+    "ConformanceError Implementation Attack"
 )
 # inner parts of the functions above them, called on what those have checked
 INNER = words(
-    "metrics.scores.stretch "
+    "metrics.scores.stretch datasets.images.check_name "
     "attacks.band.check_explained attacks.grid.merge_atoms attacks.grid.around "
     "conformance.golden.digest _io.write_atomically _io.read_npz attacks.search.draw_settings "
     "_io.fingerprint attacks.base.with_copies attacks.base.refuse attacks.base.slackness_violation "
@@ -76,7 +75,6 @@ _images = np.zeros((20, 1, 2, 2), np.uint8)
 DIGITS = ImageSet("mnist", "here", _images, _digits, _images, _digits)
 FIT = dict(net=NET, x=X, y=Y)
 SHORT = dict(max_steps=20)
-NOWHERE = Remote("http://127.0.0.1:1/none.tar.gz", 1, "")
 
 
 class Outputs:
@@ -182,13 +180,6 @@ GOOD = {
     "datasets.images.official_images": dict(name="mnist", root=At(".")),
     "datasets.images.embedded_images": dict(name="cifar10"),
     "datasets.images.default_images": dict(name="mnist", root=At(".")),
-    "datasets.idx.read_idx": dict(path=At("mnist/train-labels-idx1-ubyte.gz"), ndim=1),
-    "datasets.idx.read_mnist": dict(
-        images=At("mnist/train-images-idx3-ubyte.gz"), labels=At("mnist/train-labels-idx1-ubyte.gz")
-    ),
-    "datasets.idx.load_mnist": dict(root=At(".")),
-    "datasets.cifar.read_cifar10": dict(paths=[At("cifar-10-batches-bin/test_batch.bin")]),
-    "datasets.cifar.load_cifar10": dict(root=At(".")),
     "conformance.golden.write_golden": dict(folder=At("."), seed=1),
     "conformance.checks.check_implementation": dict(
         implementation=Outputs(), dtype=np.float32, expected_failures={}, on_fail="return", seed=1
@@ -199,15 +190,12 @@ GOOD = {
     ),
     "attacks.band.lattice": dict(box=(-1.0, 1.0), d=2, step=0.5),
     "attacks.band.solve_in_band": dict(net=NET, points=X, low=0.1, high=9.0),
-    "datasets.toys.alternating_labels": dict(n=4),
     "datasets.toys.disc": dict(n=4, rng=rng),
-    "datasets.toys.even_circle": dict(n=4, radius=2.0),
-    "datasets.toys.grid_boundary_angles": {},
-    "datasets.toys.on_circle": dict(angles=LAM, radius=2.0),
+    "datasets.toys.even_circle": dict(n=4),
     "datasets.toys.paper_circle": {},
     "datasets.toys.random_labels": dict(x=X, rng=rng),
-    "datasets.toys.spiral": dict(n=4, turns=2.0),
-    "datasets.toys.uneven_circle": dict(n=4, rng=rng, radius=2.0),
+    "datasets.toys.spiral": dict(n=4),
+    "datasets.toys.uneven_circle": dict(n=4, rng=rng),
     "_io.claim": dict(folder=At("claimed"), settings={"n": 1}),
     "_io.forget": dict(folder=At("claimed")),
     "attacks.resume.resumable_descent": dict(
@@ -216,8 +204,6 @@ GOOD = {
     ),
     "attacks.resume.resumable_starts": dict(
         folder=At("."), problem=PROBLEM, candidates=4, seed=0, restarts=1),
-    "datasets.download.download_mnist": dict(root=At("."), remotes=[]),
-    "datasets.download.download_cifar10": dict(root=At("."), remote=NOWHERE),
 }  # fmt: skip
 
 

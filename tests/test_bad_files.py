@@ -17,8 +17,7 @@ from kkt_ref._io import claim, read_npz
 from kkt_ref.attacks.resume import resumable_descent, resumable_starts
 from kkt_ref.attacks.search import random_search
 from kkt_ref.conformance.golden import write_golden
-from kkt_ref.datasets.cifar import RECORD, read_cifar10
-from kkt_ref.datasets.idx import read_idx
+from kkt_ref.datasets.readers import RECORD, read_cifar10, read_idx
 from tests.public import NET, PROBLEM, X, Y
 
 SEARCH = dict(candidates=2, trials=1, seed=0, iterations=1)

@@ -72,7 +72,7 @@ def test_quick_image_demo(tmp_path, name):
 def test_image_demo_refuses_before_any_work(tmp_path):
     for options, message in (
         (["--json", "nowhere/t.json"], "its folder does not exist"),
-        (["--data", "nowhere"], "download_mnist"),
+        (["--data", "nowhere"], "download_images"),
         (["--n", "7"], "even"),
         (["--restarts", "1"], "at least 2"),
         (["--seed", "-1"], ">= 0"),
@@ -158,20 +158,16 @@ def test_quick_benchmark(tmp_path):
     assert (tmp_path / "benchmark.png").stat().st_size > 5_000
 
 
-def test_download_shows_progress_and_names_what_stopped_it(monkeypatch, capsys, tmp_path):
+def test_a_failed_download_is_an_error_of_the_command_line(monkeypatch, capsys, tmp_path):
     monkeypatch.syspath_prepend(str(ROOT / "demos"))
     import image_demo
 
-    from kkt_ref.datasets.download import DownloadError
+    from kkt_ref.datasets import DownloadError
 
-    def half(progress):
-        progress("a.gz", 0, 10)
-        progress("a.gz", 5, 10)
-        raise DownloadError("a.gz: expected 10 bytes, stopped at 5")
+    def stopped(name, progress):
+        raise DownloadError(f"{name}: expected 10 bytes, stopped at 5")
 
-    monkeypatch.setitem(image_demo.DOWNLOAD, "mnist", half)
+    monkeypatch.setattr(image_demo, "download_images", stopped)
     with pytest.raises(SystemExit) as ended:
         image_demo.main("mnist", "", {}, ["--download", "--save", str(tmp_path / "m.png")])
-    said = capsys.readouterr()
-    assert ended.value.code == 2 and "stopped at 5" in said.err
-    assert "download mnist: " in said.out + said.err
+    assert ended.value.code == 2 and "stopped at 5" in capsys.readouterr().err

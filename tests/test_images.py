@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kkt_ref.datasets.images import (
+from kkt_ref.datasets import (
     ImageSet,
     MissingDataError,
+    binary_split,
     cache_root,
     default_images,
     embedded_images,
     official_images,
 )
-from kkt_ref.datasets.split import binary_split
 
 real = pytest.mark.skipif(not os.environ.get("KKT_REF_DATA"), reason="needs KKT_REF_DATA")
 
@@ -79,6 +79,16 @@ def test_order_of_the_places(bare, tmp_path, monkeypatch, name, put):
         official_images(name, tmp_path / "elsewhere")
 
 
+def test_further_batches_of_cifar10_are_appended_up_to_a_gap(tmp_path):
+    put_cifar10(tmp_path, 1)
+    for number in (2, 3, 5):
+        batch = tmp_path / f"cifar-10-batches-bin/data_batch_{number}.bin"
+        batch.write_bytes(bytes([number]) * 3073)
+    data = official_images("cifar10", tmp_path)
+    assert data.labels.tolist() == [0, 2, 3]
+    assert data.images.mean(axis=(1, 2, 3)).tolist() == [0, 2, 3]
+
+
 def test_missing_data_says_what_where_and_how(bare, tmp_path, monkeypatch):
     monkeypatch.setenv("KKT_REF_DATA", str(tmp_path / "variable"))
     put_mnist(tmp_path / "variable", 2)
@@ -89,8 +99,8 @@ def test_missing_data_says_what_where_and_how(bare, tmp_path, monkeypatch):
     lines = str(error.value).splitlines()
     assert f"  {tmp_path / 'variable'} lacks mnist/{gone.name}" in lines
     assert any(f"{bare} lacks mnist/train-images" in line for line in lines)
-    assert "download_mnist" in str(error.value) and "KKT_REF_DATA" in str(error.value)
-    with pytest.raises(MissingDataError, match="download_cifar10"):
+    assert "get('mnist')" in str(error.value) and "KKT_REF_DATA" in str(error.value)
+    with pytest.raises(MissingDataError, match="cifar10"):
         official_images("cifar10", tmp_path)
 
 

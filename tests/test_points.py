@@ -91,4 +91,4 @@ def test_other_toys_are_balanced_and_inside_the_disc(make):
 def test_random_labels_are_a_permutation():
     x, _ = toys.paper_circle()
     y = toys.random_labels(x, np.random.default_rng(0))
-    assert y.sum() == 0 and not np.array_equal(y, toys.alternating_labels(20))
+    assert y.sum() == 0 and not np.all(y[1:] == -y[:-1])

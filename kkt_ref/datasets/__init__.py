@@ -1,1 +1,34 @@
-"""Toys in the plane, and the image data sets."""
+"""Data to train on.
+
+Read in this order: ``toys`` (points in the plane), ``images`` (MNIST and CIFAR-10, with ``readers``
+of their files), ``split`` (their two-class problems), ``download`` (of the official files).  The
+folder ``embedded`` holds a few real images.
+"""
+
+from kkt_ref.datasets import toys
+from kkt_ref.datasets.download import DownloadError, download_images
+from kkt_ref.datasets.images import (
+    ImageSet,
+    MissingDataError,
+    cache_root,
+    default_images,
+    embedded_images,
+    official_images,
+)
+from kkt_ref.datasets.readers import CorruptFileError
+from kkt_ref.datasets.split import BinarySplit, binary_split
+
+__all__ = [
+    "BinarySplit",
+    "CorruptFileError",
+    "DownloadError",
+    "ImageSet",
+    "MissingDataError",
+    "binary_split",
+    "cache_root",
+    "default_images",
+    "download_images",
+    "embedded_images",
+    "official_images",
+    "toys",
+]

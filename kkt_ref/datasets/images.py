@@ -1,33 +1,34 @@
-"""Real images: where they are looked for, and the embedded few."""
+"""MNIST and CIFAR-10: the official files if they are there, or the few embedded images."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 
 from kkt_ref._validation import check_path
-from kkt_ref.datasets.cifar import CIFAR10_FILES, load_cifar10
-from kkt_ref.datasets.idx import MNIST_FILES, load_mnist
+from kkt_ref.datasets.readers import Labelled, read_cifar10, read_mnist
 
 VARIABLE = "KKT_REF_DATA"
+MNIST_FILES = tuple(
+    f"mnist/{part}-ubyte.gz"
+    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+)
+CIFAR10_FILES = ("cifar-10-batches-bin/data_batch_1.bin", "cifar-10-batches-bin/test_batch.bin")
 NEEDED = {"mnist": MNIST_FILES, "cifar10": CIFAR10_FILES}
-LOAD = {"mnist": load_mnist, "cifar10": load_cifar10}
 
 
 class MissingDataError(FileNotFoundError):
-    """The official files of a data set are in none of the places looked at."""
+    """No folder that was searched holds the official files of a data set."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images as published, in file order.
-
-    The test arrays have length 0 in the embedded sets.
-    """
+    """Images as published, in the order of the file; the embedded sets have no test images."""
 
     name: str  # "mnist" or "cifar10"
     source: str  # the folder they were read from, or the embedded file
@@ -38,24 +39,24 @@ class ImageSet:
 
 
 def cache_root() -> Path:
-    """Folder for downloads: ``kkt_ref`` in ``XDG_CACHE_HOME``, by default ``~/.cache``."""
+    """Return the folder for downloads: ``kkt_ref`` in ``XDG_CACHE_HOME`` or in ``~/.cache``."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # the XDG specification has relative paths ignored
+    # the XDG specification demands that relative paths are ignored
     return (base if base.is_absolute() else Path.home() / ".cache") / "kkt_ref"
 
 
 def official_images(name: str, root: str | Path | None = None) -> ImageSet:
     """Load the official files.
 
-    They are looked for, under the paths in `NEEDED`, in ``root`` if given, otherwise in
-    the folder that the environment variable ``KKT_REF_DATA`` names, then in `cache_root`.
-    CIFAR-10's data_batch_2 to 5 are appended as far as they are there without a gap.
+    The files are searched, under the paths in ``NEEDED``, in ``root``; without ``root`` in the
+    folder that the environment variable ``KKT_REF_DATA`` names, and then in :func:`cache_root`.
+    CIFAR-10's data_batch_2 to 5 are appended, up to the first that is missing.
 
     Parameters
     ----------
-    name : "mnist" or "cifar10"
-    root : path, optional
-        The one folder to look in.
+    name : {"mnist", "cifar10"}
+    root : path-like, optional
+        The only folder to search.
 
     Returns
     -------
@@ -64,31 +65,42 @@ def official_images(name: str, root: str | Path | None = None) -> ImageSet:
     Raises
     ------
     MissingDataError
-        If no folder holds all the files needed.
+        If no folder holds all the files needed; the message lists what each of them lacks.
     CorruptFileError
-        If a file is damaged; the message names it.
+        If a file is damaged.
     ValueError
         If ``name`` is unknown.
     """
-    _check_name(name)
-    roots = _roots(root)
+    check_name(name)
+    if root is not None:
+        roots = [check_path(root, "root").expanduser()]
+    else:
+        named = os.environ.get(VARIABLE)
+        roots = [*([Path(named).expanduser()] if named else []), cache_root()]
     for folder in roots:
         if not _missing(name, folder):
-            training, test = LOAD[name](folder)
+            training, test = (_load_mnist if name == "mnist" else _load_cifar10)(folder)
             return ImageSet(name, str(folder), *training, *test)
-    raise MissingDataError(_what_is_missing(name, roots))
+    places = [f"  {folder} lacks {', '.join(_missing(name, folder))}" for folder in roots]
+    raise MissingDataError(
+        f"{name}: expected the official files in one folder, found them in none of\n"
+        + "\n".join(places)
+        + f"\nSet {VARIABLE} to a folder that has them, or download them to {cache_root()} with\n"
+        f"  python -c \"from kkt_ref.datasets import download_images as get; get('{name}')\"\n"
+        f'or use the few images in the package: kkt_ref.datasets.embedded_images("{name}").'
+    )
 
 
 def embedded_images(name: str) -> ImageSet:
     """Load the few real images that come with the package.
 
-    MNIST: the first 500 odd and the first 500 even digits of the training file, in
-    file order, so that splits of up to 1000 images equal the official ones. CIFAR-10:
-    the first 20 images of the *test* file, 10 vehicles and 10 animals.
+    MNIST: the first 500 odd and the first 500 even digits of the training file, in its order, so
+    that splits of up to 1000 images equal the official ones.  CIFAR-10: the first 20 images of
+    the *test* file, 10 vehicles and 10 animals.
 
     Parameters
     ----------
-    name : "mnist" or "cifar10"
+    name : {"mnist", "cifar10"}
 
     Returns
     -------
@@ -100,7 +112,7 @@ def embedded_images(name: str) -> ImageSet:
     ValueError
         If ``name`` is unknown.
     """
-    _check_name(name)
+    check_name(name)
     with (
         resources.as_file(resources.files("kkt_ref.datasets") / "embedded" / f"{name}.npz") as path,
         np.load(path, allow_pickle=False) as arrays,
@@ -110,25 +122,25 @@ def embedded_images(name: str) -> ImageSet:
 
 
 def default_images(name: str, root: str | Path | None = None) -> ImageSet:
-    """Load the official files, or the embedded images if nobody said where files are.
+    """Load the official files; load the embedded images if no folder was named and none has them.
 
     Parameters
     ----------
-    name : "mnist" or "cifar10"
-    root : path, optional
-        As in `official_images`.
+    name : {"mnist", "cifar10"}
+    root : path-like, optional
+        As for :func:`official_images`.
 
     Returns
     -------
     ImageSet
-        Its ``source`` says which it is.
+        Its ``source`` says which images they are.
 
     Raises
     ------
     MissingDataError
         If ``root`` or ``KKT_REF_DATA`` is given and the files are not found.
     CorruptFileError, ValueError
-        As in `official_images`.
+        As :func:`official_images`.
     """
     try:
         return official_images(name, root)
@@ -138,31 +150,22 @@ def default_images(name: str, root: str | Path | None = None) -> ImageSet:
         return embedded_images(name)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise unless ``name`` is that of a data set."""
     if not isinstance(name, str) or name not in NEEDED:
         raise ValueError(f"name: expected one of {', '.join(NEEDED)}, got {name!r}")
-
-
-def _roots(root: str | Path | None) -> list[Path]:
-    if root is not None:
-        return [check_path(root, "root").expanduser()]
-    named = os.environ.get(VARIABLE)
-    return ([Path(named).expanduser()] if named else []) + [cache_root()]
 
 
 def _missing(name: str, root: Path) -> list[str]:
     return [file for file in NEEDED[name] if not (root / file).is_file()]
 
 
-def _what_is_missing(name: str, roots: list[Path]) -> str:
-    places = [f"  {root} lacks {', '.join(_missing(name, root))}" for root in roots]
-    return "\n".join(
-        [f"{name}: expected the official files in one folder, found them in none of"]
-        + places
-        + [
-            f"Set {VARIABLE} to a folder that has them, or download them to {cache_root()} with",
-            f'  python -c "from kkt_ref.datasets.download import download_{name} as get; get()"',
-            f"or use the few images in the package: "
-            f'kkt_ref.datasets.images.embedded_images("{name}").',
-        ]
-    )
+def _load_mnist(root: Path) -> tuple[Labelled, Labelled]:
+    files = [root / file for file in MNIST_FILES]
+    return read_mnist(*files[:2]), read_mnist(*files[2:])
+
+
+def _load_cifar10(root: Path) -> tuple[Labelled, Labelled]:
+    first, test = (root / file for file in CIFAR10_FILES)
+    further = (first.with_name(f"data_batch_{number}.bin") for number in range(2, 6))
+    return read_cifar10([first, *takewhile(Path.is_file, further)]), read_cifar10([test])

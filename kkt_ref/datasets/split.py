@@ -14,10 +14,9 @@ POSITIVE = {"mnist": (1, 3, 5, 7, 9), "cifar10": (0, 1, 8, 9)}  # odd digits; ve
 
 @dataclass(frozen=True, eq=False)
 class BinarySplit:
-    """A balanced two-class problem, d = channels * height * width.
+    """A balanced two-class problem, d = channels * height * width; all arrays are float64.
 
-    ``(x + mean).reshape(-1, *shape)`` are the images again, in [0, 1]. All arrays are
-    float64, labels -1 or +1.
+    ``(x + mean).reshape(-1, *shape)`` are the images again, with pixels in [0, 1].
     """
 
     name: str  # as in ImageSet
@@ -25,7 +24,7 @@ class BinarySplit:
     shape: tuple[int, int, int]  # (channels, height, width)
     mean: np.ndarray  # (d,), of the training samples; subtracted from all
     x: np.ndarray  # (n, d), training samples
-    y: np.ndarray  # (n,)
+    y: np.ndarray  # (n,), labels -1 or +1
     unseen_x: np.ndarray  # (unseen, d), held out, from the training file
     unseen_y: np.ndarray  # (unseen,)
     test_x: np.ndarray  # (test, d), from the test file
@@ -33,14 +32,12 @@ class BinarySplit:
 
 
 def binary_split(data: ImageSet, n: int, unseen: int = 0, test: int = 0) -> BinarySplit:
-    """Make the paper's two-class problem.
+    """Make the two-class problem of Haim et al.
 
-    +1 are odd digits, or vehicles (CIFAR-10 classes 0, 1, 8, 9); -1 even digits, or
-    animals. The training set is the first n/2 images of each class; the two classes
-    stay interleaved as they are in the file. The unseen images are the next
-    unseen/2 of each class in the same file, the test images the first test/2 of each
-    class in the test file, ordered likewise. Pixels are scaled to [0, 1] and the mean
-    of the training set is subtracted from all.
+    Odd digits have the label +1 and even digits -1; vehicles +1 and animals -1.  The training set
+    is the first n/2 images of each class, in the order of the file.  The unseen images are the
+    next unseen/2 of each class in the same file, the test images the first test/2 of each class
+    in the test file.  The mean of the training set is subtracted from all.
 
     Parameters
     ----------
@@ -48,7 +45,7 @@ def binary_split(data: ImageSet, n: int, unseen: int = 0, test: int = 0) -> Bina
     n : int
         Number of training images, even, at least 2.
     unseen, test : int
-        Number of held-out images, even.
+        Numbers of held-out images, even, at least 0.
 
     Returns
     -------
@@ -56,8 +53,10 @@ def binary_split(data: ImageSet, n: int, unseen: int = 0, test: int = 0) -> Bina
 
     Raises
     ------
+    TypeError
+        If ``data`` is not an ImageSet.
     ValueError
-        If a number is odd or negative or a file has too few images of a class.
+        If a number is odd or too small, or a file has too few images of a class.
     """
     check_kind(data, ImageSet, "data")
     n = _check_even(n, "n", 2)
@@ -94,7 +93,7 @@ def _check_even(value: int, name: str, minimum: int) -> int:
 
 
 def _balanced_rows(y: np.ndarray, skip: int, count: int, what: str, data: ImageSet) -> np.ndarray:
-    """Rows, ascending, of count/2 samples a class after its first skip/2."""
+    """Return the rows, ascending, of count/2 samples of each class after its first skip/2."""
     of_class = [np.flatnonzero(y == sign) for sign in (-1.0, 1.0)]
     available = 2 * max(min(len(rows) for rows in of_class) - skip // 2, 0)
     if count > available:

@@ -1,0 +1,158 @@
+"""Files of MNIST and CIFAR-10: what was written is read, everything else is refused by name."""
+
+import gzip
+import struct
+import tempfile
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kkt_ref.datasets import CorruptFileError
+from kkt_ref.datasets.readers import RECORD, read_cifar10, read_idx, read_mnist
+
+IMAGES = (np.arange(2 * 3 * 4) * 37 % 256).astype(np.uint8).reshape(2, 3, 4)
+
+
+def idx_bytes(array):
+    shape = struct.pack(f">{array.ndim}I", *array.shape)
+    return bytes([0, 0, 8, array.ndim]) + shape + array.tobytes()
+
+
+def write(path, content):
+    path.write_bytes(gzip.compress(content, compresslevel=1, mtime=0))
+    return path
+
+
+def read_or_none(content, read):
+    """What is read from a file with this content, None if it is refused by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "damaged"
+        path.write_bytes(content)
+        try:
+            return read(path)
+        except CorruptFileError as error:
+            assert str(path) in str(error)
+            return None
+
+
+def read_images(path):
+    return read_idx(path, 3)
+
+
+def mutations(content):
+    """Truncated, flipped and extended versions of ``content``."""
+    flip = st.tuples(st.integers(0, len(content) - 1), st.integers(1, 255))
+    return st.one_of(
+        st.integers(0, len(content) - 1).map(lambda k: content[:k]),
+        flip.map(lambda f: content[: f[0]] + bytes([content[f[0]] ^ f[1]]) + content[f[0] + 1 :]),
+        st.binary(min_size=1, max_size=40).map(lambda tail: content + tail),
+    )
+
+
+@settings(max_examples=200)
+@given(mutations(gzip.compress(idx_bytes(IMAGES), mtime=0)))
+def test_damaged_gzip_loads_right_or_is_refused(content):
+    got = read_or_none(content, read_images)
+    assert got is None or np.array_equal(got, IMAGES)
+
+
+@settings(max_examples=200)
+@given(mutations(idx_bytes(IMAGES)))
+def test_damage_before_compression_is_refused_unless_only_pixels_changed(content):
+    good = idx_bytes(IMAGES)
+    got = read_or_none(gzip.compress(content, mtime=0), read_images)
+    if len(content) == len(good) and content[:16] == good[:16]:
+        np.testing.assert_array_equal(got.ravel(), np.frombuffer(content[16:], np.uint8))
+    elif len(content) == len(good) and content[:4] == good[:4]:
+        # another shape of as many bytes cannot be told from the right one
+        shape = struct.unpack(">3I", content[4:16])
+        assert got is None if np.prod(shape, dtype=float) != IMAGES.size else got.shape == shape
+    else:
+        assert got is None
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "header"),
+        (b"\0\0\x08\x01" + bytes(12), "00000803"),
+        (b"\0\0\x0d\x03" + bytes(12), "00000803"),
+        (idx_bytes(IMAGES)[:-1], "got 23"),
+        (idx_bytes(IMAGES) + b"!", "got more"),
+        (b"\0\0\x08\x03" + struct.pack(">3I", 0, 28, 28), "shape"),
+        (b"\0\0\x08\x03" + struct.pack(">3I", 2**30, 28, 28), "shape"),
+    ],
+)
+def test_refusals_say_what_came(tmp_path, content, what):
+    with pytest.raises(CorruptFileError, match=rf"wrong\.gz: expected .*{what}"):
+        read_images(write(tmp_path / "wrong.gz", content))
+
+
+def test_a_gzip_bomb_is_not_inflated(tmp_path):
+    path = write(tmp_path / "bomb.gz", idx_bytes(IMAGES) + bytes(2**26))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptFileError, match="got more"):
+            read_images(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**22
+
+
+def mnist(folder, labels=(1, 2, 3), shape=(28, 28)):
+    pixels = (np.arange(3 * np.prod(shape)) % 251).astype(np.uint8).reshape(3, *shape)
+    labels = write(folder / "labels.gz", idx_bytes(np.array(labels, np.uint8)))
+    return write(folder / "images.gz", idx_bytes(pixels)), labels
+
+
+def test_mnist_pairs(tmp_path):
+    images, labels = read_mnist(*mnist(tmp_path))
+    assert images.shape == (3, 1, 28, 28) and images.dtype == np.uint8
+    np.testing.assert_array_equal(images.ravel(), np.arange(3 * 784) % 251)
+    assert labels.tolist() == [1, 2, 3]
+    with pytest.raises(CorruptFileError, match=r"labels\.gz: .*got 10 in row 2"):
+        read_mnist(*mnist(tmp_path, labels=[1, 2, 10]))
+    with pytest.raises(CorruptFileError, match=r"labels\.gz: expected 3 labels.*got 2"):
+        read_mnist(*mnist(tmp_path, labels=[1, 2]))
+    with pytest.raises(CorruptFileError, match=r"images\.gz: expected images of 28 x 28"):
+        read_mnist(*mnist(tmp_path, shape=(28, 27)))
+
+
+def test_cifar10_planes_are_red_green_blue_row_by_row(tmp_path):
+    table = np.zeros((1, RECORD), np.uint8)
+    table[0, 0] = 7
+    table[0, 1 + 1024 + 32 * 5 + 9] = 200  # green, row 5, column 9
+    table.tofile(tmp_path / "one.bin")
+    images, labels = read_cifar10([tmp_path / "one.bin"])
+    assert images.shape == (1, 3, 32, 32) and images.dtype == np.uint8
+    assert labels.tolist() == [7]
+    assert images[0, 1, 5, 9] == 200 and images.sum() == 200
+
+
+GOOD = bytes([4]) * RECORD + bytes([9]) * RECORD
+LABELS = st.tuples(st.sampled_from((0, RECORD)), st.integers(0, 255))
+
+
+@settings(max_examples=100)
+@given(
+    st.one_of(
+        st.integers(0, len(GOOD)).map(lambda k: GOOD[:k]),
+        LABELS.map(lambda f: GOOD[: f[0]] + bytes([f[1]]) + GOOD[f[0] + 1 :]),
+        st.binary(min_size=1, max_size=9).map(lambda tail: GOOD + tail),
+        st.integers(1, 9).map(lambda label: GOOD + bytes([label]) * RECORD),
+    )
+)
+def test_damaged_batches_load_right_or_are_refused(content):
+    got = read_or_none(content, lambda path: read_cifar10([path]))
+    whole = len(content) > 0 and len(content) % RECORD == 0
+    if not whole or max(content[::RECORD]) > 9:
+        assert got is None
+    else:
+        images, labels = got
+        rejoined = np.concatenate([labels[:, None], images.reshape(len(labels), -1)], axis=1)
+        assert rejoined.tobytes() == content
