@@ -17,7 +17,7 @@ def paper_circle() -> Points:
 
     Returns
     -------
-    x, y : arrays of shapes (20, 2) and (20,)
+    pair of arrays, (20, 2) and (20,)
         The angles are those of the boundary points of the grid {±0.2, ±0.6, ±1}², ascending.
     """
     ticks = np.array([-1.0, -0.6, -0.2, 0.2, 0.6, 1.0])
@@ -37,7 +37,7 @@ def even_circle(n: int) -> Points:
 
     Returns
     -------
-    x, y : arrays of shapes (n, 2) and (n,)
+    pair of arrays, (n, 2) and (n,)
 
     Raises
     ------
@@ -60,7 +60,7 @@ def uneven_circle(n: int, rng: np.random.Generator) -> Points:
 
     Returns
     -------
-    x, y : arrays of shapes (n, 2) and (n,)
+    pair of arrays, (n, 2) and (n,)
 
     Raises
     ------
@@ -86,7 +86,7 @@ def random_labels(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     Returns
     -------
-    y : array of shape (n,)
+    array of shape (n,)
 
     Raises
     ------
@@ -108,7 +108,7 @@ def spiral(n: int) -> Points:
 
     Returns
     -------
-    x, y : arrays of shapes (n, 2) and (n,)
+    pair of arrays, (n, 2) and (n,)
         First the spiral with label +1.
 
     Raises
@@ -135,7 +135,7 @@ def disc(n: int, rng: np.random.Generator) -> Points:
 
     Returns
     -------
-    x, y : arrays of shapes (n, 2) and (n,)
+    pair of arrays, (n, 2) and (n,)
 
     Raises
     ------
