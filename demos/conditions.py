@@ -1,10 +1,11 @@
-"""The four KKT conditions, one by one, and what breaks each.
+"""Measure the four KKT conditions, and see which of them notices which change.
 
     python demos/conditions.py
 
-trains a small smooth network to an exact stationary point, so that its data and
-multipliers satisfy the conditions.  Then it changes one thing at a time (a point, a label,
-a multiplier) and measures all four again: each notices some changes and misses others.
+The demo trains a small smooth network to an exact stationary point, so that its training data
+and its multipliers satisfy the conditions.  Then it changes one thing at a time (a point, a
+label, a multiplier) and measures all four conditions again.  Each condition notices some
+changes and misses others.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose b
 import matplotlib.pyplot as plt
 import numpy as np
 from report import Clock, add_outputs, seed_number, write_json
-from style import save_figure
+from style import BLUE, GREY, curve, save_figure
 
 import kkt_ref
 from kkt_ref.datasets import toys
 
+STATIONARITY = "‖θ − Σλy∇Φ‖ / ‖θ‖"
 CONDITIONS = {
-    "stationarity": "‖θ − Σλy∇Φ‖ / ‖θ‖",
-    "primal_feasibility": "max (q − yΦ)₊ / q",
-    "dual_feasibility": "max (−λ)₊ / max λ",
-    "complementary_slackness": "Σ|λ(yΦ − q)| / Σ|λ|q",
+    "stationarity": STATIONARITY,
+    "primal feasibility": "max (q − yΦ)₊ / q",
+    "dual feasibility": "max (−λ)₊ / max |λ|",
+    "complementary slackness": "Σ|λ(yΦ − q)| / Σ|λ|q",
 }
 Data = tuple[np.ndarray, np.ndarray, np.ndarray]  # x (n, 2), y (n,), λ (n,)
 
@@ -57,38 +59,41 @@ def turned(x: np.ndarray, distance: float) -> np.ndarray:
 
 
 def measure(net: kkt_ref.MLP, data: Data, q: float) -> dict[str, float]:
-    """Each condition's violation at the margin q of the true data; 0 is satisfied."""
+    """How far each condition is violated at the margin q of the true data; 0 is satisfied."""
     report = kkt_ref.kkt_report(net, *data, margin=q)
     return {
         "stationarity": report.stationarity.relative,
-        "primal_feasibility": report.primal_feasibility,
-        "dual_feasibility": report.dual_feasibility / float(np.abs(data[2]).max()),
-        "complementary_slackness": report.complementary_slackness.relative,
+        "primal feasibility": report.primal_feasibility,
+        "dual feasibility": report.dual_feasibility / float(np.abs(data[2]).max()),
+        "complementary slackness": report.complementary_slackness.relative,
     }
 
 
 def draw(table: dict[str, dict[str, float]], sweep: dict[str, list[float]], path: Path) -> None:
-    """A panel of bars for each condition, and the violation as a point moves away."""
+    """Draw a panel of bars for each condition, and the stationarity as a point moves away."""
     figure, axes = plt.subplots(
         1, 5, figsize=(16, 4.4), layout="constrained", width_ratios=[1, 1, 1, 1, 1.7]
     )
     rows = np.arange(len(table))
     for ax, (name, formula) in zip(axes, CONDITIONS.items(), strict=False):
         values = np.array([line[name] for line in table.values()])
-        ax.barh(rows, values, color="#2456a4", height=0.6)
+        # On a linear scale a small violation looks small.  Bars above 1 are cut at 1.2.
+        ax.barh(rows, np.minimum(values, 1.2), color=BLUE, height=0.6)
         for row, value in zip(rows, values, strict=True):
-            ax.text(max(value, 1e-8) * 1.7, row, f"{value:.1g}", va="center", fontsize=9)
-        ax.set(xscale="log", xlim=(1e-8, 300), ylim=(rows[-1] + 0.6, -0.6))
-        ax.set_title(f"{name.replace('_', ' ')}\n{formula}", fontsize=10)
-        ax.set_xticks([1e-8, 1e-4, 1.0])
+            text = "0" if value == 0 else f"{value:.2g}" if value <= 1 else f"→ {value:.2g}"
+            ax.text(min(value, 1.2) + 0.04, row, text, va="center", fontsize=9)
+        ax.set(xlim=(0, 1.6), ylim=(rows[-1] + 0.6, -0.6), xlabel="violation (0: satisfied)")
+        ax.set_title(f"{name}\n{formula}")
+        ax.set_xticks([0, 0.5, 1])
         ax.set_yticks(rows, list(table) if ax is axes[0] else [""] * len(rows))
+        ax.axvline(1, color=GREY, lw=0.8, ls=":")
     ax = axes[-1]
-    for name, style in (("multipliers kept", "-"), ("multipliers fitted again", "--")):
-        ax.loglog(sweep["distance"], sweep[name], style, color="#c0392b", label=name)
-    ax.set_title("one point moved: stationarity", fontsize=10)
-    ax.set_xlabel("distance along the circle")
-    ax.legend(frameon=False)
-    ax.grid(True, alpha=0.3)
+    for number, name in enumerate(("multipliers kept", "multipliers fitted again")):
+        ax.loglog(sweep["distance"], sweep[name], label=name, **curve(number))
+    ax.set_title("stationarity as one point moves")
+    ax.set(xlabel="distance moved along the circle", ylabel=STATIONARITY)
+    ax.legend()
+    ax.grid(True)
     save_figure(figure, path)
 
 
@@ -96,12 +101,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", type=seed_number, default=0, help="seed of the initial weights")
-    parser.add_argument("--quick", action="store_true", help="smaller network, trained less")
+    parser.add_argument("--quick", action="store_true", help="smaller network and shorter training")
     add_outputs(parser, "conditions.png")
     options = parser.parse_args(arguments)
     clock, rng = Clock(), np.random.default_rng(options.seed)
 
-    # 1. Train: with weight decay a minimum is an exact solution of stationarity (S).
+    # 1. Train: with weight decay, every minimum of the loss is an exact solution of (S).
     x, y = toys.paper_circle()
     start = kkt_ref.init_paper((2, 50 if options.quick else 100, 1), rng, first_layer=0.3)
     trained = kkt_ref.weight_decay_optimum(
@@ -111,16 +116,17 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     q = float(kkt_ref.margins(net, x, y).min())
     clock.say(f"training: {trained.stop_reason}")
 
-    # 2. Change one thing at a time and measure the conditions of the problem (P) again.
+    # 2. Change one thing at a time, and measure the four conditions of problem (P) again.
     table = {
         name: measure(net, data, q)
         for name, data in changes(x, y, lam, np.random.default_rng(0)).items()
     }
-    print(f"\n{'':36}stationarity    primal      dual  slackness   (0 is satisfied)")
+    print("\nViolation of each condition; 0 means that it is satisfied.")
+    print(f"{'':36}" + "".join(f"  {name}" for name in CONDITIONS))
     for name, line in table.items():
-        print(f"{name:36}" + "".join(f"{value:11.1e}" for value in line.values()))
+        print(f"{name:36}" + "".join(f"{v:{len(name) + 2}.2g}" for name, v in line.items()))
 
-    # 3. Move one point ever farther: do other multipliers make up for it?
+    # 3. Move one point farther and farther.  Can other multipliers compensate for that?
     distance = np.geomspace(1e-5, 0.5, 30)
     moved = [turned(x, d) for d in distance]
     sweep = {
@@ -129,7 +135,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "multipliers fitted again": [kkt_ref.residual_floor(net, z, y).relative for z in moved],
     }
     draw(table, sweep, options.save)
-    clock.say(f"figure: {options.save}")
+    clock.say(f"picture: {options.save}")
     result = {"seed": options.seed, "conditions": table, "sweep": sweep, "seconds": clock.seconds}
     write_json(options.json, result)
     return result
