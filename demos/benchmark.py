@@ -1,14 +1,15 @@
-"""How fast: value and gradient of the stationarity loss, against peers in the same run.
+"""Time value and gradient of the stationarity loss, beside PyTorch and JAX in the same run.
 
     python demos/benchmark.py
 
-Every implementation does the same work in one process with equal threads, interleaved,
-and the median counts; only ratios mean anything elsewhere.  "floor" is the time of just
-the matrix products that the closed form needs.  PyTorch and JAX take part where they
-are installed.
+Every implementation does the same work in one process with the same number of threads.  They
+take turns, and the median time counts.  On another machine only the ratios are comparable.
+"matrix products" is the time of the matrix products alone that the closed form needs.  PyTorch
+and JAX take part if they are installed.
 
-Then the recipes: training to loss 4e-6 and the way to a given residual, the paper's and
-ours, on MNIST digits of the package; and the memory of one value and gradient.
+Then the demo compares two recipes of the paper with ours on the package's MNIST digits: training
+to a loss of 4e-6, and minimising the loss to a given residual.  Last it measures the memory that
+one value and gradient takes.
 """
 
 from __future__ import annotations
@@ -22,32 +23,33 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # NumPy's and SciPy's would spin by turns
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # idle threads would slow others down
 
 import benchmark_peers
 import benchmark_recipes
 import matplotlib.pyplot as plt
 import numpy as np
 from report import Clock, add_outputs, write_json
-from style import save_figure
+from style import BLACK, COLOURS, HATCHES, save_figure
 
 import kkt_ref
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
 from kkt_ref.stationarity.layer_residual import by_gram
 
+LABELS = {"closed form": "closed form (kkt_ref)", "pytorch": "PyTorch", "jax": "JAX"}
 SIZES = {
     (2, 100, 100, 1): (40,),
     (784, 1000, 1000, 1): (100, 200, 1000),
     (3072, 1000, 1000, 1): (200, 1000),
 }
-RATIOS = ("ratio_to_pytorch", "ratio_to_floor")
+RATIOS = ("ratio_to_pytorch", "ratio_to_products")
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 AUTOGRAD_AT_MOST = 200  # candidates: beyond, our definition takes minutes
 Run = Callable[[], Any]
 
 
 def products(net: kkt_ref.MLP, m: int) -> Run:
-    """The matrix products of one value and gradient, on buffers that are there already."""
+    """The matrix products of one value and gradient, written into existing arrays."""
     rng = np.random.default_rng(0)
     draw = [rng.normal(size=(m, h)).astype(net.dtype) for h in net.widths]
     out, gram = [np.empty_like(a) for a in draw], np.empty((m, m), net.dtype)
@@ -76,7 +78,7 @@ def products(net: kkt_ref.MLP, m: int) -> Run:
 
 
 def contestants(net: kkt_ref.MLP, m: int) -> dict[str, Run]:
-    """Name to a call that computes value and gradient in x and λ."""
+    """Return for each name a function that computes the value and the gradient in x and λ."""
     rng = np.random.default_rng(1)
     x = (rng.normal(size=(m, net.d)) / np.sqrt(net.d)).astype(net.dtype)
     y = np.where(np.arange(m) % 2, 1.0, -1.0).astype(net.dtype)
@@ -84,7 +86,7 @@ def contestants(net: kkt_ref.MLP, m: int) -> dict[str, Run]:
     ones = (1.0,) * net.depth
     found: dict[str, Run] = {
         "closed form": lambda: stationarity_and_gradient(net, x, y, lam, ones),
-        "floor": products(net, m),
+        "matrix products": products(net, m),
     }
     if m <= AUTOGRAD_AT_MOST:
         found["autograd"] = lambda: kkt_ref.stationarity_by_autograd(net, x, y, lam)
@@ -96,14 +98,14 @@ def contestants(net: kkt_ref.MLP, m: int) -> dict[str, Run]:
 
 
 def medians(runs: dict[str, Run], seconds: float) -> dict[str, float]:
-    """Median seconds of each, interleaved, for about that long in all."""
+    """Median seconds of each; they take turns until about ``seconds`` are over."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()  # compile, allocate
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(next(iter(taken.values()))) < 5:
         for name, run in runs.items():
-            run()  # meets the threads of the one before, still spinning; not counted
+            run()  # not timed: threads of the implementation before may still be running
             begin = time.perf_counter()
             run()
             taken[name].append(time.perf_counter() - begin)
@@ -111,13 +113,14 @@ def medians(runs: dict[str, Run], seconds: float) -> dict[str, float]:
 
 
 def row(widths: tuple[int, ...], m: int, dtype: Any, name: str, times: Any) -> dict[str, Any]:
-    """One line of the table, printed."""
+    """Print one line of the table and return it."""
     to_pytorch = times[name] / times["pytorch"] if "pytorch" in times else None
     sizes, kind = "-".join(map(str, widths)), np.dtype(dtype).name
     shown = "" if to_pytorch is None else f"{to_pytorch:6.2f}"
-    to_floor = times[name] / times["floor"]
+    to_products = times[name] / times["matrix products"]
     print(
-        f"{sizes:16} m {m:4d}  {kind:8} {name:12} {times[name]:9.5f} s  {shown:6} {to_floor:8.2f}",
+        f"{sizes:16} m {m:4d}  {kind:8} {name:15} {times[name]:9.5f} s  {shown:6} "
+        f"{to_products:8.2f}",
         flush=True,
     )
     return {
@@ -128,12 +131,12 @@ def row(widths: tuple[int, ...], m: int, dtype: Any, name: str, times: Any) -> d
         "implementation": name,
         "seconds": times[name],
         "ratio_to_pytorch": to_pytorch,
-        "ratio_to_floor": to_floor,
+        "ratio_to_products": to_products,
     }
 
 
 def recipe_rows(quick: bool) -> list[dict[str, Any]]:
-    """Training and reconstruction by the paper's recipe and by ours, printed."""
+    """Time training and reconstruction by the paper's recipe and by ours; print the times."""
     n_train, n, seconds = (10, 10, 2.0) if quick else (500, 100, 60.0)
     recipes, _ = benchmark_recipes.training(*benchmark_recipes.mnist(n_train))
     tables = [(f"training to loss 4e-6, MNIST n = {n_train}", n_train, recipes)]
@@ -152,7 +155,7 @@ def recipe_rows(quick: bool) -> list[dict[str, Any]]:
 
 
 def memory_row() -> dict[str, Any]:
-    """The memory of the largest value and gradient, printed."""
+    """Measure and print the memory of the largest value and gradient."""
     widths, m = (3072, 1000, 1000, 1), 1000
     megabytes = benchmark_recipes.peak_memory(widths, m)
     sizes = "-".join(map(str, widths))
@@ -163,39 +166,54 @@ def memory_row() -> dict[str, Any]:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Ratios to the floor, a group for each size."""
+    """Draw the ratios to the matrix products, a group of bars for each size."""
     groups = list(dict.fromkeys((r["sizes"], r["m"], r["dtype"]) for r in rows))
-    names = list(dict.fromkeys(r["implementation"] for r in rows if r["implementation"] != "floor"))
-    figure, ax = plt.subplots(figsize=(10, 4), layout="constrained")
+    names = list(dict.fromkeys(r["implementation"] for r in rows))
+    names.remove("matrix products")
+    figure, ax = plt.subplots(figsize=(11, 4.6), layout="constrained")
     for place, name in enumerate(names):
         own = {(r["sizes"], r["m"], r["dtype"]): r for r in rows if r["implementation"] == name}
-        at = [i + 0.8 * place / len(names) for i, group in enumerate(groups) if group in own]
-        heights = [own[group]["ratio_to_floor"] for group in groups if group in own]
-        ax.bar(at, heights, width=0.8 / len(names), label=name, align="edge")
+        ax.bar(
+            [i + 0.1 + 0.8 * place / len(names) for i, group in enumerate(groups) if group in own],
+            [own[group]["ratio_to_products"] for group in groups if group in own],
+            width=0.8 / len(names),
+            align="edge",
+            label=LABELS.get(name, name),
+            color=COLOURS[place],
+            hatch=HATCHES[place],
+            edgecolor="white",
+        )
+    ax.axhline(1.0, color=BLACK, lw=1, ls="--", label="the matrix products alone")
     ax.set_yscale("log")
-    ax.axhline(1.0, color="black", lw=0.8)
-    ax.set_ylabel("time / time of the matrix products")
-    ax.set_ylim(bottom=0.4)
+    ticks = [0.5, 1, 2, 5, 10, 20]
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    top = 1.5 * max(row["ratio_to_products"] for row in rows)
+    ax.set(ylim=(0.5, top), ylabel="time / time of the matrix products alone")
+    ax.set_title(f"value and gradient of the stationarity loss, median times, threads: {THREADS}")
     labels = []
     for sizes, m, dtype in groups:
         first, rest = sizes.split("-", 1)
         labels.append(f"{first}-\n{rest}\nm = {m}\n{dtype}")
-    ax.set_xticks([i + 0.4 for i in range(len(groups))], labels, fontsize=7)
-    ax.legend()
+    ax.set_xticks([i + 0.5 for i in range(len(groups))], labels, fontsize=8)
+    ax.set_xlabel("network, number of candidates m, precision")
+    ax.legend(ncols=2)
     save_figure(figure, path)
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     """Run the benchmark and return its rows."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="the smallest size only")
-    parser.add_argument("--seconds", type=float, default=15.0, help="for each size and dtype")
+    parser.add_argument("--quick", action="store_true", help="measure only the smallest size")
+    parser.add_argument(
+        "--seconds", type=float, default=15.0, help="seconds for each size and precision"
+    )
     add_outputs(parser, "benchmark.png")
     options = parser.parse_args(arguments)
     sizes = dict(list(SIZES.items())[:1]) if options.quick else SIZES
     seconds, clock = (1.0 if options.quick else options.seconds), Clock()
     rows: list[dict[str, Any]] = []
-    print(f"{THREADS} threads; seconds, and the ratios to PyTorch and to the matrix products")
+    print(f"threads: {THREADS}; columns: seconds, ratio to PyTorch, ratio to the matrix products")
     for widths, ms in sizes.items():
         for m in ms:
             for dtype in (np.float64, np.float32):
@@ -204,7 +222,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
                 rows += [row(widths, m, dtype, name, times) for name in times]
     draw(rows, options.save)
     rows += [*recipe_rows(options.quick), memory_row()]
-    clock.say(f"figure: {options.save}")
+    clock.say(f"picture: {options.save}")
     write_json(options.json, rows)
     return rows
 

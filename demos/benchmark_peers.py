@@ -1,4 +1,4 @@
-"""The loss in PyTorch and JAX as one would write it, for the benchmark; None if not installed."""
+"""The stationarity loss in PyTorch and JAX, for the benchmark; None if not installed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _phi(biases: tuple[Any, ...], arrays: Any, x: Any, relu: Callable[[Any], Any
 
 
 def pytorch(net: kkt_ref.MLP, x: Array, y: Array, lam: Array, threads: int) -> Run | None:
-    """Double backward through the weighted sum of outputs."""
+    """Double backward: the gradient in θ is differentiated again in x and λ."""
     try:
         import torch
     except ImportError:
@@ -42,7 +42,7 @@ def pytorch(net: kkt_ref.MLP, x: Array, y: Array, lam: Array, threads: int) -> R
 
 
 def jax(net: kkt_ref.MLP, x: Array, y: Array, lam: Array, threads: int) -> Run | None:
-    """Compiled gradient of the loss through the gradient in θ; JAX takes all threads there are."""
+    """The compiled gradient of the loss, through the gradient in θ; JAX uses all threads."""
     try:
         import jax
         import jax.numpy as jnp

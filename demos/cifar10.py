@@ -1,10 +1,10 @@
-"""CIFAR-10, vehicles against animals: images come back out of a network's weights.
+"""CIFAR-10, vehicles against animals: reconstruct training images from a network's weights.
 
     python demos/cifar10.py
 
-does as `demos/mnist.py` does, with colour images.  The package brings 20 of them: 10
-are trained on, 10 are the null.  With the official files (`KKT_REF_DATA` or
-`--download`) there are 100; `--full` trains the paper's network on 500.
+This demo does the same as `demos/mnist.py` with colour images.  The package contains 20 of them:
+10 for training, and 10 that the network never sees.  With the official files (`KKT_REF_DATA` or
+`--download`) it trains on 100, and with `--full` it trains the paper's network on 500.
 """
 
 from image_demo import main

@@ -1,4 +1,4 @@
-"""Command line of the image demos."""
+"""The command line that the demos on MNIST and CIFAR-10 share."""
 
 from __future__ import annotations
 
@@ -17,28 +17,31 @@ from kkt_ref.attacks.pooling import distinct
 from kkt_ref.datasets.download import DownloadError, download_images
 from kkt_ref.datasets.images import default_images
 
+TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
+
 
 def parse(
     name: str, what: str, arguments: list[str] | None
 ) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
-    """Read the options."""
+    """Read and check the options."""
     parser = argparse.ArgumentParser(description=what)
-    parser.add_argument("--n", type=int, help="training images, half of each class")
-    parser.add_argument("--width", type=int, default=1000, help="neurons of each hidden layer")
-    parser.add_argument("--depth", type=int, default=3, help="layers, the output's included")
-    parser.add_argument("--seed", type=seed_number, default=0, help="seed of network and attack")
-    parser.add_argument("--restarts", type=int, help="starts of the attack")
-    parser.add_argument("--attack", choices=tuple(ATTACKS), default="first-layer")
-    parser.add_argument("--full", action="store_true", help="n = 500, the paper's network")
-    parser.add_argument("--quick", action="store_true", help="small and short, to see that it runs")
-    parser.add_argument("--data", type=Path, help="folder with the official files")
-    parser.add_argument("--download", action="store_true", help="fetch the official files first")
-    parser.add_argument("--out", type=Path, default=Path(f"{name}_run"), help="state of the run")
-    parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
+    add = parser.add_argument
+    add("--n", type=int, help="number of training images; half of them are of each class")
+    add("--width", type=int, default=1000, help="number of neurons in each hidden layer")
+    add("--depth", type=int, default=3, help="number of layers, including the output layer")
+    add("--seed", type=seed_number, default=0, help="seed of network and attack")
+    add("--restarts", type=int, help="number of random starts of the attack")
+    add("--attack", choices=tuple(ATTACKS), default="first-layer", help="which attack to run")
+    add("--full", action="store_true", help="use 500 images and the paper's network")
+    add("--quick", action="store_true", help="a small and short run, to see that it works")
+    add("--data", type=Path, help="folder with the official files")
+    add("--download", action="store_true", help="download the official files first")
+    add("--out", type=Path, default=Path(f"{name}_run"), help="folder for the state of the run")
+    add("--resume", action="store_true", help="continue the stopped run in that folder")
     add_outputs(parser, f"{name}.png")
     options = parser.parse_args(arguments)
     if options.depth < 2 or options.width < 1:
-        parser.error("expected --depth of at least 2 and --width of at least 1")
+        parser.error("expected a --depth of at least 2 and a --width of at least 1")
     if options.restarts is not None and options.restarts < 2:
         parser.error(f"--restarts: expected at least 2, got {options.restarts}")
     return parser, options
@@ -70,14 +73,19 @@ def main(name: str, what: str, defaults: dict[str, int], arguments: list[str] | 
         print(f"{name}: {n} images from {images.source}, network of width {width}", flush=True)
         outcome = run(images, settings, folder, restarts)
     except KeyboardInterrupt:
-        print(f"\nstopped; the same command with --resume goes on from {options.out}", flush=True)
+        print(f"\nStopped. The same command with --resume continues from {options.out}.")
         sys.exit(130)
     except (OtherRunError, ValueError, OSError) as error:
         parser.error(str(error))
     print_table(outcome)
-    title = f"{name}, n = {n}: best reconstructions from the weights alone, above what they match"
+    found = {which: scores["ncc_08"] for which, scores in outcome.table["scores"].items()}
+    title = (
+        f"{TITLES[name]}: NCC ≥ 0.8 for {found['data']} of {n} training images "
+        f"and for {found['unseen']} of {n} unseen images"
+    )
+    print(f"\n{title}")
     draw(outcome.split, outcome.found.candidates, distinct(outcome.found), title, options.save)
-    print(f"figure: {options.save}")
+    print(f"picture: {options.save}")
     write_json(options.json, outcome.table)
     return outcome.table
 
@@ -87,7 +95,7 @@ def _as_interrupt(number: int, frame: object) -> None:
 
 
 def print_table(outcome: Outcome) -> None:
-    """Print what was trained, how near to KKT it is, and what came back."""
+    """Print how training went, how near to KKT the network is, and what was reconstructed."""
     table, trained = outcome.table, outcome.table["train"]
     kkt, scores = table["kkt"], table["scores"]
     print(
@@ -97,7 +105,7 @@ def print_table(outcome: Outcome) -> None:
         f"{trained['margin_max']:.1f}, {trained['seconds']:.0f} s"
     )
     layers = ", ".join(f"{r:.2f}" for r in kkt["stationarity_by_layer"])
-    print("KKT conditions on the true data (violations; 0 is satisfied)")
+    print("KKT conditions on the true data: violations, 0 means that the condition is satisfied")
     print(f"  stationarity, relative   {kkt['stationarity']:.3f}   by layer {layers}")
     print(f"  dual feasibility         {kkt['dual_feasibility']:.3f}")
     print(f"  complementary slackness  {kkt['complementary_slackness']:.3f}")
@@ -106,22 +114,23 @@ def print_table(outcome: Outcome) -> None:
         f"the attack reached {table['reached_layer_1']:.3f}"
     )
     print(
-        f"reconstruction: {table['restarts']} starts, {table['candidates']} candidates kept, "
+        f"attack: {table['restarts']} random starts, {table['candidates']} candidates, "
         f"{table['reconstruct_seconds']:.0f} s\n"
     )
-    print(f"one to one, of {table['n']} images   NCC top 10  >= 0.8  >= 0.9   SSIM top 10  >= 0.4")
+    print("Candidates matched one to one: the mean of the ten best, and how many reach a score")
+    print(f"{'':26} NCC: ten best  >= 0.8  >= 0.9   SSIM: ten best  >= 0.4")
     for name, label in (
-        ("data", "training images"),
-        ("unseen", "unseen images"),
+        ("data", f"{table['n']} training images"),
+        ("unseen", f"{table['n']} unseen images"),
         ("difference", "difference"),
     ):
         line = scores[name]
         print(
-            f"  {label:24}      {line['ncc_top10']:6.3f}  {line['ncc_08']:6d}  {line['ncc_09']:6d}"
-            f"        {line['ssim_top10']:6.3f}  {line['ssim_04']:6d}"
+            f"  {label:24} {line['ncc_top10']:13.3f}  {line['ncc_08']:6d}  {line['ncc_09']:6d}"
+            f"   {line['ssim_top10']:14.3f}  {line['ssim_04']:6d}"
         )
     if "ranking_agreement" in table:
         print(
-            "ranking without data (agreement of starts) against true NCC, Spearman "
-            f"{table['ranking_agreement']:.2f}"
+            "Without data, candidates are ranked by the agreement of the starts; its correlation "
+            f"(Spearman) with the true NCC is {table['ranking_agreement']:.2f}."
         )

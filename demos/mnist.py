@@ -1,11 +1,11 @@
-"""MNIST, odd against even: digits come back out of a network's weights.
+"""MNIST, odd against even digits: reconstruct training images from a network's weights.
 
     python demos/mnist.py
 
-trains a ReLU network on real digits by gradient descent, forgets the digits, and
-reconstructs them from the weights alone.  It prints scores beside the same scores for
-digits that the network never saw, and saves a figure.  The package brings 1000 digits;
-`--full` trains the paper's network on 500.
+The demo trains a ReLU network on real digits by gradient descent.  Then it reconstructs digits
+from the weights alone, and compares them with the training images and with as many digits
+that the network never saw.  It prints both scores and saves a picture.  The package contains
+1000 digits; `--full` trains the paper's network on 500 of them.
 """
 
 from image_demo import main

@@ -1,4 +1,4 @@
-"""The figure of the image demos: reconstructions above their training images, and the null."""
+"""The picture of the image demos: reconstructions above their training images, and the null."""
 
 from __future__ import annotations
 
@@ -33,61 +33,57 @@ def draw(
     path: Path,
     rows: int = 2,
 ) -> None:
-    """Save the figure.
+    """Draw the best reconstructions above their training images, the null, and the blind choice.
 
     Parameters
     ----------
     split : BinarySplit
+        The training images and the unseen images.
     candidates : array of shape (m, d)
-        Matched one to one with the training images, and with the unseen ones.
+        Matched one to one with the training images, and with the unseen images.
     blind : array of shape (m, d)
         The candidates in the order in which an attacker without data would show them.
     title : str
     path : Path
     rows : int
-        Rows of pairs of reconstruction and training image.
+        Rows of pairs of a reconstruction and a training image.
     """
     shown = stretch(candidates + split.mean)  # (m, d)
-    data = match_one_to_one(ncc_all_pairs(split.x, candidates))
-    null = match_one_to_one(ncc_all_pairs(split.unseen_x, candidates))
-    pairs = min(rows * COLUMNS, len(split.x))
-    rows = -(-pairs // COLUMNS)
-    heights = [1.0, 1.3] * rows + [0.1, 1.0, 1.3, 0.1, 1.0]
     columns = min(COLUMNS, len(split.x))
-    figure = plt.figure(figsize=(columns + 1, sum(heights) + 0.4))
-    top = 1 - 0.4 / (sum(heights) + 0.4)
+    rows = min(rows, -(-len(split.x) // columns))
+    heights = [1.0, 1.35] * (rows + 1) + [1.0]  # an image in inches, with its score below
+    width, height = columns + 0.9, sum(heights) + 0.5
+    figure = plt.figure(figsize=(width, height))
+    figure.suptitle(title, x=0.01, y=1 - 0.1 / height, ha="left", va="top", fontsize=12)
     grid = figure.add_gridspec(
-        len(heights), columns, height_ratios=heights, hspace=0.03, wspace=0.05, top=top, bottom=0.0
+        len(heights),
+        columns,
+        height_ratios=heights,
+        hspace=0.0,
+        wspace=0.05,
+        left=0.8 / width,
+        right=1 - 0.1 / width,
+        top=1 - 0.4 / height,
+        bottom=0.1 / height,
     )
-    figure.suptitle(title, x=0.12, y=top + 0.02, ha="left", va="bottom", fontsize=11)
 
-    def show(row: int, column: int, image: np.ndarray, label: str = "") -> Axes:
+    def show(row: int, column: int, image: np.ndarray, score: float | None, name: str) -> None:
         ax = figure.add_subplot(grid[row, column], anchor="N")
         show_image(ax, image, split)
-        if label:
-            ax.set_xlabel(label, fontsize=8, labelpad=2)
-        return ax
+        if score is not None:
+            ax.set_xlabel(f"NCC {score:.2f}", fontsize=9, labelpad=2)
+        if column == 0:
+            ax.set_ylabel(name, fontsize=9)
 
-    best = np.argsort(-data.score)[:pairs]
-    for place, image in enumerate(best):
-        row, column = 2 * (place // COLUMNS), place % COLUMNS
-        above = show(row, column, shown[data.candidate[image]])
-        below = show(row + 1, column, split.x[image] + split.mean, f"{data.score[image]:.2f}")
-        if column == 0:
-            above.set_ylabel("recon-\nstruction", fontsize=8)
-            below.set_ylabel("training\nimage", fontsize=8)
-    row = 2 * rows + 1
-    best = np.argsort(-null.score)[: min(columns, len(split.unseen_x))]
-    for column, image in enumerate(best):
-        above = show(row, column, shown[null.candidate[image]])
-        below = show(
-            row + 1, column, split.unseen_x[image] + split.mean, f"{null.score[image]:.2f}"
-        )
-        if column == 0:
-            above.set_ylabel("nearest\ncandidate", fontsize=8)
-            below.set_ylabel("never\ntrained on", fontsize=8)
-    for column, candidate in enumerate(stretch(blind[:columns] + split.mean)):
-        ax = show(row + 3, column, candidate)
-        if column == 0:
-            ax.set_ylabel("ranked\nwithout data", fontsize=8)
-    save_figure(figure, path, bbox_inches="tight")
+    def pairs(row: int, images: np.ndarray, count: int, names: tuple[str, str]) -> None:
+        match = match_one_to_one(ncc_all_pairs(images, candidates))
+        for place, image in enumerate(np.argsort(-match.score)[:count]):
+            at, column = row + 2 * (place // columns), place % columns
+            show(at, column, shown[match.candidate[image]], None, names[0])
+            show(at + 1, column, images[image] + split.mean, match.score[image], names[1])
+
+    pairs(0, split.x, rows * columns, ("recon-\nstruction", "training\nimage"))
+    pairs(2 * rows, split.unseen_x, columns, ("nearest\ncandidate", "unseen\nimage"))
+    for column, image in enumerate(stretch(blind[:columns] + split.mean)):
+        show(len(heights) - 1, column, image, None, "chosen\nwithout\ndata")
+    save_figure(figure, path)

@@ -40,7 +40,10 @@ def test_free_kinks_lower_the_floor(tmp_path):
     for row in table["training"]:
         floors = row["floors"]
         assert len(floors["hard gates"]["by_layer"]) == 3
-        assert floors["Clarke: kinks free"]["relative"] <= floors["hard gates"]["relative"] + 1e-9
+        assert (
+            floors["gates free at the kinks (Clarke)"]["relative"]
+            <= floors["hard gates"]["relative"] + 1e-9
+        )
     assert len(table["attack"]) == 2
     for start in table["attack"]:
         assert start["residual"][-1] < start["residual"][0] and start["matched"] <= 20
