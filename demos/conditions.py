@@ -28,9 +28,9 @@ from kkt_ref.datasets import toys
 STATIONARITY = "‖θ − Σλy∇Φ‖ / ‖θ‖"
 CONDITIONS = {
     "stationarity": STATIONARITY,
-    "primal feasibility": "max (q − yΦ)₊ / q",
-    "dual feasibility": "max (−λ)₊ / max |λ|",
-    "complementary slackness": "Σ|λ(yΦ − q)| / Σ|λ|q",
+    "primal_feasibility": "max (q − yΦ)₊ / q",
+    "dual_feasibility": "max (−λ)₊ / max |λ|",
+    "complementary_slackness": "Σ|λ(yΦ − q)| / Σ|λ|q",
 }
 Data = tuple[np.ndarray, np.ndarray, np.ndarray]  # x (n, 2), y (n,), λ (n,)
 
@@ -63,9 +63,9 @@ def measure(net: kkt_ref.MLP, data: Data, q: float) -> dict[str, float]:
     report = kkt_ref.kkt_report(net, *data, margin=q)
     return {
         "stationarity": report.stationarity.relative,
-        "primal feasibility": report.primal_feasibility,
-        "dual feasibility": report.dual_feasibility / float(np.abs(data[2]).max()),
-        "complementary slackness": report.complementary_slackness.relative,
+        "primal_feasibility": report.primal_feasibility,
+        "dual_feasibility": report.dual_feasibility / float(np.abs(data[2]).max()),
+        "complementary_slackness": report.complementary_slackness.relative,
     }
 
 
@@ -83,7 +83,7 @@ def draw(table: dict[str, dict[str, float]], sweep: dict[str, list[float]], path
             text = "0" if value == 0 else f"{value:.2g}" if value <= 1 else f"→ {value:.2g}"
             ax.text(min(value, 1.2) + 0.04, row, text, va="center", fontsize=9)
         ax.set(xlim=(0, 1.6), ylim=(rows[-1] + 0.6, -0.6), xlabel="violation (0: satisfied)")
-        ax.set_title(f"{name}\n{formula}")
+        ax.set_title(f"{name.replace('_', ' ')}\n{formula}")
         ax.set_xticks([0, 0.5, 1])
         ax.set_yticks(rows, list(table) if ax is axes[0] else [""] * len(rows))
         ax.axvline(1, color=GREY, lw=0.8, ls=":")
@@ -122,7 +122,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         for name, data in changes(x, y, lam, np.random.default_rng(0)).items()
     }
     print("\nViolation of each condition; 0 means that it is satisfied.")
-    print(f"{'':36}" + "".join(f"  {name}" for name in CONDITIONS))
+    print(f"{'':36}" + "".join(f"  {name.replace('_', ' ')}" for name in CONDITIONS))
     for name, line in table.items():
         print(f"{name:36}" + "".join(f"{v:{len(name) + 2}.2g}" for name, v in line.items()))
 
