@@ -38,7 +38,7 @@ def data_set(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
         "circle": lambda: (circle, alternating),
         "even": lambda: toys.even_circle(20),
         "uneven": lambda: toys.uneven_circle(20, rng),
-        "random-labels": lambda: (circle, toys.random_labels(circle, rng)),
+        "random-labels": lambda: (circle, rng.permutation(alternating)),
         "spiral": lambda: toys.spiral(20),
         "disc": lambda: toys.disc(20, rng),
     }[name]()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kkt_ref.datasets import DownloadError, download, download_images, official_images
+from kkt_ref.datasets import DownloadError, default_images, download, download_images
 
 BATCHES = {name: bytes([label]) * 3073 for label, name in enumerate(download.CIFAR10_BATCHES)}
 
@@ -82,7 +82,7 @@ def test_cifar10_is_unpacked_once_and_loads(server, tmp_path):
     for _ in range(2):
         assert download_images("cifar10", root) == root
         assert files_in(root) == BATCHES and len(server.requests) == 1
-    data = official_images("cifar10", root)
+    data = default_images("cifar10", root)
     assert data.labels.tolist() == [0, 1, 2, 3, 4] and data.test_labels.tolist() == [5]
 
 

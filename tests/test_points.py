@@ -86,9 +86,3 @@ def test_other_toys_are_balanced_and_inside_the_disc(make):
     assert x.shape == (12, 2) and y.sum() == 0
     assert np.linalg.norm(x, axis=1).max() <= 1 + 1e-12
     assert len(np.unique(x.round(9), axis=0)) == 12
-
-
-def test_random_labels_are_a_permutation():
-    x, _ = toys.paper_circle()
-    y = toys.random_labels(x, np.random.default_rng(0))
-    assert y.sum() == 0 and not np.all(y[1:] == -y[:-1])

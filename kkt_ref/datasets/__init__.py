@@ -13,7 +13,6 @@ from kkt_ref.datasets.images import (
     cache_root,
     default_images,
     embedded_images,
-    official_images,
 )
 from kkt_ref.datasets.readers import CorruptFileError
 from kkt_ref.datasets.split import BinarySplit, binary_split
@@ -29,6 +28,5 @@ __all__ = [
     "default_images",
     "download_images",
     "embedded_images",
-    "official_images",
     "toys",
 ]

@@ -30,7 +30,7 @@ class DownloadError(RuntimeError):
 
 
 def download_images(name: str, root: str | Path | None = None, *, progress: bool = False) -> Path:
-    """Download the official files of a data set, where :func:`official_images` finds them.
+    """Download the official files of a data set, where :func:`default_images` finds them.
 
     MNIST goes to ``root/mnist``, CIFAR-10 to ``root/cifar-10-batches-bin``.  Files that are there
     are kept; MNIST's are kept only if their SHA-256 is right.

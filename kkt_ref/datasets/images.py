@@ -45,12 +45,12 @@ def cache_root() -> Path:
     return (base if base.is_absolute() else Path.home() / ".cache") / "kkt_ref"
 
 
-def official_images(name: str, root: str | Path | None = None) -> ImageSet:
-    """Load the official files.
+def default_images(name: str, root: str | Path | None = None) -> ImageSet:
+    """Load the official files, or the embedded images if no folder was named and none has them.
 
-    The files are searched, under the paths in ``NEEDED``, in ``root``; without ``root`` in the
-    folder that the environment variable ``KKT_REF_DATA`` names, and then in :func:`cache_root`.
-    CIFAR-10's data_batch_2 to 5 are appended, up to the first that is missing.
+    The official files are searched, under the paths in ``NEEDED``, in ``root``; without ``root``
+    in the folder that the environment variable ``KKT_REF_DATA`` names, and then in
+    :func:`cache_root`.  CIFAR-10's data_batch_2 to 5 are appended, up to the first that is missing.
 
     Parameters
     ----------
@@ -61,26 +61,29 @@ def official_images(name: str, root: str | Path | None = None) -> ImageSet:
     Returns
     -------
     ImageSet
+        Its ``source`` says which images they are.
 
     Raises
     ------
     MissingDataError
-        If no folder holds all the files needed; the message lists what each of them lacks.
+        If ``root`` or ``KKT_REF_DATA`` is given, and no folder has all the files needed.
     CorruptFileError
         If a file is damaged.
     ValueError
         If ``name`` is unknown.
     """
     check_name(name)
+    named = os.environ.get(VARIABLE)
     if root is not None:
         roots = [check_path(root, "root").expanduser()]
     else:
-        named = os.environ.get(VARIABLE)
         roots = [*([Path(named).expanduser()] if named else []), cache_root()]
     for folder in roots:
         if not _missing(name, folder):
             training, test = (_load_mnist if name == "mnist" else _load_cifar10)(folder)
             return ImageSet(name, str(folder), *training, *test)
+    if root is None and not named:
+        return embedded_images(name)
     places = [f"  {folder} lacks {', '.join(_missing(name, folder))}" for folder in roots]
     raise MissingDataError(
         f"{name}: expected the official files in one folder, found them in none of\n"
@@ -119,35 +122,6 @@ def embedded_images(name: str) -> ImageSet:
     ):
         images, labels = arrays["images"], arrays["labels"]
     return ImageSet(name, f"embedded {name}.npz", images, labels, images[:0], labels[:0])
-
-
-def default_images(name: str, root: str | Path | None = None) -> ImageSet:
-    """Load the official files; load the embedded images if no folder was named and none has them.
-
-    Parameters
-    ----------
-    name : {"mnist", "cifar10"}
-    root : path-like, optional
-        As for :func:`official_images`.
-
-    Returns
-    -------
-    ImageSet
-        Its ``source`` says which images they are.
-
-    Raises
-    ------
-    MissingDataError
-        If ``root`` or ``KKT_REF_DATA`` is given and the files are not found.
-    CorruptFileError, ValueError
-        As :func:`official_images`.
-    """
-    try:
-        return official_images(name, root)
-    except MissingDataError:
-        if root is not None or os.environ.get(VARIABLE):
-            raise
-        return embedded_images(name)
 
 
 def check_name(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Readers of the official files of MNIST and CIFAR-10; :func:`official_images` calls them.
+"""Readers of the official files of MNIST and CIFAR-10; :func:`default_images` calls them.
 
 MNIST comes as gzip-compressed IDX files: two zero bytes, a type code (8: unsigned byte), the
 number of axes, each axis as a big-endian 32-bit integer, then the entries in C order.  CIFAR-10's

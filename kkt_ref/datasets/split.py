@@ -99,7 +99,7 @@ def _balanced_rows(y: np.ndarray, skip: int, count: int, what: str, data: ImageS
     if count > available:
         raise ValueError(
             f"binary_split: expected at most {available} images for {what} images from "
-            f"{data.source}; ask for fewer or, with official_images, load the official files"
+            f"{data.source}; ask for fewer, or load the official files (see default_images)"
         )
     half = slice(skip // 2, (skip + count) // 2)
     return np.sort(np.concatenate([rows[half] for rows in of_class]))  # (count,)

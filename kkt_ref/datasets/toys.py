@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kkt_ref._validation import check_count, check_points, check_rng
+from kkt_ref._validation import check_count, check_rng
 
 Points = tuple[np.ndarray, np.ndarray]  # x (n, 2), y (n,)
 
@@ -72,30 +72,6 @@ def uneven_circle(n: int, rng: np.random.Generator) -> Points:
     n, rng = check_count(n, "n", 2), check_rng(rng)
     gaps = rng.uniform(1.0, 3.0, n)
     return _on_circle(2 * np.pi * np.cumsum(gaps) / gaps.sum()), _alternating_labels(n)
-
-
-def random_labels(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return labels in random order, half of them +1 (one more if n is odd).
-
-    Parameters
-    ----------
-    x : array of shape (n, d)
-        Points, floating; only their number counts.
-    rng : numpy.random.Generator
-        Draws the order.
-
-    Returns
-    -------
-    array of shape (n,)
-
-    Raises
-    ------
-    TypeError
-        If ``x`` is not floating or ``rng`` is not a NumPy Generator.
-    ValueError
-        If ``x`` is not two-dimensional, is empty or holds NaN or infinity.
-    """
-    return check_rng(rng).permutation(_alternating_labels(len(check_points(x, "x"))))
 
 
 def spiral(n: int) -> Points:
