@@ -1,4 +1,4 @@
-"""Atomic writes, npz files without pickle, and the folder of a long run."""
+"""Atomic writes, npz files without pickle, and the folder that holds the state of a long run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-import tempfile
+import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,100 +17,63 @@ import numpy as np
 
 from kkt_ref._validation import check_path
 
-try:
-    import fcntl
-except ImportError:  # not a POSIX system: runs are not kept apart there
-    fcntl = None  # type: ignore[assignment]
-
-# folders that this process holds, by device and inode, each with what is open of it;
-# the system lets go of them when the process ends, however it ends
-_held: dict[tuple[int, int], int] = {}
+# the locks of this process, by folder; the system releases them when the process ends
+_locks: dict[Path, Any] = {}
 
 
 @contextmanager
 def write_atomically(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a binary file that takes the name ``path`` only when it is complete.
+    """Yield a binary file that gets the name ``path`` only when it is complete.
 
-    Parameters
-    ----------
-    path : path-like
-        An existing file is replaced; its folder must exist.
-
-    Yields
-    ------
-    binary file object
-        Under a temporary name in the same folder, removed if the block raises.
+    Until then it has a temporary name in the same folder, which must exist.  If the block
+    raises, the temporary file is removed and a file named ``path`` stays as it was.
     """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def read_npz(path: Path, what: str, wanted: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
-    """Read an npz file's arrays, in their order.
+    """Read the arrays of an npz file; nothing in the file is executed.
 
-    Parameters
-    ----------
-    path : Path
-    what : str
-        What the file should hold, for the message.
-    wanted : tuple of str, optional
-        The names to read, where they are there; all unless given.
+    ``what`` says in messages what the file should hold.  ``wanted`` names the arrays to read,
+    where they exist; None reads all of them in their order.
 
-    Returns
-    -------
-    dict of str to array
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError
-        If there is no such file, or it is a folder.
-    ValueError
-        If it is no npz file, or damaged.
+    Raises FileNotFoundError or IsADirectoryError if there is no such file, and ValueError if
+    the file is damaged or no npz file of plain arrays.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path}: expected {what}, got a folder")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; expected {what}")
-    raw = io.BytesIO(path.read_bytes())
+    raw = path.read_bytes()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of NumPy, on odd headers: what counts is checked
-            arrays = np.load(raw, allow_pickle=False)
+            warnings.simplefilter("ignore")  # NumPy warns of odd headers, which are checked here
+            arrays = np.load(io.BytesIO(raw), allow_pickle=False)
             if not isinstance(arrays, np.lib.npyio.NpzFile):
                 raise ValueError("it is a single array without names")
-            _check_count(raw.getvalue(), len(set(arrays.files)))
+            # zipfile does not compare the announced number of entries with the entries it finds
+            end = raw.rfind(b"PK\x05\x06")
+            announced = int.from_bytes(raw[end + 10 : end + 12], "little")
+            if announced != len(set(arrays.files)):
+                raise ValueError(f"it announces {announced} arrays and holds {len(arrays.files)}")
             names = arrays.files if wanted is None else wanted
             read = {name: arrays[name] for name in names if name in arrays.files}
-        other = [name for name, array in read.items() if not isinstance(array, np.ndarray)]
-        if other:
-            raise ValueError(f"{other[0]} in it is no array")
+        for name, array in read.items():
+            if not isinstance(array, np.ndarray):
+                raise ValueError(f"{name} in it is no array")
         return read
     except Exception as error:  # a damaged archive can make zipfile raise almost anything
         raise ValueError(f"{path}: expected {what}, but {error or type(error).__name__}") from error
-
-
-def _check_count(raw: bytes, found: int) -> None:
-    """Raise if the archive announces other than ``found`` entries: zipfile does not look."""
-    end = raw.rfind(b"PK\x05\x06")
-    announced = int.from_bytes(raw[end + 10 : end + 12], "little")
-    if announced != found:
-        raise ValueError(f"it announces {announced} arrays and holds {found}")
 
 
 class OtherRunError(ValueError):
@@ -118,7 +81,7 @@ class OtherRunError(ValueError):
 
 
 def fingerprint(*arrays: np.ndarray) -> str:
-    """Return a short hash of arrays' values, shapes and types."""
+    """Return a short hash of the values, shapes and dtypes of arrays."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -127,101 +90,72 @@ def fingerprint(*arrays: np.ndarray) -> str:
 
 
 def claim(folder: str | Path, settings: dict[str, Any]) -> Path:
-    """Make ``folder`` that of the run with these settings, and of this process.
+    """Reserve ``folder`` for the run with these settings, and return its path.
 
-    Until this process ends no other one can claim or forget it, on systems that have
-    ``flock``.
+    The folder is created if it does not exist.  ``settings`` holds all that decides the
+    result, as JSON can store it.  With filelock installed (the extra "audit"), the folder
+    also stays locked until this process ends.  Without it nothing keeps two processes from
+    working in one folder at the same time.
 
-    Parameters
-    ----------
-    folder : path-like
-        Created if need be.
-    settings : dict
-        All that decides the result, as JSON can hold it.
-
-    Returns
-    -------
-    Path
-        The folder.
-
-    Raises
-    ------
-    OtherRunError
-        If another process holds it, or it belongs to a run with other settings; the
-        message names them.
-    TypeError
-        If an argument is of the wrong kind.
+    Raises OtherRunError if another process has locked the folder, or if it belongs to a run
+    with other settings; the message names them.
     """
-    folder = check_path(folder, "folder")
-    if not isinstance(settings, dict):
-        raise TypeError(f"settings: expected a dict, got {settings!r}")
-    try:
-        settings = json.loads(json.dumps(settings))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"settings: expected what JSON can hold, but {error}") from error
+    folder, settings = check_path(folder, "folder"), json.loads(json.dumps(settings))
     folder.mkdir(parents=True, exist_ok=True)
-    _hold(folder)
-    for left_behind in folder.glob(".*.part"):  # by a run that was killed while writing
+    _lock(folder)
+    for left_behind in folder.glob(".*.part"):  # by a run that was killed while it was writing
         left_behind.unlink(missing_ok=True)
     path = folder / "settings.json"
-    if path.exists():
-        try:
-            found = json.loads(path.read_text())
-            if not isinstance(found, dict):
-                raise ValueError(f"it holds {found!r}")
-        except ValueError as error:
-            raise OtherRunError(f"{path}: expected JSON written by kkt_ref, but {error}") from error
-        differing = [
-            f"{key} {found.get(key)!r} instead of {settings.get(key)!r}"
-            for key in sorted(found.keys() | settings.keys())
-            if found.get(key) != settings.get(key)
-        ]
-        if differing:
-            raise OtherRunError(
-                f"{folder}: expected the state of this run, found one with "
-                f"{'; '.join(differing)}; use another folder or start anew without resuming"
-            )
-    else:
+    if not path.exists():
         with write_atomically(path) as file:
             file.write(json.dumps(settings, indent=2).encode())
+        return folder
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds {found!r}")
+    except ValueError as error:
+        raise OtherRunError(f"{path}: expected JSON written by kkt_ref, but {error}") from error
+    differing = [
+        f"{key} {found.get(key)!r} instead of {settings.get(key)!r}"
+        for key in sorted(found.keys() | settings.keys())
+        if found.get(key) != settings.get(key)
+    ]
+    if differing:
+        raise OtherRunError(
+            f"{folder}: expected the state of this run, found one with {'; '.join(differing)}; "
+            "use another folder, or start anew without resuming"
+        )
     return folder
 
 
 def forget(folder: str | Path) -> None:
-    """Remove the state of a run from its folder, and nothing else.
+    """Delete the state of a run from its folder, and nothing else.
 
-    Raises
-    ------
-    OtherRunError
-        If another process holds the folder.
+    Raises OtherRunError if another process has locked the folder.
     """
     folder = check_path(folder, "folder")
     if folder.is_dir():
-        _hold(folder)
+        _lock(folder)
     for pattern in ("settings.json", "training.npz", "start_*.npz", ".*.part"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
 
 
-def _hold(folder: Path) -> None:
-    """Lock the folder for this process."""
-    if fcntl is None:
+def _lock(folder: Path) -> None:
+    """Lock the folder for this process, if filelock is installed."""
+    try:
+        from filelock import FileLock, Timeout
+    except ModuleNotFoundError:
         return
-    handle = os.open(folder, os.O_RDONLY)
-    status = os.fstat(handle)
-    key = status.st_dev, status.st_ino
-    if key in _held:
-        os.close(handle)
+    new = FileLock(folder / ".lock", timeout=0, thread_local=False)
+    lock = _locks.setdefault(folder.resolve(), new)
+    if lock.is_locked:
         return
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
+        lock.acquire()
+    except Timeout as error:
         raise OtherRunError(
             f"{folder}: expected a folder that no other run uses, but another process does; "
             "wait until it ends, or use another folder"
         ) from error
-    except OSError:  # a file system without locks
-        os.close(handle)
-        return
-    _held[key] = handle

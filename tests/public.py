@@ -27,21 +27,21 @@ MODULES = words(
     "attacks.baselines datasets.split datasets.images "
     "conformance.golden conformance.checks attacks.band attacks.grid "
     "attacks.kinks attacks.vertices datasets.toys network.storage network.torch_format "
-    "_io attacks.resume attacks.base"
+    "attacks.resume attacks.base"
 )
 # what functions return or raise, and where others differ: nobody gives these to be checked
 RESULTS = words(
     "ClarkeFit History KKTReport PointMatches ReLU Reconstruction Record Stationarity "
     "TrainResult Matching ImageScores Scores Atoms Start Trial Resumed Run "
-    "BinarySplit ImageSet MissingDataError CorruptFileError DownloadError OtherRunError Result "
+    "BinarySplit ImageSet MissingDataError CorruptFileError DownloadError Result "
     "ConformanceError Implementation Attack"
 )
 # inner parts of the functions above them, called on what those have checked
 INNER = words(
     "metrics.scores.stretch datasets.images.check_name "
     "attacks.band.check_explained attacks.grid.merge_atoms attacks.grid.around "
-    "conformance.golden.digest _io.write_atomically _io.read_npz attacks.search.draw_settings "
-    "_io.fingerprint attacks.base.with_copies attacks.base.refuse attacks.base.slackness_violation "
+    "conformance.golden.digest attacks.search.draw_settings "
+    "attacks.base.with_copies attacks.base.refuse attacks.base.slackness_violation "
     "attacks.base.shared_margin"
 )
 
@@ -194,8 +194,6 @@ GOOD = {
     "datasets.toys.paper_circle": {},
     "datasets.toys.spiral": dict(n=4),
     "datasets.toys.uneven_circle": dict(n=4, rng=rng),
-    "_io.claim": dict(folder=At("claimed"), settings={"n": 1}),
-    "_io.forget": dict(folder=At("claimed")),
     "attacks.resume.resumable_descent": dict(
         folder=At("."), **FIT, **SHORT, rate=2.0, target_loss=1e-9, record_every=10,
         save_seconds=0.0,
