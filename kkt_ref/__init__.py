@@ -20,9 +20,9 @@ from kkt_ref.attacks import reconstruct
 from kkt_ref.attacks.band import find_margin
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.attacks.grid import reconstruct_on_grid
-from kkt_ref.attacks.paper import reconstruct_paper
+from kkt_ref.attacks.haim import reconstruct_paper, refine
+from kkt_ref.attacks.haim_loss import gate_alpha
 from kkt_ref.attacks.pooling import reconstruct_first_layer
-from kkt_ref.attacks.refine import gate_alpha, refine
 from kkt_ref.attacks.vertices import reconstruct_on_kinks
 from kkt_ref.kkt.clarke import ClarkeFit, clarke_stationarity
 from kkt_ref.kkt.conditions import (

@@ -27,14 +27,14 @@ MODULES = words(
     "attacks.baselines datasets.split datasets.images "
     "conformance.golden conformance.checks attacks.band attacks.grid "
     "attacks.kinks attacks.vertices datasets.toys network.storage network.torch_format "
-    "attacks.resume attacks.base"
+    "attacks.resume attacks.base attacks.haim_loss"
 )
 # what functions return or raise, and where others differ: nobody gives these to be checked
 RESULTS = words(
     "ClarkeFit History KKTReport PointMatches ReLU Reconstruction Record Stationarity "
     "TrainResult Matching ImageScores Scores Atoms Start Trial Resumed Run "
     "BinarySplit ImageSet MissingDataError CorruptFileError DownloadError Result "
-    "ConformanceError Implementation Attack"
+    "ConformanceError Implementation Attack PublishedLoss"
 )
 # inner parts of the functions above them, called on what those have checked
 INNER = words(
@@ -42,7 +42,8 @@ INNER = words(
     "attacks.band.check_explained attacks.grid.merge_atoms attacks.grid.around "
     "conformance.golden.digest attacks.search.draw_settings "
     "attacks.base.with_copies attacks.base.refuse attacks.base.slackness_violation "
-    "attacks.base.shared_margin"
+    "attacks.base.shared_margin attacks.base.measured_run attacks.haim_loss.with_gates "
+    "attacks.haim_loss.RelativeLoss"
 )
 
 
@@ -143,6 +144,7 @@ GOOD = {
         net=NET.with_activation(kkt_ref.Softplus(2.0)), x=X, y=Y, decay=0.1, tolerance=1e-3,
         max_iterations=5,
     ),
+    "attacks.haim_loss.published_loss": dict(**FIT, multipliers=LAM, lambda_min=0.6),
     "attacks.kinks.kinks_at": dict(net=NET, x=X, tolerance=0.01),
     "attacks.kinks.kink_vertices": dict(net=KINKED, box=(-1.5, 1.5), tolerance=0.01, lines=3),
     "attacks.vertices.find_margin_at_kinks": dict(

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.attacks.objective import Objective, slackness_violation
+from kkt_ref.attacks.base import slackness_violation
+from kkt_ref.attacks.haim_loss import RelativeLoss
 from kkt_ref.conformance.checks import check_implementation
 from kkt_ref.datasets.toys import even_circle
 from kkt_ref.kkt.multipliers import gradient_matrix
@@ -123,15 +124,17 @@ def test_training(backend, train):
 
 
 @pytest.mark.parametrize("slackness", [0.0, 0.5])
-def test_objective(backend, problem, slackness):
+def test_relative_loss(backend, problem, slackness):
     net, x, y, lam = problem
     here, there, single = (
-        Objective(net, y, (1.0, 0.5, 0.0), slackness, 2.0, *where)
+        RelativeLoss(net, y, (1.0, 0.5, 0.0), slackness, *where)
         for where in ((), (backend,), (backend, np.float32))
     )
+    for loss in (here, there, single):
+        loss.scale = 2.0
     vector = here.pack(x, lam)
     (value, gradient), (far_value, far_gradient) = (
-        objective.value_and_gradient(vector) for objective in (here, there)
+        loss.value_and_gradient(vector) for loss in (here, there)
     )
     assert isinstance(far_value, float) and far_gradient.dtype == np.float64
     assert error(far_value, value) < 1e-12 and error(far_gradient, gradient) < 1e-12

@@ -1,8 +1,8 @@
 r"""Attacks: training data from the weights of a network, listed in reading order.
 
     base          the signature and the result that all attacks share
-    paper         the published attack: stationarity alone, from random starts
-                  (refine: its optimiser; objective: its loss)
+    haim          the attack of Haim et al.: stationarity alone, from random starts
+                  (haim_loss: the published loss, and the one minimised here)
     kinks         where the kinks of the first layer meet
     vertices      d = 2, ReLU: all four KKT conditions at these points, convex
     grid          d ≤ 3: all four KKT conditions on a grid, convex (band: the margin)
@@ -19,7 +19,8 @@ from __future__ import annotations
 from kkt_ref._validation import check_count
 from kkt_ref.attacks.base import Attack, Callback, Reconstruction, Run
 from kkt_ref.attacks.grid import reconstruct_on_grid
-from kkt_ref.attacks.paper import reconstruct_paper
+from kkt_ref.attacks.haim import reconstruct_paper, refine
+from kkt_ref.attacks.haim_loss import PublishedLoss, gate_alpha, published_loss
 from kkt_ref.attacks.pooling import reconstruct_first_layer
 from kkt_ref.attacks.vertices import reconstruct_on_kinks
 from kkt_ref.network._validation import check_net
@@ -29,13 +30,17 @@ from kkt_ref.network.mlp import MLP
 __all__ = [
     "Attack",
     "Callback",
+    "PublishedLoss",
     "Reconstruction",
     "Run",
+    "gate_alpha",
+    "published_loss",
     "reconstruct",
     "reconstruct_first_layer",
     "reconstruct_on_grid",
     "reconstruct_on_kinks",
     "reconstruct_paper",
+    "refine",
 ]
 
 ATTACKS: dict[str, Attack] = {

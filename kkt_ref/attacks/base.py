@@ -59,49 +59,6 @@ class Run:
     evaluations: int
     stop_reason: str
 
-    @classmethod
-    def measured(
-        cls,
-        net: MLP,
-        x: np.ndarray,
-        y: np.ndarray,
-        multipliers: np.ndarray,
-        *,
-        objective: float,
-        steps: int,
-        evaluations: int,
-        stop_reason: str,
-    ) -> Run:
-        """Return a run whose residual, slackness and margin are measured on ``net``.
-
-        Parameters
-        ----------
-        net : MLP
-            The attacked network with its own activation; it decides the precision.
-        x, y, multipliers : arrays of shape (m, d), (m,), (m,)
-            Where the run ended.
-        objective, steps, evaluations, stop_reason
-            As in :class:`Run`.
-
-        Returns
-        -------
-        Run
-        """
-        x, y, multipliers = (np.asarray(part, net.dtype) for part in (x, y, multipliers))
-        norms = stationarity_norms(net, x, y, multipliers)
-        margins = np.float64(y * forward(net, x).outputs)  # (m,)
-        weights = np.float64(multipliers)  # (m,)
-        return cls(
-            objective=float(objective),
-            residual=norms.relative,
-            by_layer=norms.by_layer,
-            slackness=float(slackness_violation(margins, weights)[0]),
-            margin=shared_margin(margins, weights),
-            steps=steps,
-            evaluations=evaluations,
-            stop_reason=stop_reason,
-        )
-
 
 @dataclass(frozen=True)
 class Reconstruction:
@@ -185,6 +142,34 @@ class Attack(Protocol):
         ...
 
 
+def measured_run(
+    net: MLP,
+    x: np.ndarray,
+    y: np.ndarray,
+    multipliers: np.ndarray,
+    *,
+    objective: float,
+    steps: int,
+    evaluations: int,
+    stop_reason: str,
+) -> Run:
+    """Measure the end of a run on the attacked network, with its own gates and precision."""
+    x, y, multipliers = (np.asarray(part, net.dtype) for part in (x, y, multipliers))
+    norms = stationarity_norms(net, x, y, multipliers)
+    margins = np.float64(y * forward(net, x).outputs)  # (m,)
+    weights = np.float64(multipliers)  # (m,)
+    return Run(
+        objective=float(objective),
+        residual=norms.relative,
+        by_layer=norms.by_layer,
+        slackness=float(slackness_violation(margins, weights)[0]),
+        margin=shared_margin(margins, weights),
+        steps=steps,
+        evaluations=evaluations,
+        stop_reason=stop_reason,
+    )
+
+
 def with_copies(callback: Callback | None) -> Callback:
     """Return a callback that passes copies on to ``callback``, and does nothing for None."""
 
@@ -206,26 +191,12 @@ def refuse(attack: str, **arguments: object) -> None:
 
 
 def slackness_violation(margins: Array, multipliers: Array) -> tuple[Array, Array, Array]:
-    """Measure complementary slackness for a margin that is free.
+    """Measure the violation of complementary slackness for a margin that is free.
 
-    The candidates lie on one margin q if λ_i (u_i − q) = 0 for all i, u_i = y_i Φ(x_i).
-    The violation is 1 − cos of the angle between u and the constant vector in the inner
-    product weighted by λ,  1 − Σ λ_i u_i / √(Σ λ_i · Σ λ_i u_i²).
-
-    Parameters
-    ----------
-    margins : array of shape (m,)
-        u_i, in any namespace.
-    multipliers : array of shape (m,)
-        λ_i ≥ 0.
-
-    Returns
-    -------
-    value : scalar
-        In [0, 2]; 0 if all margins with λ_i > 0 are equal and positive; 1 with a
-        zero gradient where it is undefined (all λ or all margins zero).
-    grad_margins : array of shape (m,)
-    grad_multipliers : array of shape (m,)
+    With u_i = y_i Φ(x_i), return 1 − cos of the angle between u and the constant vector in
+    the inner product weighted by λ,  1 − Σ λ_i u_i / √(Σ λ_i · Σ λ_i u_i²),  in [0, 2], and
+    its gradients in u and in λ, each of shape (m,).  It is 0 if all margins with λ_i > 0 are
+    equal and positive, and 1 with zero gradients if all λ or all margins are zero.
     """
     xp = namespace(margins)
     mass, first = xp.sum(multipliers), xp.sum(multipliers * margins)

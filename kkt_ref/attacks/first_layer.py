@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kkt_ref._validation import check_count, check_numbers, check_positive
-from kkt_ref.attacks.refine import with_gates
+from kkt_ref.attacks.haim_loss import with_gates
 from kkt_ref.kkt.multipliers import solve_nnls_gram
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP

@@ -21,7 +21,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from kkt_ref._validation import check_box, check_count, check_positive
 from kkt_ref.attacks.band import find_margin, lattice, solve_in_band
 from kkt_ref.attacks.base import Callback, Reconstruction, refuse, with_copies
-from kkt_ref.attacks.refine import gate_alpha, refine, with_gates
+from kkt_ref.attacks.haim import refine
+from kkt_ref.attacks.haim_loss import gate_alpha, with_gates
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from kkt_ref._validation import check_all, check_count, check_kind, check_positive
 from kkt_ref.attacks.alternating import Start, run_starts
-from kkt_ref.attacks.base import Callback, Reconstruction, Run, refuse, with_copies
+from kkt_ref.attacks.base import Callback, Reconstruction, Run, measured_run, refuse, with_copies
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.metrics.ranking import agreements
 from kkt_ref.network.mlp import MLP
@@ -144,7 +144,7 @@ def pool_starts(
 
 
 def _run(problem: FirstLayer, start: Start) -> Run:
-    return Run.measured(
+    return measured_run(
         problem.net,
         problem.inputs(start.coordinates),
         start.labels,

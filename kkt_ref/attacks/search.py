@@ -18,8 +18,8 @@ import numpy as np
 
 from kkt_ref._io import claim, fingerprint, write_atomically
 from kkt_ref._validation import check_box, check_count
-from kkt_ref.attacks.paper import reconstruct_paper
-from kkt_ref.attacks.refine import gate_alpha
+from kkt_ref.attacks.haim import reconstruct_paper
+from kkt_ref.attacks.haim_loss import gate_alpha
 from kkt_ref.metrics.ncc import unit_images
 from kkt_ref.metrics.ranking import agreements
 from kkt_ref.network._validation import check_layer_weights, check_net
@@ -70,7 +70,7 @@ def random_search(
     layer_weights: Any = None,
     callback: Callable[[Trial], object] | None = None,
 ) -> list[Trial]:
-    """Search over (α, λ_min, start, steps) of :func:`~kkt_ref.attacks.paper.reconstruct_paper`.
+    """Search over (α, λ_min, start, steps) of :func:`~kkt_ref.attacks.haim.reconstruct_paper`.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def random_search(
     iterations : int
         Largest number of L-BFGS iterations of a start.
     box, layer_weights
-        As in :func:`~kkt_ref.attacks.paper.reconstruct_paper`.
+        As in :func:`~kkt_ref.attacks.haim.reconstruct_paper`.
     callback : callable, optional
         Called with each new trial.
 

@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 
 from kkt_ref._validation import check_box, check_points, check_positive
 from kkt_ref.attacks.band import UNEXPLAINED, check_explained, lattice, solve_in_band
-from kkt_ref.attacks.base import Callback, Reconstruction, Run, refuse, with_copies
+from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, refuse, with_copies
 from kkt_ref.attacks.grid import around, merge_atoms
 from kkt_ref.attacks.kinks import kink_vertices
 from kkt_ref.kkt.multipliers import gradient_matrix, solve_nnls
@@ -220,7 +220,7 @@ def _without_spare(
             break
         kept, (mass, residual) = rest, solved
         report("dropped", 0, x[kept], mass)
-    run = Run.measured(
+    run = measured_run(
         net,
         x[kept],
         y[kept],

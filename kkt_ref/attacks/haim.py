@@ -1,0 +1,284 @@
+r"""The attack of Haim et al. (2022), with L-BFGS-B in place of their SGD.
+
+    min over x_1..x_m in the box, λ_i ≥ λ_min   of   ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²
+
+from random starts.  The optimiser holds the bounds exactly, so that the penalties of the
+published loss are not needed.  As in the paper, smooth gates σ(αz) replace ReLU's in ∇θΦ.
+
+Names of dimensions: m candidates, d inputs, L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import OptimizeResult, minimize
+
+from kkt_ref._validation import (
+    check_box,
+    check_count,
+    check_dtype,
+    check_labels,
+    check_multipliers,
+    check_points,
+    check_positive,
+)
+from kkt_ref.attacks.base import Callback, Reconstruction, measured_run
+from kkt_ref.attacks.haim_loss import RelativeLoss, with_gates
+from kkt_ref.network._validation import check_layer_weights, check_net
+from kkt_ref.network.activations import Softplus
+from kkt_ref.network.mlp import MLP
+from kkt_ref.stationarity import closed_form
+from kkt_ref.stationarity.backend import Backend, get_backend
+
+
+def reconstruct_paper(
+    net: MLP,
+    *,
+    candidates: int | None = None,
+    box: tuple[float, float] | None = None,
+    seed: int = 0,
+    restarts: int | None = None,
+    callback: Callback | None = None,
+    labels: Any = "balanced",
+    start_scale: float = 0.1,
+    lambda_min: float = 0.0,
+    alpha: float | Sequence[float] = 100.0,
+    layer_weights: Any = None,
+    slackness: float = 0.0,
+    max_iterations: int = 1000,
+    backend: str | Backend = "numpy",
+    dtype: Any = np.float64,
+) -> Reconstruction:
+    """Reconstruct training data by stationarity alone, from random starts.
+
+    Parameters
+    ----------
+    net : MLP
+        The trained network, in float64.
+    candidates : int
+        m, for each run; it must be given, and exceed the number of training samples
+        (paper: m ≥ 2n).
+    box : (float, float), optional
+        Bounds of every coordinate of the candidates; (-1, 1) unless given.
+    seed : int
+        Draws the starts: x from N(0, start_scale²) clipped to the box, λ from U(0, 1)
+        times the factor that makes ‖Σλ_i y_i ∇Φ(x_i)‖ = ‖θ‖.
+    restarts : int, optional
+        Number of runs, each from its own start; one unless given.
+    callback : callable, optional
+        Called after each iteration as ``callback("moved", run, x, multipliers)`` with
+        copies of the run's candidates (m, d) and multipliers (m,).
+    labels : "balanced", "network" or array of shape (m,)
+        Half +1 and half -1; the sign of Φ at the start; or given.
+    start_scale : float
+        Standard deviation of the candidates' start, > 0.
+    lambda_min : float
+        Lower bound of the multipliers, ≥ 0.
+    alpha : float or sequence of float
+        Sharpness of the gates σ(αz) that replace ReLU's in ∇θΦ.  A sequence is a
+        schedule with ``max_iterations`` for each entry.  Softplus networks ignore it.
+    layer_weights : sequence of L numbers ≥ 0, optional
+        Weights of the layers in the squared residual; ones unless given.
+    slackness : float
+        ρ ≥ 0, weight of complementary slackness with a free margin.
+    max_iterations : int
+        L-BFGS iterations for each run and α.
+    backend : "numpy", "cupy" or Backend
+        Where the loss is evaluated; only what L-BFGS needs is copied to the host.
+    dtype : float64 or float32
+        In which the loss is evaluated; squares are summed in float64.  float32 is faster
+        on most devices and ends earlier, where its rounding hides the descent.
+
+    Returns
+    -------
+    Reconstruction
+        The candidates of all runs.  The objective is Σ_l w_l ‖r‖²_l / Σ_l w_l ‖θ‖²_l
+        + ρ · slackness, r the residual with the smooth gates of the last α.
+
+    Raises
+    ------
+    ValueError
+        If ``candidates`` is missing, a number is out of its range, ``labels`` are not m
+        labels -1 and +1, or all layers of weight > 0 are zero.
+    TypeError
+        If ``net`` is not an MLP in float64.
+    BackendError
+        If this machine cannot give the backend.
+
+    Notes
+    -----
+    Loss and starts are those of Haim et al. 2022 (arXiv 2206.07758); L-BFGS-B, exact
+    bounds, layer weights, slackness and the scale of λ at the start are this library's.
+    """
+    if candidates is None:
+        raise ValueError(
+            "candidates: expected an integer, got None; the paper's attack needs the number of "
+            "candidates, for example twice the number of training samples"
+        )
+    m, seed = check_count(candidates, "candidates"), check_count(seed, "seed", 0)
+    restarts = 1 if restarts is None else check_count(restarts, "restarts")
+    low, high = box = check_box((-1.0, 1.0) if box is None else box)
+    start_scale = check_positive(start_scale, "start_scale")
+    check_net(net)
+    backend = get_backend(backend)
+    if isinstance(labels, str) and labels not in ("balanced", "network"):
+        raise ValueError(f"labels: expected 'balanced', 'network' or an array, got {labels!r}")
+    if not isinstance(labels, str):
+        labels = check_labels(labels, m, "labels")
+    tell = callback or (lambda *event: None)
+
+    runs = []
+    for index, rng in enumerate(np.random.default_rng(seed).spawn(restarts)):
+        x = np.clip(rng.normal(0.0, start_scale, (m, net.d)), low, high)  # (m, d)
+        multipliers = rng.uniform(0.0, 1.0, m)
+        if not isinstance(labels, str):
+            y = labels
+        elif labels == "network":
+            y = np.where(closed_form.forward(net, x).outputs >= 0, 1.0, -1.0)
+        else:
+            y = np.where(np.arange(m) < m // 2, -1.0, 1.0)
+        found = refine(
+            net,
+            x,
+            y,
+            multipliers * _norm_ratio(net, x, y, multipliers),
+            box=box,
+            callback=lambda stage, _, cx, cl, index=index: tell(stage, index, cx, cl),
+            lambda_min=lambda_min,
+            alpha=alpha,
+            layer_weights=layer_weights,
+            slackness=slackness,
+            max_iterations=max_iterations,
+            backend=backend,
+            dtype=dtype,
+        )
+        runs.append(found)
+    return Reconstruction(
+        np.concatenate([one.candidates for one in runs]),
+        np.concatenate([one.labels for one in runs]),
+        np.concatenate([one.multipliers for one in runs]),
+        np.repeat(np.arange(restarts), m),
+        tuple(one.runs[0] for one in runs),
+        seed,
+    )
+
+
+def refine(
+    net: MLP,
+    x: np.ndarray,
+    y: np.ndarray,
+    multipliers: np.ndarray,
+    *,
+    box: tuple[float, float] = (-1.0, 1.0),
+    callback: Callback | None = None,
+    lambda_min: float = 0.0,
+    alpha: float | Sequence[float] = 100.0,
+    layer_weights: Any = None,
+    slackness: float = 0.0,
+    max_iterations: int = 1000,
+    backend: str | Backend = "numpy",
+    dtype: Any = np.float64,
+) -> Reconstruction:
+    """Move given candidates and multipliers downhill by L-BFGS-B.
+
+    Parameters
+    ----------
+    net : MLP
+        In float64.
+    x : array of shape (m, d)
+        Start; clipped to the box.
+    y : array of shape (m,), entries -1 and +1
+    multipliers : array of shape (m,)
+        Start; clipped to ``lambda_min``.
+    box, callback, lambda_min, alpha, layer_weights, slackness, max_iterations
+        As in :func:`reconstruct_paper`.
+    backend, dtype
+        As in :func:`reconstruct_paper`.
+
+    Returns
+    -------
+    Reconstruction
+        One run, as in :func:`reconstruct_paper`; its seed is None.
+
+    Raises
+    ------
+    ValueError, TypeError, BackendError
+        As in :func:`reconstruct_paper`, or if ``x``, ``y`` or ``multipliers`` have other
+        shapes, other dtypes than float64, or entries that are not finite.
+    """
+    backend = get_backend(backend)
+    dtype = check_dtype(dtype)
+    check_net(net)
+    if net.dtype != np.float64:
+        raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
+    x = check_points(x, "x", d=net.d, dtype=net.dtype)
+    y = check_labels(y, len(x))
+    multipliers = check_multipliers(multipliers, len(x), net.dtype)
+    low, high = check_box(box)
+    lambda_min = check_positive(lambda_min, "lambda_min", zero=True)
+    slackness = check_positive(slackness, "slackness", zero=True)
+    max_iterations = check_count(max_iterations, "max_iterations")
+    weights = check_layer_weights(layer_weights, net)
+    if not any(net.theta[s].any() and w for w, s in zip(weights, net.layer_slices, strict=True)):
+        raise ValueError("net: expected a parameter other than 0 in a layer of weight > 0")
+    alphas = list(alpha) if isinstance(alpha, (list, tuple, np.ndarray)) else [alpha]
+    if not alphas:
+        raise ValueError("alpha: expected a number > 0 or a sequence of them, got an empty one")
+    if isinstance(net.activation, Softplus):
+        alphas = alphas[:1]  # one stage, with the network's own α
+    stages = [with_gates(net, value) for value in alphas]
+
+    def watch(intermediate_result: OptimizeResult) -> None:  # the name is SciPy's convention
+        if callback is not None:
+            callback("moved", 0, *loss.unpack(intermediate_result.x))
+
+    options = dict(maxcor=20, ftol=0.0, gtol=1e-10, maxiter=max_iterations)
+    options["maxfun"] = 20 * max_iterations
+    x, multipliers = np.clip(x, low, high), np.maximum(multipliers, lambda_min)
+    steps = evaluations = 0
+    for stage in stages:
+        loss = RelativeLoss(stage, y, weights, slackness, backend, dtype)
+        loss.balance(x, multipliers)
+        result = minimize(
+            loss.value_and_gradient,
+            loss.pack(x, multipliers),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(low, high)] * x.size + [(lambda_min / loss.scale, None)] * len(y),
+            callback=watch,
+            options=options,
+        )
+        x, multipliers = loss.unpack(result.x)
+        multipliers = np.maximum(multipliers, lambda_min)  # scaling may round below the bound
+        steps, evaluations = steps + result.nit, evaluations + 1 + result.nfev
+    run = measured_run(
+        net,
+        x,
+        y,
+        multipliers,
+        objective=result.fun,
+        steps=steps,
+        evaluations=evaluations,
+        stop_reason=_stop_reason(result),
+    )
+    return Reconstruction(x, y, multipliers, np.zeros(len(y), int), (run,), None)
+
+
+def _stop_reason(result: OptimizeResult) -> str:
+    if result.status == 0:
+        return "The projected gradient fell below 1e-10."
+    if result.status == 1:
+        return f"All iterations allowed were done ({result.nit} in the last stage)."
+    return "The line search found no lower value: rounding or a kink is in the way."
+
+
+def _norm_ratio(net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray) -> float:
+    """‖θ‖ / ‖Σ λ_i y_i ∇Φ(x_i)‖, or 1 where the sum is zero."""
+    trace = closed_form.forward(net, x)
+    back = closed_form.backward(net, closed_form.gates_of(net, trace), multipliers * y)
+    total = closed_form.gradient_sum(net, trace, back)
+    norm = np.sqrt(sum(float(np.sum(g * g)) for pair in total for g in pair if g is not None))
+    return float(np.linalg.norm(net.theta)) / norm if norm > 0 else 1.0

@@ -1,0 +1,227 @@
+r"""The published loss, its smooth gates, and the loss that L-BFGS minimises in its place.
+
+Haim et al. (2022) minimise over candidates x_i and multipliers l_i = m λ_i
+
+    ‖θ − (1/m) Σ_i l_i y_i ∇θΦ(x_i)‖² + Σ_i ‖(|x_i| − 1)₊‖² + 5 Σ_i (λ_min − l_i)₊²,
+
+(·)₊ being max(·, 0) of each entry: :func:`published_loss`.  :class:`RelativeLoss` keeps the
+first term only, for the optimiser of :mod:`kkt_ref.attacks.haim` holds the bounds exactly.
+
+Names of dimensions: m candidates, d inputs, L layers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kkt_ref._validation import check_multipliers, check_positive
+from kkt_ref.attacks.base import slackness_violation
+from kkt_ref.network._validation import check_net, check_samples
+from kkt_ref.network.activations import GatedReLU, Softplus
+from kkt_ref.network.mlp import MLP
+from kkt_ref.stationarity.backend import Backend
+from kkt_ref.stationarity.closed_form import stationarity_and_gradient
+
+Array = Any
+_BOX_WEIGHT, _MULTIPLIER_WEIGHT = 1.0, 5.0  # that of stationarity is 1
+
+
+def gate_alpha(net: MLP, width: float) -> float:
+    """Return the α at which the first layer's gates open over about ``width`` in the inputs.
+
+    Parameters
+    ----------
+    net : MLP
+    width : float
+        Distance in the inputs, > 0.
+
+    Returns
+    -------
+    float
+        1 / (width · root mean square of ‖∂z_1/∂x‖ over the neurons).
+
+    Raises
+    ------
+    ValueError
+        If the width is not > 0 or the first layer is zero.
+    """
+    check_net(net)
+    slope = float(np.sqrt(np.mean(np.sum(net.weights[0] ** 2, axis=1))))
+    if slope == 0:
+        raise ValueError("net: the first layer is zero, so no input reaches the output")
+    return 1.0 / (check_positive(width, "width") * slope)
+
+
+def with_gates(net: MLP, alpha: float) -> MLP:
+    """Return the network with gates σ(αz) in ∇θΦ; a softplus network is returned unchanged."""
+    smooth = isinstance(net.activation, Softplus)
+    return net if smooth else net.with_activation(GatedReLU(alpha))
+
+
+class PublishedLoss(NamedTuple):
+    """The published loss at one point, its parts and its gradient.
+
+    Attributes
+    ----------
+    value : float
+        Sum of ``by_layer`` and the two penalties.
+    by_layer : tuple of L floats
+        ‖θ − (1/m) Σ l_i y_i ∇θΦ(x_i)‖² of each layer.
+    box_penalty : float
+        Σ_i ‖(|x_i| − 1)₊‖².
+    multiplier_penalty : float
+        5 Σ_i (λ_min − l_i)₊².
+    grad_x : array of shape (m, d)
+    grad_multipliers : array of shape (m,)
+        ∂/∂l_i.
+    """
+
+    value: float
+    by_layer: tuple[float, ...]
+    box_penalty: float
+    multiplier_penalty: float
+    grad_x: np.ndarray
+    grad_multipliers: np.ndarray
+
+
+def published_loss(
+    net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray, *, lambda_min: float
+) -> PublishedLoss:
+    """Compute the loss of Haim et al. as they published it, and its gradient.
+
+    Parameters
+    ----------
+    net : MLP
+        With the activation to be used in ∇θΦ; see Notes.
+    x : array of shape (m, d), dtype as the network's
+    y : array of shape (m,), entries -1 and +1
+    multipliers : array of shape (m,), dtype as the network's
+        l_i = m λ_i: the published sum is a mean over the candidates.
+    lambda_min : float
+        Below this, ≥ 0, multipliers are penalised; the authors draw it from 0.01 to 0.5.
+
+    Returns
+    -------
+    PublishedLoss
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit the network, an entry is NaN or infinite, a label is not
+        -1 or +1, or ``lambda_min`` is negative.
+    TypeError
+        If ``net`` is not an MLP, or a dtype is not the network's.
+
+    Notes
+    -----
+    The loss, the weights 1, 1, 5 and the range of ``lambda_min`` are those of Haim et al.
+    2022 (arXiv 2206.07758) and their code.  The gradient is exact for ReLU, Softplus and
+    GatedReLU.  The authors' code puts σ(αz) into every backward pass; what it then calls the
+    gradient is the gradient of no function.
+    """
+    x, y = check_samples(net, x, y)
+    multipliers = check_multipliers(multipliers, len(y), net.dtype)
+    lambda_min, m = check_positive(lambda_min, "lambda_min", zero=True), len(y)
+    terms = stationarity_and_gradient(net, x, y, multipliers / m, (1.0,) * net.depth)
+    outside = np.maximum(x - 1.0, 0.0) + np.minimum(x + 1.0, 0.0)  # (m, d)
+    missing = np.maximum(lambda_min - multipliers, 0.0)  # (m,)
+    box_penalty = _BOX_WEIGHT * float(np.sum(outside**2))
+    multiplier_penalty = _MULTIPLIER_WEIGHT * float(np.sum(missing**2))
+    return PublishedLoss(
+        value=float(terms.value) + box_penalty + multiplier_penalty,
+        by_layer=tuple(float(square) for square in terms.by_layer),
+        box_penalty=box_penalty,
+        multiplier_penalty=multiplier_penalty,
+        grad_x=terms.grad_x + 2.0 * _BOX_WEIGHT * outside,
+        grad_multipliers=terms.grad_multipliers / m - 2.0 * _MULTIPLIER_WEIGHT * missing,
+    )
+
+
+class RelativeLoss:
+    r"""Squared relative residual of stationarity plus slackness, as a function of one vector.
+
+    [ Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(x_i)‖²_l ] / Σ_l w_l ‖θ‖²_l  +  ρ · slackness,
+
+    with the violation of :func:`~kkt_ref.attacks.base.slackness_violation`.  The vector
+    holds x and λ / scale, so that both have gradients of like size.
+
+    Parameters
+    ----------
+    net : MLP
+        With the activation (and its α) to be used.
+    y : array of shape (m,), entries -1 and +1
+    layer_weights : L numbers ≥ 0
+    slackness : float
+        ρ ≥ 0.
+    backend : Backend
+        Where the loss is evaluated; vectors are NumPy's, in float64.
+    dtype : float64 or float32
+        In which it is evaluated; squares are summed in float64.
+
+    Attributes
+    ----------
+    scale : float
+        λ divided by its entry of the vector; 1 until :meth:`balance` sets it.
+    """
+
+    def __init__(
+        self,
+        net: MLP,
+        y: np.ndarray,
+        layer_weights: tuple[float, ...],
+        slackness: float = 0.0,
+        backend: Backend = Backend(),  # noqa: B008 - it is frozen
+        dtype: Any = np.float64,
+    ) -> None:
+        self.y, self.slackness, self.scale = y, slackness, 1.0
+        self._backend, self._dtype = backend, dtype
+        self._net, self._y = backend.put_net(net, dtype), backend.put(y, dtype)
+        self._reduction = None if np.dtype(dtype) == np.float64 else backend.xp.float64
+        norms = [float(np.linalg.norm(net.theta[s])) for s in net.layer_slices]
+        whole = sum(w * norm**2 for w, norm in zip(layer_weights, norms, strict=True))
+        self._weights = [w / whole for w in layer_weights]
+
+    def pack(self, x: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
+        """Return the vector (m d + m,) for candidates (m, d) and multipliers (m,)."""
+        return np.concatenate([x.ravel(), multipliers / self.scale])
+
+    def unpack(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return candidates (m, d) and multipliers (m,), copied out of the vector."""
+        m = len(self.y)
+        return vector[:-m].reshape(m, -1).copy(), vector[-m:] * self.scale
+
+    def balance(self, x: np.ndarray, multipliers: np.ndarray) -> None:
+        """Set the scale at which the gradients in x and in λ have the same mean square."""
+        gradient = self.value_and_gradient(self.pack(x, multipliers))[1]
+        in_x, in_multipliers = gradient[: x.size], gradient[x.size :] / self.scale
+        norms = np.linalg.norm(in_x), max(float(np.linalg.norm(in_multipliers)), 1e-300)
+        ratio = norms[0] / norms[1] / np.sqrt(x.shape[1])
+        self.scale = float(ratio) if 0 < ratio < np.inf else 1.0
+
+    def value_and_gradient(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss and its gradient, shapes () and (m d + m,)."""
+        x, multipliers = (self._backend.put(part, self._dtype) for part in self.unpack(vector))
+        grad_multipliers = 0.0
+
+        def slackness_term(outputs: Array) -> tuple[Array, Array]:
+            nonlocal grad_multipliers
+            violation, grad_margins, grad_multipliers = slackness_violation(
+                self._y * outputs, multipliers
+            )
+            return self.slackness * violation, self.slackness * self._y * grad_margins
+
+        terms = stationarity_and_gradient(
+            self._net,
+            x,
+            self._y,
+            multipliers,
+            self._weights,
+            slackness_term if self.slackness else None,
+            reduction=self._reduction,
+        )
+        grad_multipliers = terms.grad_multipliers + self.slackness * grad_multipliers
+        grad_x, grad_multipliers = map(self._backend.to_host, (terms.grad_x, grad_multipliers))
+        gradient = np.concatenate([grad_x.ravel(), self.scale * grad_multipliers])
+        return float(terms.value), gradient.astype(np.float64, copy=False)
