@@ -39,7 +39,7 @@ def methods(split: BinarySplit, net: Any, settings: Settings, folder: Path, rest
         split.x, split.y, of=min(5, settings.n // 2), count=2 * settings.n, seed=settings.seed
     )
     # 4. Ours: stationarity (S) in the first layer.
-    found = by_first_layer(net, settings, folder, restarts).result
+    found = by_first_layer(net, settings, folder, restarts).found
     images = {
         "ours, from the weights": found.candidates,
         "model inversion": inverted,

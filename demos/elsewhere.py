@@ -1,9 +1,9 @@
-"""The same attack elsewhere: other images, widths and depths, with nothing set anew.
+"""The image attack on other images, widths and depths, with all its settings unchanged.
 
     python demos/elsewhere.py
 
-Each line is a network trained like those of the other demos and attacked by the same code, with
-its score one to one against the training images and, in brackets, as many unseen ones.
+Each line trains one network as in the other demos and attacks it with the same settings.  It prints
+the one-to-one scores on the training images and, in brackets, on as many unseen images.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from kkt_ref.metrics.scores import score_candidates
 
 
 class Case(NamedTuple):
-    """A network that none of the settings was chosen on."""
+    """A network that was not used to choose the settings of the attack."""
 
     what: str
-    skip: float = 0.0  # share of the file's images that are passed over
+    skip: float = 0.0  # fraction of the file's images that are skipped
     width: int = 1000
     depth: int = 3
 
@@ -41,21 +41,21 @@ CASES = (
 )
 
 
-def pass_over(images: ImageSet, share: float) -> ImageSet:
-    """Leave out the first images of the file."""
-    skip = int(share * len(images.images))
+def without_first(images: ImageSet, fraction: float) -> ImageSet:
+    """Leave out this fraction of the images, from the beginning of the file."""
+    skip = int(fraction * len(images.images))
     return replace(images, images=images.images[skip:], labels=images.labels[skip:])
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
-    """Run the study and return its rows."""
+    """Run the study and return one row for each network."""
     parser = study_parser("elsewhere", __doc__.split("\n")[0], figure=False)
     parser.add_argument("--n", type=int, default=100, help="training images")
     options, images, few = read_options(parser, arguments)
     n, restarts, shrink = (4, 2, 10) if few else (options.n, options.restarts, 1)
     clock, rows = Clock(), list[dict[str, Any]]()
     for number, case in enumerate(CASES[:: 3 if few else 1]):
-        split = make_split(pass_over(images, 0.0 if few else case.skip), n)
+        split = make_split(without_first(images, 0.0 if few else case.skip), n)
         width = case.width // shrink
         settings = Settings(
             options.images, images.source, n, width, case.depth, options.seed, "elsewhere"
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         weights = (1.0, *(0.0,) * (net.depth - 1))
         floor = residual_floor(net.astype(float), split.x, split.y, layer_weights=weights)
         attacked = by_first_layer(net, settings, folder, restarts)
-        found = attacked.result.candidates
+        found = attacked.found.candidates
         scores = score_candidates(
             split.x, found, split.unseen_x, mean=split.mean, shape=split.shape
         )

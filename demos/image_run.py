@@ -1,4 +1,4 @@
-"""What the image demos share: train, attack, score; each step with its state on disk."""
+"""The steps that the image demos share: train, attack, score.  Long steps save their state."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from report import Progress
+from scipy.stats import spearmanr
 
 import kkt_ref
-from kkt_ref.attacks.alternating import Start
+from kkt_ref.attacks.alternating import Alternation
 from kkt_ref.attacks.first_layer import FirstLayer
-from kkt_ref.attacks.pooling import pool_starts
-from kkt_ref.attacks.resume import Resumed, resumable_descent, resumable_starts
+from kkt_ref.attacks.pooling import pool_alternations
+from kkt_ref.attacks.restarts import run_alternations
+from kkt_ref.attacks.resume import Resumed, resumable_descent
 from kkt_ref.datasets.images import ImageSet
 from kkt_ref.datasets.split import POSITIVE, BinarySplit, binary_split
-from kkt_ref.metrics.ranking import ranking_agreement
+from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.scores import score_candidates
 from kkt_ref.training.logistic import log_mean_loss
 
@@ -26,7 +28,7 @@ RATE = 6.0
 
 
 class Settings(NamedTuple):
-    """All that decides a run's result, but the number of starts."""
+    """Everything that decides a run's result, except the number of starts."""
 
     name: str
     source: str
@@ -38,14 +40,14 @@ class Settings(NamedTuple):
 
 
 def make_split(images: ImageSet, n: int) -> BinarySplit:
-    """The paper's split with as many unseen images, and up to 1000 for the test error."""
+    """The paper's split, with n unseen images and up to 1000 images for the test error."""
     positive = np.isin(images.test_labels, POSITIVE[images.name])
     test = min(1000, 2 * int(min(positive.sum(), (~positive).sum())))
     return binary_split(images, n, unseen=n, test=test)
 
 
 def train(split: BinarySplit, settings: Settings, folder: Path) -> Resumed:
-    """Loss-scaled descent from the paper's start, in float32, to a mean loss of 4e-6."""
+    """Train by loss-scaled descent in float32, from the paper's start to a mean loss of 4e-6."""
     widths = (split.x.shape[1], *(settings.width,) * (settings.depth - 1), 1)
     start = kkt_ref.init_paper(widths, np.random.default_rng(settings.seed)).astype(np.float32)
     bar, first = Progress("training"), np.log(np.log(2.0))
@@ -66,58 +68,52 @@ def train(split: BinarySplit, settings: Settings, folder: Path) -> Resumed:
 
 
 class Attacked(NamedTuple):
-    """What an attack gave."""
+    """What an attack found, and the seconds it took, with those of the part that was resumed."""
 
-    result: kkt_ref.Reconstruction
+    found: kkt_ref.Reconstruction
     seconds: float
-    reached: float  # smallest relative residual of layer 1, with the attack's own gates
 
 
 def by_first_layer(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int) -> Attacked:
-    """Alternating least squares on the whitened first layer; weights in, images out."""
+    """Attack by alternating least squares on the whitened first layer, saving each run."""
     problem, bar = FirstLayer(net), Progress("reconstruct")
+    m, seed = problem.default_candidates, settings.seed
     bar.show(0.0)
 
-    def progress(restart: int, start: Start) -> None:
-        bar.show((restart + 1) / restarts, f"start {restart + 1}, residual {start.residual:.3f}")
+    def progress(number: int, run: Alternation) -> None:
+        bar.show((number + 1) / restarts, f"start {number + 1}, residual {run.residual:.3f}")
 
-    starts, seconds = resumable_starts(
-        folder,
-        problem,
-        candidates=problem.candidates,
-        seed=settings.seed,
-        restarts=restarts,
-        callback=progress,
+    runs = run_alternations(
+        problem, candidates=m, seed=seed, restarts=restarts, folder=folder, callback=progress
     )
     began = time.perf_counter()
-    found = pool_starts(problem, starts, keep=8 * problem.candidates, seed=settings.seed)
-    reached = min(problem.plain_residual(one.coordinates, one.multipliers) for one in starts)
-    return Attacked(found, seconds + time.perf_counter() - began, reached)
+    found = pool_alternations(problem, runs, keep=8 * m, seed=seed)
+    seconds = sum(run.seconds for run in runs) + time.perf_counter() - began
+    return Attacked(found, seconds)
 
 
 def by_paper(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int) -> Attacked:
-    """The published loss in pixels, with L-BFGS and its weight on the first layer."""
-    bar, iterations = Progress("reconstruct"), 300
+    """Attack by the published loss in pixels, with L-BFGS and weights on the first layer only."""
+    bar, iterations, done = Progress("reconstruct"), 300, 0
 
     def progress(stage: str, run: int, x: np.ndarray, multipliers: np.ndarray) -> None:
         nonlocal done
         done += 1
         bar.show(done / (iterations * restarts), f"start {run + 1}")
 
-    done = 0
     began = time.perf_counter()
     found = kkt_ref.reconstruct_paper(
         net.astype(np.float64),
         candidates=2 * settings.n,
         seed=settings.seed,
+        start=0.1,
         alpha=kkt_ref.gate_alpha(net, 0.25),
         layer_weights=(1.0, *(0.0,) * (net.depth - 1)),
         restarts=restarts,
         max_iterations=iterations,
         callback=progress,
     )
-    seconds = time.perf_counter() - began
-    return Attacked(found, seconds, found.runs[found.best].objective ** 0.5)
+    return Attacked(found, time.perf_counter() - began)
 
 
 Attack = Callable[[kkt_ref.MLP, Settings, Path, int], Attacked]
@@ -140,10 +136,9 @@ def run(images: ImageSet, settings: Settings, folder: Path, restarts: int) -> Ou
     trained, train_seconds = train(split, settings, folder)
     net = trained.net.astype(np.float64)
     # 2. Attack: stationarity (S) in the first layer, or the published loss (R).
-    attack = ATTACKS[settings.attack]
-    found, attack_seconds, reached = attack(trained.net, settings, folder, restarts)
+    found, attack_seconds = ATTACKS[settings.attack](trained.net, settings, folder, restarts)
 
-    # 3. Judge: the conditions on the true data, and the scores beside their null.
+    # 3. Judge: the conditions on the training data, and scores beside those on unseen images.
     table = {
         "n": settings.n,
         "width": settings.width,
@@ -155,7 +150,7 @@ def run(images: ImageSet, settings: Settings, folder: Path, restarts: int) -> Ou
         "candidates": len(found.candidates),
         "train": {"seconds": train_seconds, **training_table(trained, split)},
         **conditions(net, split),
-        "reached_layer_1": reached,
+        "reached_layer_1": min(run.by_layer[0] for run in found.runs),
         "reconstruct_seconds": attack_seconds,
         **scores(split, found),
     }
@@ -164,7 +159,7 @@ def run(images: ImageSet, settings: Settings, folder: Path, restarts: int) -> Ou
 
 
 def training_table(trained: kkt_ref.TrainResult, split: BinarySplit) -> dict[str, Any]:
-    """Loss, margins, train and test error; the unseen images serve where there is no test file."""
+    """Loss, margins, train and test error; on the unseen images if there are no test images."""
     net = trained.net.astype(np.float64)
     margins = kkt_ref.margins(net, split.x, split.y)
     tested = (split.test_x, split.test_y) if len(split.test_y) else (split.unseen_x, split.unseen_y)
@@ -182,7 +177,7 @@ def training_table(trained: kkt_ref.TrainResult, split: BinarySplit) -> dict[str
 
 
 def conditions(net: kkt_ref.MLP, split: BinarySplit) -> dict[str, Any]:
-    """The KKT conditions on the true data, and the floor of the residual, whole and layer 1."""
+    """The KKT conditions on the training data, and the residual floor, also of layer 1 alone."""
     report = kkt_ref.kkt_report(net, split.x, split.y)
     first_only = (1.0, *(0.0,) * (net.depth - 1))
     floor = kkt_ref.residual_floor(net, split.x, split.y)
@@ -203,7 +198,7 @@ def conditions(net: kkt_ref.MLP, split: BinarySplit) -> dict[str, Any]:
 
 
 def scores(split: BinarySplit, found: kkt_ref.Reconstruction) -> dict[str, Any]:
-    """Scores on the data beside the null, and how well agreement ranks without the data."""
+    """Scores on training and unseen images, and how well agreement ranks the candidates."""
     scored = score_candidates(
         split.x, found.candidates, split.unseen_x, mean=split.mean, shape=split.shape
     )
@@ -215,7 +210,7 @@ def scores(split: BinarySplit, found: kkt_ref.Reconstruction) -> dict[str, Any]:
         }
     }
     if found.agreement is not None:
-        table["ranking_agreement"] = ranking_agreement(
-            found.agreement[::2], split.x, found.candidates[::2], either_sign=True
-        )
+        # every second candidate is the negative of the one before it
+        best = np.abs(ncc_all_pairs(found.candidates[::2], split.x)).max(axis=1)
+        table["ranking_agreement"] = float(spearmanr(found.agreement[::2], best).statistic)
     return table

@@ -20,9 +20,9 @@ from report import Clock, write_json
 from study import fresh_folder, read_options, study_parser
 
 import kkt_ref
-from kkt_ref.attacks.alternating import Start, alternate
+from kkt_ref.attacks.alternating import Alternation, alternate
 from kkt_ref.attacks.first_layer import FirstLayer
-from kkt_ref.attacks.pooling import pool_starts
+from kkt_ref.attacks.pooling import pool_alternations
 from kkt_ref.kkt.conditions import residual_floor
 from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
@@ -69,11 +69,11 @@ def by_layer(*, starts_at_most: int | None = None, **changes: Any) -> Way:
 
     def attack(net: kkt_ref.MLP, n: int, seconds: float) -> Array:
         problem, end = FirstLayer(net, **changes), time.process_time() + seconds
-        m, starts = problem.candidates, list[Start]()
+        m, starts = problem.default_candidates, list[Alternation]()
         while len(starts) < 2 or (time.process_time() < end and len(starts) != starts_at_most):
             rng = np.random.default_rng([0, len(starts)])
             starts.append(alternate(problem, rng.normal(size=(m, problem.k))))
-        return pool_starts(problem, starts, keep=8 * m).candidates
+        return pool_alternations(problem, starts, keep=8 * m).candidates
 
     return attack
 

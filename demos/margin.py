@@ -32,7 +32,7 @@ def panel(images: Any, settings: Settings, folder: Path, restarts: int) -> dict[
     # 1. Train (P) and attack (S), as the image demos do.
     split = make_split(images, settings.n)
     net = train(split, settings, folder).result.net
-    found = by_first_layer(net, settings, folder, restarts).result
+    found = by_first_layer(net, settings, folder, restarts).found
     # 2. Complementary slackness: λ_i = 0 where y_i Φ(x_i) is not the smallest margin q.
     margins = kkt_ref.margins(net.astype(np.float64), split.x, split.y)  # (n,)
     distance = margins / margins.min() - 1.0

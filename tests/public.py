@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 import kkt_ref
-from kkt_ref.attacks.alternating import run_starts
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.datasets import toys
 from kkt_ref.datasets.images import ImageSet
@@ -23,7 +22,7 @@ def words(text):
 
 MODULES = words(
     "kkt_ref metrics.ssim metrics.ncc metrics.matching metrics.scores "
-    "attacks.pooling attacks.first_layer attacks.alternating attacks.search "
+    "attacks.pooling attacks.first_layer attacks.search "
     "attacks.baselines datasets.split datasets.images "
     "conformance.golden conformance.checks attacks.band attacks.grid "
     "attacks.kinks attacks.vertices datasets.toys network.storage network.torch_format "
@@ -32,7 +31,7 @@ MODULES = words(
 # what functions return or raise, and where others differ: nobody gives these to be checked
 RESULTS = words(
     "ClarkeFit History KKTReport PointMatches ReLU Reconstruction Record Stationarity "
-    "TrainResult Matching ImageScores Scores Atoms Start Trial Resumed Run "
+    "TrainResult Matching ImageScores Scores Atoms Alternation Trial Resumed Run "
     "BinarySplit ImageSet MissingDataError CorruptFileError DownloadError Result "
     "ConformanceError Implementation Attack PublishedLoss"
 )
@@ -40,6 +39,7 @@ RESULTS = words(
 INNER = words(
     "metrics.scores.stretch datasets.images.check_name "
     "attacks.band.check_explained attacks.grid.merge_atoms attacks.grid.around "
+    "attacks.pooling.agreements attacks.pooling.distinct attacks.pooling.pool_alternations "
     "conformance.golden.digest attacks.search.draw_settings "
     "attacks.base.with_copies attacks.base.refuse attacks.base.slackness_violation "
     "attacks.base.shared_margin attacks.base.measured_run attacks.haim_loss.with_gates "
@@ -69,8 +69,6 @@ FLAT, SEEN, UNSEEN = _rng.normal(size=(3, 5, 16))
 MEAN = _rng.uniform(size=16)
 IMAGES = dict(mean=MEAN, shape=(1, 4, 4))
 PROBLEM = FirstLayer(NET)
-STARTS = run_starts(PROBLEM, candidates=4, seed=0, restarts=2)
-FOUND = kkt_ref.reconstruct_paper(NET, candidates=4, seed=0, max_iterations=3)
 _digits = np.arange(20, dtype=np.uint8) % 10
 _images = np.zeros((20, 1, 2, 2), np.uint8)
 DIGITS = ImageSet("mnist", "here", _images, _digits, _images, _digits)
@@ -120,7 +118,8 @@ GOOD = {
         max_iterations=3, backend="numpy", dtype=np.float64,
     ),
     "kkt_ref.reconstruct_first_layer": dict(
-        net=NET, candidates=4, seed=0, restarts=2, keep=3, noise=(0.1, 0.1)
+        net=NET, candidates=4, box=None, seed=0, restarts=2, callback=None, keep=3,
+        noise=(0.1, 0.1),
     ),
     "kkt_ref.reconstruct_on_grid": dict(
         net=NET, box=(-1.5, 1.5), step=0.25, merge=0.3, prune=0.1, max_iterations=3
@@ -161,13 +160,7 @@ GOOD = {
     "metrics.ncc.unit_images": dict(x=FLAT, channels=4, name="x"),
     "metrics.matching.match_one_to_one": dict(scores=FLAT),
     "metrics.scores.score_candidates": dict(images=FLAT, candidates=SEEN, unseen=UNSEEN, **IMAGES),
-    "attacks.pooling.pool_starts": dict(problem=PROBLEM, starts=STARTS, keep=3, seed=0),
-    "attacks.pooling.distinct": dict(found=FOUND, similarity=0.7),
     "attacks.first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), rank=2, sharpness=30.0),
-    "attacks.alternating.alternate": dict(problem=PROBLEM, a=STARTS[0].coordinates, steps=2),
-    "attacks.alternating.run_starts": dict(
-        problem=PROBLEM, candidates=4, seed=0, restarts=3, steps=2, finished=STARTS
-    ),
     "attacks.search.random_search": dict(
         net=NET, folder=At("search"), candidates=4, trials=1, seed=0, iterations=2,
         box=(-1.0, 1.0), layer_weights=(1.0, 0.5),
@@ -200,8 +193,6 @@ GOOD = {
         folder=At("."), **FIT, **SHORT, rate=2.0, target_loss=1e-9, record_every=10,
         save_seconds=0.0,
     ),
-    "attacks.resume.resumable_starts": dict(
-        folder=At("."), problem=PROBLEM, candidates=4, seed=0, restarts=1),
 }  # fmt: skip
 
 

@@ -1,18 +1,23 @@
-"""Alternating least squares and the pooling of its starts."""
+"""Alternating least squares: one run, several runs that can be resumed, and their pooling."""
 
 import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.attacks import alternating
-from kkt_ref.attacks.alternating import Start, alternate, run_starts
+from kkt_ref._io import claim
+from kkt_ref.attacks.alternating import alternate
 from kkt_ref.attacks.first_layer import FirstLayer
-from kkt_ref.attacks.pooling import distinct, pool_starts, reconstruct_first_layer
+from kkt_ref.attacks.pooling import agreements, distinct, pool_alternations
+from kkt_ref.attacks.restarts import run_alternations
 from kkt_ref.datasets.images import embedded_images
 from kkt_ref.datasets.split import binary_split
 from kkt_ref.metrics.ncc import ncc_all_pairs
-from kkt_ref.metrics.ranking import agreements
 from kkt_ref.metrics.scores import score_candidates
+from tests.strategies import separable
+
+SMALL = kkt_ref.loss_scaled_descent(
+    kkt_ref.init_uniform((5, 12, 6, 1), np.random.default_rng(0)), *separable(0, n=8, d=5)
+).net
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +29,28 @@ def trained():
     return split, net
 
 
+@pytest.fixture(scope="module")
+def problem(trained):
+    return FirstLayer(trained[1])
+
+
+def random_start(problem, seed, m=10):
+    return np.random.default_rng(seed).normal(size=(m, problem.k))
+
+
+def without_seconds(runs):
+    return [run._replace(seconds=0.0) for run in runs]
+
+
+def assert_equal_runs(some, others):
+    for one, other in zip(without_seconds(some), without_seconds(others), strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
 def test_digits_come_back_and_unseen_ones_do_not(trained):
     split, net = trained
     for seed in (0, 1, 2):
-        found = reconstruct_first_layer(net, candidates=10, seed=seed, restarts=4)
+        found = kkt_ref.reconstruct_first_layer(net, candidates=10, seed=seed, restarts=4)
         scored = score_candidates(
             split.x, found.candidates, split.unseen_x, mean=split.mean, shape=split.shape
         )
@@ -39,95 +62,180 @@ def test_colour_images_come_back():
     split = binary_split(embedded_images("cifar10"), 10, unseen=10)
     start = kkt_ref.init_paper((3072, 200, 200, 1), np.random.default_rng(0))
     net = kkt_ref.loss_scaled_descent(start, split.x, split.y, rate=6.0, target_loss=4e-6).net
-    found = reconstruct_first_layer(net, candidates=10, seed=0, restarts=6)
+    found = kkt_ref.reconstruct_first_layer(net, candidates=10, seed=0, restarts=6)
     assert np.sum(ncc_all_pairs(split.x, found.candidates).max(axis=1) >= 0.8) >= 4
 
 
-def test_a_step_never_raises_the_loss(trained):
-    problem = FirstLayer(trained[1])
-    a = np.random.default_rng(0).normal(size=(10, problem.k))
-    state = alternating._evaluate(problem, a)
-    for _ in range(5):
-        better, _ = alternating._step(problem, state, 1e-2)
-        if better is None:
-            break
-        assert better.loss < state.loss
-        state = better
+def test_one_step_is_damped_least_squares_with_the_signals_fixed(problem):
+    a = problem.normalised(random_start(problem, 0))
+    atoms = problem.atoms(a)
+    multipliers, loss = problem.fit(atoms)
+    run = alternate(problem, a, steps=1)
+    assert run.evaluations == 2 and run.steps == 1  # the first trial was accepted
+    assert run.residual < np.sqrt(loss)
+
+    delta = np.float64(multipliers[:, None] * atoms.signals)
+    residual = (problem.target - delta.T @ atoms.inputs)[:, :-1]
+    damping = 1e-2 * np.sum(delta**2) / len(delta)
+    rows = np.vstack([delta.T, np.sqrt(damping) * np.eye(len(delta))])
+    target = np.vstack([residual, np.zeros((len(delta), problem.k))])
+    step = np.linalg.lstsq(rows, target)[0] / problem.weights
+    assert np.allclose(run.coordinates, problem.normalised(a + step), rtol=1e-3, atol=1e-3)
 
 
-def test_the_loss_is_the_whitened_residual(trained):
-    problem = FirstLayer(trained[1])
-    a = np.random.default_rng(1).normal(size=(10, problem.k))
-    state = alternating._evaluate(problem, a)
-    sums = (state.multipliers[:, None] * state.atoms.signals).T @ state.atoms.inputs
-    expected = np.sum((problem.target - sums) ** 2) / np.sum(problem.target**2)
-    assert state.loss == pytest.approx(expected, rel=1e-3)
-    assert state.multipliers.min() >= 0
+def test_the_residual_is_that_of_the_whitened_equation(problem):
+    run = alternate(problem, random_start(problem, 1), steps=3)
+    atoms = problem.atoms(run.coordinates)
+    sums = (run.multipliers[:, None] * atoms.signals).T @ atoms.inputs
+    expected = np.linalg.norm(problem.target - sums) / np.linalg.norm(problem.target)
+    assert run.residual == pytest.approx(expected, rel=1e-3)
+    assert np.array_equal(run.labels, atoms.labels)
 
 
-def test_mirror_images_of_the_data_are_turned_over(trained):
-    split, net = trained
-    problem = FirstLayer(net)
-    a = problem.normalised(split.x @ problem.basis.T)
-    upside_down = np.where(np.arange(10)[:, None] < 5, -a, a)
-    before = alternating._evaluate(problem, upside_down)
-    turned = alternating._turn_over(problem, before)
-    upright = np.sum(turned.a * a, axis=1) > 0
-    assert upright.sum() >= 8
-    assert turned.loss < before.loss
+def test_the_fit_beats_all_other_multipliers_above_zero(problem):
+    atoms = problem.atoms(problem.normalised(random_start(problem, 1, m=30)))
+    multipliers, _ = problem.fit(atoms)
+    sums = (multipliers[:, None] * atoms.signals).T @ atoms.inputs
+    slope = np.sum((atoms.signals @ (problem.target - sums)) * atoms.inputs, axis=1)
+    size = np.abs(np.sum((atoms.signals @ problem.target) * atoms.inputs, axis=1)).max()
+    used = multipliers > 0
+    assert 0 < used.sum() < 30
+    assert np.abs(slope[used]).max() < 1e-4 * size and slope[~used].max() < 1e-4 * size
 
 
-def test_more_steps_from_the_same_start_fit_better(trained):
-    problem = FirstLayer(trained[1])
-    a = np.random.default_rng(2).normal(size=(10, problem.k))
-    assert alternate(problem, a, steps=20).residual < alternate(problem, a, steps=1).residual
+def test_every_accepted_step_lowers_the_residual_and_every_trial_is_counted(problem):
+    class Counting(FirstLayer):
+        calls = 0
+
+        def fit(self, atoms):
+            self.calls += 1
+            return FirstLayer.fit(self, atoms)
+
+    counting = Counting(problem.net)
+    run = alternate(counting, random_start(problem, 2))
+    assert run.stop_reason == "No trial step lowered the residual."
+    assert run.evaluations == counting.calls
+    assert run.evaluations >= 1 + run.steps + 5 + 4  # turns over five times, rejects four trials
+    residuals = []
+    for steps in (1, 2, 3):  # before any candidate is turned over
+        short = alternate(problem, random_start(problem, 2), steps=steps)
+        assert short.stop_reason == f"All {steps} steps were tried." and short.steps == steps
+        residuals.append(short.residual)
+    assert residuals[0] > residuals[1] > residuals[2] > run.residual
 
 
-def test_starts_do_not_depend_on_what_ran_before(trained):
-    problem = FirstLayer(trained[1])
-    whole = run_starts(problem, candidates=10, seed=3, restarts=3)
-    seen = []
-    parts = run_starts(
-        problem,
-        candidates=10,
-        seed=3,
-        restarts=3,
-        finished=whole[:2],
-        callback=lambda restart, start: seen.append(restart),
-    )
-    assert seen == [2]
-    for one, other in zip(whole, parts, strict=True):
-        for a, b in zip(one, other, strict=True):
-            assert np.array_equal(a, b)
+def test_mirror_images_of_the_data_are_turned_over(trained, problem):
+    a = problem.normalised(trained[0].x @ problem.basis.T)
+    three_turned = np.where(np.arange(10)[:, None] < 3, -a, a)
+
+    def upright(steps):
+        run = alternate(problem, three_turned, steps=steps)
+        return np.sum(np.sum(run.coordinates * a, axis=1) > 0)
+
+    assert upright(3) <= 7  # candidates are turned over before the fourth step
+    assert upright(4) >= 9
 
 
-def test_agreement_is_the_best_cosine_with_another_start():
-    rng = np.random.default_rng(0)
-    directions = rng.normal(size=(9, 4))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    restart = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
-    found = agreements(directions, restart, either_sign=True)
+def test_candidates_without_a_signal_end_the_run(problem):
+    class Nothing(FirstLayer):
+        def atoms(self, a):
+            found = FirstLayer.atoms(self, a)
+            return found._replace(signals=0 * found.signals)
+
+    run = alternate(Nothing(problem.net), np.ones((3, problem.k)), steps=4)
+    assert run.residual == 1.0 and run.steps == 0 and not run.multipliers.any()
+
+
+def test_runs_go_on_from_their_files_and_none_is_repeated(tmp_path):
+    problem, settings = FirstLayer(SMALL), dict(candidates=4, seed=3, restarts=4)
+    whole = run_alternations(problem, **settings)
+    folder, seen = claim(tmp_path, {}), []
+
+    def stop_in_the_second(number, run):
+        seen.append(number)
+        if number == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_alternations(problem, **settings, folder=folder, callback=stop_in_the_second)
+    parts = run_alternations(problem, **settings, folder=folder, callback=stop_in_the_second)
+    assert seen == [0, 1, 2, 3]
+    assert_equal_runs(parts, whole)
+    assert not np.array_equal(whole[0].coordinates, whole[1].coordinates)
+    again = run_alternations(problem, **settings, folder=folder)
+    assert [run.seconds for run in again] == [run.seconds for run in parts]
+
+
+def test_a_damaged_run_is_named(tmp_path):
+    problem, settings = FirstLayer(SMALL), dict(candidates=4, seed=0, restarts=2)
+    run_alternations(problem, **settings, folder=tmp_path)
+    path = tmp_path / "start_00001.npz"
+    whole = dict(np.load(path))
+    damages = {"labels": np.ones(3), "multipliers": np.full(4, np.nan), "steps": np.array("one")}
+    damages |= {"stop_reason": np.array(1.0)}
+    for name, value in damages.items():
+        np.savez(path, **whole | {name: value})
+        with pytest.raises(ValueError, match="start_00001.npz: expected .* delete the file"):
+            run_alternations(problem, **settings, folder=tmp_path)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="start_00001.npz: expected .* delete the file"):
+        run_alternations(problem, **settings, folder=tmp_path)
+
+
+def test_agreement_is_the_best_cosine_with_another_run():
+    units = np.random.default_rng(0).normal(size=(9, 4))
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    run_index = np.array([0, 0, 2, 1, 1, 1, 2, 2, 0])
+    found = agreements(units, run_index)
     for i in range(9):
-        others = [abs(directions[i] @ directions[j]) for j in range(9) if restart[j] != restart[i]]
+        others = [abs(units[i] @ units[j]) for j in range(9) if run_index[j] != run_index[i]]
         assert found[i] == pytest.approx(max(others))
+    assert not agreements(units, np.zeros(9, int)).any()
 
 
-def test_pool_is_sorted_in_both_signs_and_cut(trained):
-    problem = FirstLayer(trained[1])
-    starts = run_starts(problem, candidates=10, seed=0, restarts=3)
-    found = pool_starts(problem, starts, keep=6, seed=0)
+def test_the_pool_is_sorted_in_both_signs_and_cut(trained, problem):
+    runs = run_alternations(problem, candidates=10, seed=0, restarts=3)
+    found = pool_alternations(problem, runs, keep=6, seed=0)
+    whole = pool_alternations(problem, runs, keep=30, seed=0)
     assert found.candidates.shape == (12, 784) and found.candidates.dtype == np.float64
+    assert np.array_equal(found.candidates, whole.candidates[:12])
     assert np.array_equal(found.candidates[::2], -found.candidates[1::2])
-    assert np.all(np.diff(found.agreement) <= 0) and found.agreement.max() <= 1
-    assert np.all(found.multipliers > 0)
-    outputs = kkt_ref.margins(trained[1], found.candidates, found.labels)
-    assert np.all(outputs > -1e-4)
-    assert np.array_equal(found.of_run(1).agreement, found.agreement[found.run_index == 1])
+    assert np.all(np.diff(whole.agreement) <= 0) and np.ptp(whole.agreement) > 0.2
+    outputs = kkt_ref.margins(trained[1], whole.candidates, np.ones(len(whole.candidates)))
+    clear = np.abs(outputs) > 1e-3 * np.abs(outputs).max()
+    assert np.array_equal(whole.labels[clear], np.sign(outputs[clear]))
+    assert -1 in whole.labels and 1 in whole.labels
+    # each candidate has the multiplier of its run
+    a = problem.normalised(whole.candidates[::2] @ problem.basis.T)
+    for row, multiplier, number in zip(
+        a, whole.multipliers[::2], whole.run_index[::2], strict=True
+    ):
+        distance = np.linalg.norm(runs[number].coordinates - row, axis=1)
+        assert distance.min() < 1e-3 * problem.norm
+        assert multiplier == runs[number].multipliers[distance.argmin()] > 0
+
+
+def test_a_run_is_measured_with_the_networks_own_gates():
+    problem, seen = FirstLayer(SMALL), []
+    found = kkt_ref.reconstruct_first_layer(
+        SMALL, candidates=6, restarts=2, callback=lambda *event: seen.append(event)
+    )
+    runs = run_alternations(problem, candidates=6, seed=0, restarts=2)
+    assert [event[:2] for event in seen] == [("alternation", 0), ("alternation", 1)]
+    for run, measured, (_, _, x, multipliers) in zip(runs, found.runs, seen, strict=True):
+        assert np.array_equal(x, problem.inputs(run.coordinates))
+        assert np.array_equal(multipliers, run.multipliers)
+        y = run.labels.astype(float)
+        residual = kkt_ref.stationarity_residual(SMALL, x, y, multipliers)
+        relative = np.linalg.norm(residual) / np.linalg.norm(SMALL.theta)
+        assert measured.residual == pytest.approx(relative)
+        assert measured.objective == run.residual**2
+        assert measured.evaluations == run.evaluations > run.steps
 
 
 def test_agreement_finds_the_truth(trained):
     split, net = trained
-    found = reconstruct_first_layer(net, candidates=10, seed=0, restarts=6)
+    found = kkt_ref.reconstruct_first_layer(net, candidates=10, seed=0, restarts=6)
     best = np.abs(ncc_all_pairs(found.candidates, split.x)).max(axis=1)
     tenth = len(best) // 10
     assert best[:tenth].mean() > best[-tenth:].mean() + 0.1
@@ -137,27 +245,22 @@ def test_distinct_candidates_leave_out_copies_and_negatives():
     x = np.array([[1.0, 0.0], [-1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
     found = kkt_ref.Reconstruction(x, np.ones(4), np.ones(4), np.zeros(4, int), (), None)
     assert np.array_equal(distinct(found), x[[0, 3]])
+    assert np.array_equal(distinct(found, similarity=0.999), x[[0, 2, 3]])
 
 
-def test_bad_input_is_named(trained):
-    problem = FirstLayer(trained[1])
-    start = Start(np.ones((1, problem.k), np.float32), np.ones(1), np.ones(1, np.float32), 0.5, 1)
-    with pytest.raises(ValueError, match="starts: expected at least two"):
-        pool_starts(problem, [start], keep=1)
-    with pytest.raises(ValueError, match="keep: expected"):
-        pool_starts(problem, [start, start], keep=0)
-    with pytest.raises(ValueError, match="candidates: expected"):
-        run_starts(problem, candidates=0, seed=0, restarts=1)
-    with pytest.raises(ValueError, match="restarts: expected an integer >= 2"):
-        reconstruct_first_layer(trained[1], candidates=5, seed=0, restarts=1)
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(candidates=0), "candidates: expected an integer >= 1"),
+        (dict(restarts=1), "restarts: expected an integer >= 2"),
+        (dict(keep=0), "keep: expected an integer >= 1"),
+        (dict(seed=-1), "seed: expected an integer >= 0"),
+        (dict(box=(-1.0, 1.0)), "box: expected None"),
+    ],
+)
+def test_bad_input_is_named_before_the_first_run(change, message):
+    def never(*event):
+        raise AssertionError("a run was made")
 
-
-def test_candidates_that_all_lose_end_the_start(trained):
-    class Nothing(FirstLayer):
-        def atoms(self, a):
-            found = FirstLayer.atoms(self, a)
-            return found._replace(signals=0 * found.signals)
-
-    nothing = Nothing(trained[1])
-    start = alternate(nothing, np.ones((3, nothing.k)), steps=4)
-    assert start.residual == 1.0 and start.steps == 0 and not start.multipliers.any()
+    with pytest.raises(ValueError, match=message):
+        kkt_ref.reconstruct_first_layer(SMALL, **{"callback": never, **change})

@@ -13,8 +13,7 @@ import pytest
 
 import kkt_ref
 from kkt_ref._io import OtherRunError, claim, fingerprint, forget
-from kkt_ref.attacks.first_layer import FirstLayer
-from kkt_ref.attacks.resume import resumable_descent, resumable_starts
+from kkt_ref.attacks.resume import resumable_descent
 from tests.strategies import separable
 
 ROOT = Path(__file__).parent.parent
@@ -50,28 +49,6 @@ def test_training_goes_on_bit_for_bit(tmp_path):
     again = resumable_descent(folder, NET, X, Y, **TRAINING)
     assert np.array_equal(again.result.net.theta, whole.net.theta)
     assert again.result.steps == whole.steps
-
-
-def test_starts_go_on_and_none_runs_twice(tmp_path):
-    problem = FirstLayer(NET, rank=5)
-    whole = resumable_starts(
-        claim(tmp_path / "a", {}), problem, candidates=4, seed=0, restarts=4
-    ).result
-    folder, seen = claim(tmp_path / "b", {}), []
-
-    def stop(restart, start):
-        seen.append(restart)
-        if restart == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        resumable_starts(folder, problem, candidates=4, seed=0, restarts=4, callback=stop)
-    parts = resumable_starts(
-        folder, problem, candidates=4, seed=0, restarts=4, callback=stop
-    ).result
-    assert seen == [0, 1, 2, 3]
-    for one, other in zip(whole, parts, strict=True):
-        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_another_run_is_refused_by_name(tmp_path):
@@ -112,14 +89,6 @@ def test_damaged_state_is_named(tmp_path, damage):
         path.write_bytes({"cut": raw[: len(raw) // 2], "empty": b"", "text": b"hello"}[damage])
     with pytest.raises(ValueError, match="training.npz: expected .* delete the file"):
         resumable_descent(folder, NET, X, Y, **TRAINING)
-
-
-def test_damaged_start_is_named(tmp_path):
-    folder, problem = claim(tmp_path, {}), FirstLayer(NET, rank=5)
-    resumable_starts(folder, problem, candidates=4, seed=0, restarts=2)
-    np.savez(folder / "start_00001.npz", labels=np.ones(3))
-    with pytest.raises(ValueError, match="start_00001.npz: expected"):
-        resumable_starts(folder, problem, candidates=4, seed=0, restarts=2)
 
 
 def test_fingerprints_differ():

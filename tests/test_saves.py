@@ -16,7 +16,8 @@ import pytest
 import kkt_ref
 from kkt_ref import _io as files
 from kkt_ref._io import OtherRunError, claim, forget, read_npz
-from kkt_ref.attacks.resume import resumable_descent, resumable_starts
+from kkt_ref.attacks.restarts import run_alternations
+from kkt_ref.attacks.resume import resumable_descent
 from kkt_ref.conformance.golden import write_golden
 from kkt_ref.stationarity import closed_form
 from tests.public import NET, PROBLEM, X, Y
@@ -34,7 +35,8 @@ def train(folder, rounds):
 
 def starts(folder, rounds):
     for number in range(1, rounds + 1):
-        resumable_starts(claim(folder, {}), PROBLEM, candidates=3, seed=0, restarts=number)
+        options = dict(candidates=3, seed=0, restarts=number)
+        run_alternations(PROBLEM, folder=claim(folder, {}), **options)
         yield number
 
 

@@ -1,41 +1,49 @@
-r"""The image attack: alternating least squares on the first layer, from many starts.
+r"""Alternating least squares on the whitened first-layer equation, one run from one start.
 
-For given signals the whitened first-layer equation (:mod:`kkt_ref.attacks.first_layer`) is
-linear in all candidates at once; for given candidates it is a non-negative least
-squares problem in λ.  So alternate:
+If the signals are fixed, the equation of :mod:`kkt_ref.attacks.first_layer` is linear in
+all candidates; if the candidates are fixed, the best λ is a non-negative least squares
+problem.  Each step therefore
 
-    signals Δ at the present x;   λ by NNLS;   (ΔΔᵀ + ρ)·step = Δ R,
+    1. computes the signals of the present candidates and fits λ by NNLS;
+    2. solves (ΔΔᵀ + ρ)·step = Δ R, where row i of Δ is λ_i y_i δ(x_i) and R is the residual;
+    3. accepts the step if it lowers the residual with the signals of the new candidates,
+       and otherwise tries a larger damping ρ (Levenberg's rule).
 
-R the residual, accepted if the residual falls with the signals at the new x, else
-with a larger ρ (Levenberg's rule).
+The mirror image −x of a sample fits the equation nearly as well as x if its signal also
+changes sign, and small steps do not lead from −x to x.  Every third step up to the
+fifteenth therefore compares the signal that the equation asks of a candidate with δ(x)
+and with −δ(−x), and turns the candidate to −x if the second is more similar.
 
-Mirror images are its traps: −x with signals that point the other way fits nearly as
-well, and no small step leads from −x to x.  So every few steps each candidate is turned
-over if the signal which the equation asks of it is more like −δ(−x) than like δ(x).
+Names of dimensions: m candidates, h neurons of layer 1, k coordinates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
 from typing import NamedTuple
 
 import numpy as np
 
-from kkt_ref._validation import check_all, check_count, check_kind, check_points
 from kkt_ref.attacks.first_layer import Atoms, FirstLayer
 
 Array = np.ndarray
-TURN_EVERY, LAST_TURN = 3, 15  # steps
+
+TURNING_STEPS = range(3, 16, 3)
+TRIALS = 4  # values of the damping ρ that one step tries
+FIRST_DAMPING = 1e-2
 
 
-class Start(NamedTuple):
-    """Where one random start ended."""
+class Alternation(NamedTuple):
+    """How one run of the alternation ended."""
 
     coordinates: Array  # of the candidates, (m, k), float32
     labels: Array  # (m,), float32
     multipliers: Array  # (m,), float32
-    residual: float  # relative, whitened, in [0, 1]
-    steps: int
+    residual: float  # relative and whitened, with smoothed gates, in [0, 1]
+    steps: int  # accepted ones
+    evaluations: int  # of the residual; each solves for λ once
+    stop_reason: str
+    seconds: float
 
 
 class _State(NamedTuple):
@@ -45,84 +53,32 @@ class _State(NamedTuple):
     loss: float  # squared relative whitened residual
 
 
-def alternate(problem: FirstLayer, a: Array, *, steps: int = 20) -> Start:
-    """Run the alternation from given coordinates.
-
-    Parameters
-    ----------
-    problem : FirstLayer
-    a : array of shape (m, k)
-        Coordinates of the candidates; their norms do not matter.
-    steps : int
-        Steps at most, each of four trials at most.
-
-    Returns
-    -------
-    Start
-    """
-    check_kind(problem, FirstLayer, "problem")
-    a, steps = check_points(a, "a", d=problem.k), check_count(steps, "steps")
-    state, rho, done = _evaluate(problem, a), 1e-2, 0
+def alternate(problem: FirstLayer, a: Array, *, steps: int = 20) -> Alternation:
+    """Run at most ``steps`` steps from coordinates (m, k), which are first scaled in norm."""
+    began, stop_reason = time.perf_counter(), f"All {steps} steps were tried."
+    state, damping = _evaluate(problem, a), FIRST_DAMPING
+    accepted, evaluations = 0, 1
     for step in range(steps):
-        if step and step % TURN_EVERY == 0 and step <= LAST_TURN:
-            state, rho = _turn_over(problem, state), 1e-2
-        better, rho = _step(problem, state, rho)
+        if step in TURNING_STEPS:
+            state, damping = _turn_over(problem, state), FIRST_DAMPING
+            evaluations += 1
+        better, damping, trials = _step(problem, state, damping)
+        evaluations += trials
         if better is not None:
-            state, done = better, done + 1
-        elif step >= LAST_TURN:
+            state, accepted = better, accepted + 1
+        elif step >= TURNING_STEPS[-1]:  # before that, turning candidates over may help
+            stop_reason = "No trial step lowered the residual."
             break
-    labels = state.atoms.labels
-    return Start(state.a, labels, state.multipliers, float(np.sqrt(state.loss)), done)
-
-
-def run_starts(
-    problem: FirstLayer,
-    *,
-    candidates: int,
-    seed: int,
-    restarts: int,
-    steps: int = 20,
-    finished: Sequence[Start] = (),
-    callback: Callable[[int, Start], object] | None = None,
-) -> list[Start]:
-    """Run the alternation from several random starts.
-
-    Parameters
-    ----------
-    problem : FirstLayer
-    candidates : int
-        m, for each start; about as many as training samples, more do no harm.
-    seed : int
-        Start r draws from ``default_rng([seed, r])``, whatever ran before it.
-    restarts : int
-        Number of starts.
-    steps : int
-        As in :func:`alternate`.
-    finished : sequence of Start
-        The first starts, from an earlier call that was cut short; they are not run again.
-    callback : callable, optional
-        Called with the number of each new start and the start itself.
-
-    Returns
-    -------
-    list of Start
-        ``restarts`` of them, the finished ones first.
-
-    Raises
-    ------
-    ValueError
-        If a number is off.
-    """
-    check_kind(problem, FirstLayer, "problem")
-    m, restarts = check_count(candidates, "candidates"), check_count(restarts, "restarts")
-    seed, steps = check_count(seed, "seed", 0), check_count(steps, "steps")
-    starts = check_all(finished, Start, "finished")[:restarts]
-    for restart in range(len(starts), restarts):
-        rng = np.random.default_rng([seed, restart])
-        starts.append(alternate(problem, rng.normal(size=(m, problem.k)), steps=steps))
-        if callback is not None:
-            callback(restart, starts[-1])
-    return starts
+    return Alternation(
+        coordinates=state.a,
+        labels=state.atoms.labels,
+        multipliers=state.multipliers,
+        residual=float(np.sqrt(state.loss)),
+        steps=accepted,
+        evaluations=evaluations,
+        stop_reason=stop_reason,
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _evaluate(problem: FirstLayer, a: Array) -> _State:
@@ -131,28 +87,30 @@ def _evaluate(problem: FirstLayer, a: Array) -> _State:
     return _State(a, atoms, *problem.fit(atoms))
 
 
-def _step(problem: FirstLayer, state: _State, rho: float) -> tuple[_State | None, float]:
+def _step(problem: FirstLayer, state: _State, damping: float) -> tuple[_State | None, float, int]:
+    """Return the better state, if a trial found one, the next damping, and the trials made."""
     delta = state.multipliers[:, None] * state.atoms.signals  # Δ, (m, h)
     residual = problem.target - delta.T @ state.atoms.inputs  # R, (h, k + 1)
     normal = delta @ delta.T  # (m, m)
     right = (delta @ residual[:, :-1]) / problem.weights  # (m, k)
     scale = max(float(np.trace(normal)) / len(normal), 1e-30)  # all λ may be 0
     identity = np.eye(len(normal), dtype=np.float32)
-    for _ in range(4):
-        trial = state.a + np.linalg.solve(normal + np.float32(rho * scale) * identity, right)
-        new = _evaluate(problem, trial)
+    for trial in range(TRIALS):
+        damped = normal + np.float32(damping * scale) * identity
+        new = _evaluate(problem, state.a + np.linalg.solve(damped, right))
         if new.loss < state.loss:
-            return new, max(rho / 3, 1e-6)
-        rho *= 5
-    return None, rho
+            return new, max(damping / 3, 1e-6), trial + 1
+        damping *= 5
+    return None, damping, TRIALS
 
 
 def _turn_over(problem: FirstLayer, state: _State) -> _State:
+    """Replace candidates by their mirror images where those agree better with the equation."""
     lengths = np.linalg.norm(state.a * problem.weights, axis=1, keepdims=True)
     inputs = problem.whitened(state.a)  # (m, k)
     gram = inputs @ inputs.T + np.float32(1e-3) * np.eye(len(inputs), dtype=np.float32)
     asked = np.linalg.solve(gram, inputs @ problem.target[:, :-1].T) / lengths  # (m, h)
-    # centred samples leave the mean of all signals open; their sum is the bias
+    # centred samples do not determine the mean of all signals; their sum is the bias
     mean = problem.bias / len(inputs)  # (h,)
     as_it_is = _cosines(asked + mean, state.atoms.signals)
     mirrored = _cosines(mean - asked, problem.atoms(-state.a).signals)

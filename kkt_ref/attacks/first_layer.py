@@ -1,22 +1,22 @@
-r"""Stationarity of the first layer alone, in the coordinates that tell samples apart.
+r"""The stationarity equation of the first layer, with its residual whitened.
 
-With δ_i the signal backpropagated to layer 1, the paper's stationarity reads there
+Let δ(x) be the gradient of Φ(x) by the preactivations of layer 1, here called the
+signal of x.  In the first layer, stationarity reads
 
-    W₁ = Σ_i λ_i y_i δ(x_i) x_iᵀ,    b₁ = Σ_i λ_i y_i δ(x_i),
+    W₁ = Σ_i λ_i y_i δ(x_i) x_iᵀ,    b₁ = Σ_i λ_i y_i δ(x_i).
 
-up to two kinds of noise: the random start, and a model error, for the signals of a
-network in training were not those of the network in the end.  Measured on true data,
-that error follows W₁'s own singular values s_j down to about a tenth of the largest:
-nine tenths of ‖W₁‖² are a few directions which all samples share and which fit
-anything.  So the residual is weighted by the inverse of that noise (Mahalanobis),
+On a trained network this holds up to noise of two kinds.  W₁ still contains its
+initialisation; and the signals changed during training, while the equation uses those
+of the final network.  Measured on training data, the noise along a singular direction
+of W₁ is proportional to its singular value s_j, down to about a tenth of the largest.
+Nine tenths of ‖W₁‖² lie in a few directions that all samples share, so wrong candidates
+fit them as well as right ones.  The residual R is therefore whitened, that is, divided
+by the noise along each direction (Mahalanobis distance):
 
     U diag(s² + (left s_1)²)^(-1/2) Uᵀ  R  V diag(s² + (right s_1)²)^(-1/2),
 
-W₁ = U diag(s) Vᵀ.  V's leading columns span the samples, so that a candidate is
-x = V a with a few coordinates a.
-
-Given the signals, the equation is linear in x: that is what
-:mod:`kkt_ref.attacks.alternating` uses.
+where W₁ = U diag(s) Vᵀ.  The leading columns of V span the training samples, so a
+candidate is described by k coordinates a, with x = V a.
 
 Names of dimensions: m candidates, d inputs, h neurons of layer 1, k coordinates.
 """
@@ -36,11 +36,11 @@ from kkt_ref.stationarity import closed_form
 
 Array = np.ndarray
 
-MOST_CANDIDATES = 1000  # a start holds m² numbers and takes m³ steps
+MOST_CANDIDATES = 1000  # one run holds m² numbers, and its time grows as m³
 
 
 class Atoms(NamedTuple):
-    """What m candidates contribute, before their multipliers."""
+    """What each of m candidates adds to the right side of the equation, divided by λ_i."""
 
     signals: Array  # y_i δ(x_i), whitened on the left, (m, h)
     inputs: Array  # (x_i, 1) in whitened coordinates, (m, k + 1)
@@ -48,41 +48,43 @@ class Atoms(NamedTuple):
 
 
 class FirstLayer:
-    """The whitened equation of one network's first layer.
+    """The whitened first-layer equation of one network, in float32.
 
     Parameters
     ----------
     net : MLP
-        Two layers or more, a bias in the first or not; any dtype.
+        At least two layers; of any dtype.
     noise : (float, float)
-        Level of the model error in the neurons (left) and in the inputs (right), as
-        a part of the largest singular value, > 0.
+        Noise level of the neurons (left) and of the inputs (right) as a fraction of the
+        largest singular value, > 0.  A level far above 1 switches that whitening off.
     rank : int, optional
-        k; by default the number of singular values above a tenth of the right noise,
-        of a noise of 0.1 if it is more.
+        k, at most min(h, d); by default the number of s_j > 0.1 min(right, 0.1) s_1.
     sharpness : float
-        Gates are σ(αz), opening over 1/sharpness of the typical preactivation.
+        α times the typical |z_1|, > 0: the gates are σ(αz), so that signals are smooth in x.
 
     Attributes
     ----------
     net : MLP
         As given.
     basis : array of shape (k, d)
-        Orthonormal; x = a @ basis for coordinates a of shape (m, k).
+        Orthonormal rows; x = a @ basis.
     weights : array of shape (k,)
-        Of the coordinates, (s² + (right s_1)²)^(-1/2).
+        (s² + (right s_1)²)^(-1/2), the whitening of the coordinates.
     target : array of shape (h, k + 1)
         (W₁, b₁), whitened on both sides.
     bias : array of shape (h,)
         b₁, whitened on the left only.
     norm : float
-        Every candidate is given this norm, √d / 4: the standard deviation of a pixel
-        in [0, 1] is about a quarter, and the equation leaves the scale almost free.
+        ‖x‖ of every candidate, √d / 4: the equation leaves the scale almost free, and
+        pixels in [0, 1] have a standard deviation of about a quarter.
 
     Raises
     ------
-    ValueError, TypeError
-        If an argument is off, the network has one layer, or its first layer is zero.
+    TypeError
+        If ``net`` is no MLP, or ``noise`` is not a pair of numbers.
+    ValueError
+        If the network has one layer, a first layer of zeros or a parameter that is not
+        finite, a noise level or ``sharpness`` is not > 0, or ``rank`` is not >= 1.
     """
 
     def __init__(
@@ -104,8 +106,8 @@ class FirstLayer:
         if not W.any():
             raise ValueError("net: the first layer is zero, so it holds no data")
         U, s, Vt = np.linalg.svd(W, full_matrices=False)
-        shown = int(np.sum(s > 0.1 * min(right, 0.1) * s[0]))
-        k = shown if rank is None else min(check_count(rank, "rank"), len(s))
+        above_noise = int(np.sum(s > 0.1 * min(right, 0.1) * s[0]))
+        k = above_noise if rank is None else min(check_count(rank, "rank"), len(s))
 
         outside = np.eye(len(W)) - U @ U.T  # zero if h <= d
         inverse = (s**2 + (left * s[0]) ** 2) ** -0.5
@@ -113,11 +115,10 @@ class FirstLayer:
         self.basis = np.float32(Vt[:k])  # (k, d)
         self.weights = np.float32((s[:k] ** 2 + (right * s[0]) ** 2) ** -0.5)  # (k,)
         self.norm = 0.25 * np.sqrt(net.d)
-        self._square = float(np.sum(W**2))
 
-        # the rest of the network sees coordinates a where it saw x = a @ basis
+        # the same network as a function of coordinates a, where x = a @ basis
         reduced = MLP((W @ Vt[:k].T, *net.weights[1:]), net.biases, net.activation)
-        z = self.norm / np.sqrt(k) * np.linalg.norm(reduced.weights[0], axis=1)
+        z = self.norm / np.sqrt(k) * np.linalg.norm(reduced.weights[0], axis=1)  # (h,)
         self._net = with_gates(reduced, sharpness / np.sqrt(np.mean(z**2))).astype(np.float32)
         b = np.zeros(len(W)) if net.biases[0] is None else net.biases[0]
         bias_weight = 0.0 if not b.any() else (b @ b + (right * s[0]) ** 2) ** -0.5
@@ -132,52 +133,46 @@ class FirstLayer:
         return len(self.weights)
 
     @property
-    def candidates(self) -> int:
-        """Three times the coordinates, measured to be enough; at most 1000."""
+    def default_candidates(self) -> int:
+        """Three times the coordinates, which was measured to be enough; at most 1000."""
         return min(3 * self.k, MOST_CANDIDATES)
 
     def normalised(self, a: Array) -> Array:
-        """Return coordinates (m, k) with every candidate at the common norm."""
+        """Return coordinates (m, k) scaled so that every candidate has the common norm."""
         lengths = np.linalg.norm(a, axis=1, keepdims=True)
         return np.float32(a * (self.norm / np.maximum(lengths, 1e-12)))
 
     def whitened(self, a: Array) -> Array:
-        """Return the whitened directions of coordinates (m, k), of unit length.
+        """Return whitened coordinates (m, k) of unit length.
 
-        Different samples are nearly orthogonal here, so that agreement between two
-        candidates is no accident, as it is in pixels.
+        Different samples are nearly orthogonal in them, unlike in pixels, so two
+        candidates rarely have a large cosine by accident.
         """
         directions = a * self.weights
         return directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
 
     def inputs(self, a: Array) -> Array:
-        """Return candidates (m, d), float64, of coordinates (m, k)."""
+        """Return the candidates x, shape (m, d) and float64, that have coordinates (m, k)."""
         return np.float64(a) @ np.float64(self.basis)  # (m, d)
 
     def outputs(self, a: Array) -> Array:
         """Return Φ(x_i), shape (m,)."""
         return closed_form.forward(self._net, a).outputs
 
-    def plain_residual(self, a: Array, multipliers: Array) -> float:
-        """Return ‖W₁ − Σ λ_i y_i δ(x_i) x_iᵀ‖ / ‖W₁‖, not whitened, biases left out."""
-        signals, labels = self._signals(a)
-        total = (multipliers[:, None] * labels[:, None] * signals).T @ a  # (h, k)
-        W = self._net.weights[0]
-        spanned = np.sum(np.float64(W) ** 2)
-        outside = max(self._square - spanned, 0.0)  # what the basis does not span
-        return float(np.sqrt((outside + np.sum(np.float64(W - total) ** 2)) / self._square))
-
     def atoms(self, a: Array) -> Atoms:
-        """Return what the candidates with coordinates (m, k) contribute."""
-        signals, labels = self._signals(a)
+        """Return what the candidates with coordinates (m, k) add to the equation."""
+        trace = closed_form.forward(self._net, a)
+        signals = closed_form.signals(self._net, trace).deltas[0]  # (m, h)
+        labels = np.where(trace.outputs < 0, np.float32(-1), np.float32(1))  # (m,)
         bias = np.full((len(a), 1), self._bias_weight)
         whitened = (labels[:, None] * signals) @ self._left  # (m, h)
         return Atoms(whitened, np.hstack([a * self.weights, bias]), labels)
 
     def fit(self, atoms: Atoms) -> tuple[Array, float]:
-        """Return λ ≥ 0, float32, shape (m,), that explains most, and the squared relative residual.
+        """Return the best λ ≥ 0 for given atoms and the squared relative residual.
 
-        By non-negative least squares on the Gram matrix of the whitened atoms δ_i x_iᵀ.
+        λ has shape (m,) and is float32; it is found by non-negative least squares on the
+        Gram matrix of the whitened δ_i x_iᵀ.
         """
         gram = (atoms.signals @ atoms.signals.T) * (atoms.inputs @ atoms.inputs.T)  # (m, m)
         toward = np.sum((atoms.signals @ self.target) * atoms.inputs, axis=1)  # (m,)
@@ -185,9 +180,3 @@ class FirstLayer:
         whole = float(np.sum(self.target**2))
         loss = (whole - 2 * multipliers @ toward + multipliers @ (gram @ multipliers)) / whole
         return multipliers, max(float(loss), 0.0)
-
-    def _signals(self, a: Array) -> tuple[Array, Array]:
-        trace = closed_form.forward(self._net, a)
-        back = closed_form.signals(self._net, trace)
-        labels = np.where(trace.outputs < 0, np.float32(-1), np.float32(1))  # (m,)
-        return back.deltas[0], labels  # (m, h), (m,)

@@ -1,14 +1,14 @@
-r"""Many starts made into one answer, without the training data.
+r"""The image attack: many runs of the alternation, pooled without the training data.
 
-A start finds a few training samples among many candidates that merely fit.  What is
-real comes back from other starts, what is accidental does not: so candidates are
-sorted by agreement, the largest |cosine| with a candidate of another start, in the
-whitened coordinates of :mod:`kkt_ref.attacks.first_layer`, where different samples are
-nearly orthogonal.
+One run finds a few training samples among many candidates that merely fit.  A real
+sample is found again by other runs, an accidental candidate is not.  Candidates are
+therefore sorted by agreement: the largest |cosine| with a candidate of another run, in
+the whitened coordinates of :mod:`kkt_ref.attacks.first_layer`, in which different
+samples are nearly orthogonal.
 
-The first layer's equation says little about the sign of a candidate: λδ(x)xᵀ stays
-as it is if x and the signal both turn, and a small change of x along the few strong
-directions turns the signal.  So each candidate is given in both signs.
+The first-layer equation hardly determines the sign of a candidate: λδ(x)xᵀ is unchanged
+if both x and δ(x) change sign, and δ(x) changes much if x moves a little along the few
+strong directions.  Each candidate is therefore returned with both signs.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kkt_ref._validation import check_all, check_count, check_kind, check_positive
-from kkt_ref.attacks.alternating import Start, run_starts
+from kkt_ref._validation import check_count
+from kkt_ref.attacks.alternating import Alternation
 from kkt_ref.attacks.base import Callback, Reconstruction, Run, measured_run, refuse, with_copies
 from kkt_ref.attacks.first_layer import FirstLayer
-from kkt_ref.metrics.ranking import agreements
+from kkt_ref.attacks.restarts import run_alternations
 from kkt_ref.network.mlp import MLP
 
 Array = np.ndarray
+
+DEFAULT_RESTARTS = 16
+MOST_DISTINCT = 100
 
 
 def reconstruct_first_layer(
@@ -43,91 +46,70 @@ def reconstruct_first_layer(
     Parameters
     ----------
     net : MLP
-        Trained; two layers or more.
+        Trained; at least two layers.
     candidates : int, optional
-        m, for each start; by default three times the coordinates that the first layer shows,
+        m of each run; by default three times the coordinates that the first layer shows,
         which finds as many images as the true number of training samples does.
     box : None
         The attack uses no box: it gives every candidate the same norm.
     seed : int
+        Run r draws from ``default_rng([seed, r])``.
     restarts : int, optional
-        Number of starts, at least 2, 16 unless given; the more, the more images come out.
+        Number of runs, at least 2 and by default 16; more runs find more images.
     callback : callable, optional
-        Called after each start as ``callback("start", run, x, multipliers)`` with copies
-        of its candidates (m, d) and multipliers (m,).
+        Called after each run r as ``callback("alternation", r, x, multipliers)`` with
+        copies of its candidates (m, d) and multipliers (m,).
     keep : int, optional
-        Candidates to return before they are given in both signs; by default 8 m.
+        Number of candidates to return, before each is given both signs; by default 8 m.
     noise : (float, float)
         As in :class:`~kkt_ref.attacks.first_layer.FirstLayer`.
 
     Returns
     -------
     Reconstruction
-        As of :func:`pool_starts`.
+        As of :func:`pool_alternations`.
 
     Raises
     ------
-    ValueError, TypeError
-        If an argument is off; see the message.
+    TypeError
+        If ``net`` is no MLP, or a count is no integer.
+    ValueError
+        If the network has one layer or a first layer of zeros, ``box`` is given,
+        ``restarts`` < 2, or another number is too small.
+
+    Notes
+    -----
+    Source: this library.
     """
     problem = FirstLayer(net, noise=noise)
     refuse("first-layer", box=box)
-    restarts = 16 if restarts is None else check_count(restarts, "restarts", 2)
+    restarts = DEFAULT_RESTARTS if restarts is None else check_count(restarts, "restarts", 2)
+    m = problem.default_candidates if candidates is None else check_count(candidates, "candidates")
+    keep, seed = 8 * m if keep is None else check_count(keep, "keep"), check_count(seed, "seed", 0)
     report = with_copies(callback)
-    m = problem.candidates if candidates is None else check_count(candidates, "candidates")
-    starts = run_starts(
-        problem,
-        candidates=m,
-        seed=seed,
-        restarts=restarts,
-        callback=lambda run, start: report(
-            "start", run, problem.inputs(start.coordinates), start.multipliers
-        ),
-    )
-    return pool_starts(problem, starts, keep=8 * m if keep is None else keep, seed=seed)
+
+    def after(number: int, run: Alternation) -> None:
+        report("alternation", number, problem.inputs(run.coordinates), np.float64(run.multipliers))
+
+    runs = run_alternations(problem, candidates=m, seed=seed, restarts=restarts, callback=after)
+    return pool_alternations(problem, runs, keep=keep, seed=seed)
 
 
-def pool_starts(
-    problem: FirstLayer, starts: Sequence[Start], *, keep: int, seed: int | None = None
+def pool_alternations(
+    problem: FirstLayer, runs: Sequence[Alternation], *, keep: int, seed: int | None = None
 ) -> Reconstruction:
-    """Pool starts and keep the candidates that other starts agree with most.
+    """Keep the candidates of several runs with which other runs agree most.
 
-    Parameters
-    ----------
-    problem : FirstLayer
-    starts : sequence of Start
-        At least two.
-    keep : int
-        Candidates kept, before they are given in both signs.
-    seed : int, optional
-        Noted in the result.
-
-    Returns
-    -------
-    Reconstruction
-        Sorted by agreement, best first; each candidate followed by its negative.
-        Multipliers are those of its start.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two starts or ``keep`` is not a count.
+    They are sorted by agreement, best first.  Each is followed by its negative, and both
+    have the multiplier that the candidate had in its run.  Each ``Run`` measures all
+    candidates of that run; its objective is the squared relative whitened residual.
     """
-    check_kind(problem, FirstLayer, "problem")
-    starts = check_all(starts, Start, "starts")
-    keep = check_count(keep, "keep")
-    seed = None if seed is None else check_count(seed, "seed", 0)
-    if len(starts) < 2:
-        raise ValueError(f"starts: expected at least two that can agree, got {len(starts)}")
-    in_use = [start.multipliers > 0 for start in starts]
-    coordinates = np.concatenate(
-        [start.coordinates[used] for start, used in zip(starts, in_use, strict=True)]
-    )  # (p, k), all that carry a multiplier
-    multipliers = np.concatenate(
-        [start.multipliers[used] for start, used in zip(starts, in_use, strict=True)]
-    )
-    restart = np.repeat(np.arange(len(starts)), [used.sum() for used in in_use])
-    agreement = agreements(problem.whitened(coordinates), restart, either_sign=True)
+    in_use = [run.multipliers > 0 for run in runs]
+    pairs = list(zip(runs, in_use, strict=True))
+    coordinates = np.concatenate([run.coordinates[used] for run, used in pairs])  # (p, k)
+    multipliers = np.concatenate([run.multipliers[used] for run, used in pairs])  # (p,)
+    run_index = np.repeat(np.arange(len(runs)), [used.sum() for used in in_use])  # (p,)
+    agreement = agreements(problem.whitened(coordinates), run_index)  # (p,)
     order = np.argsort(-agreement, kind="stable")[:keep]
 
     a = coordinates[order]
@@ -136,47 +118,49 @@ def pool_starts(
         candidates=problem.inputs(both),
         labels=np.where(problem.outputs(both) < 0, -1.0, 1.0),
         multipliers=np.repeat(multipliers[order], 2).astype(np.float64),
-        run_index=np.repeat(restart[order], 2),
-        runs=tuple(_run(problem, start) for start in starts),
+        run_index=np.repeat(run_index[order], 2),
+        runs=tuple(_measured(problem, run) for run in runs),
         seed=seed,
         agreement=np.repeat(agreement[order], 2).astype(np.float64),
     )
 
 
-def _run(problem: FirstLayer, start: Start) -> Run:
+def _measured(problem: FirstLayer, run: Alternation) -> Run:
     return measured_run(
         problem.net,
-        problem.inputs(start.coordinates),
-        start.labels,
-        start.multipliers,
-        objective=start.residual**2,
-        steps=start.steps,
-        evaluations=start.steps,
-        stop_reason="No step lowered the residual, or all steps allowed were done.",
+        problem.inputs(run.coordinates),
+        run.labels,
+        run.multipliers,
+        objective=run.residual**2,
+        steps=run.steps,
+        evaluations=run.evaluations,
+        stop_reason=run.stop_reason,
     )
 
 
-def distinct(found: Reconstruction, *, similarity: float = 0.7) -> Array:
-    """Return candidates in their order, without those like an earlier one in either sign.
+def agreements(units: Array, run_index: Array) -> Array:
+    """Return the largest |cosine| of each unit vector (m, k) with one of another run.
 
-    Parameters
-    ----------
-    found : Reconstruction
-    similarity : float
-        Largest |cosine| of two candidates that both stay, in (0, 1).
-
-    Returns
-    -------
-    array of shape (p, d), p ≤ 100
+    ``run_index`` (m,) says which run each comes from; the result (m,) is 0 if there is one only.
     """
-    check_kind(found, Reconstruction, "found")
-    if not 0 < check_positive(similarity, "similarity") < 1:
-        raise ValueError(f"similarity: expected a number in (0, 1), got {similarity!r}")
+    best = np.zeros(len(units), units.dtype)
+    for run in np.unique(run_index):
+        mine = run_index == run
+        cosines = np.abs(units[mine] @ units[~mine].T)  # (its candidates, all others)
+        best[mine] = cosines.max(axis=1, initial=0.0)
+    return np.minimum(best, 1.0)
+
+
+def distinct(found: Reconstruction, *, similarity: float = 0.7) -> Array:
+    """Return at most 100 candidates (p, d), each unlike all earlier ones in either sign.
+
+    Two candidates are alike if their |cosine| is at least ``similarity``.
+    """
     units = found.candidates / np.linalg.norm(found.candidates, axis=1, keepdims=True)
     chosen: list[int] = []
     for i, unit in enumerate(units):
         if not chosen or np.abs(units[chosen] @ unit).max() < similarity:
             chosen.append(i)
-        if len(chosen) == 100:
+        if len(chosen) == MOST_DISTINCT:
             break
     return found.candidates[chosen]

@@ -1,15 +1,13 @@
-"""Long runs that survive being stopped: training and starts with their state on disk.
+"""Training that survives being stopped, with its state on disk.
 
 A run owns a folder.  Every file in it is written whole or not at all, so that a run
 killed at any moment continues from the last file; and because descent has no state but
-the network, and start r draws from its own generator, it ends with the same numbers as
-one that was never stopped.
+the network, it ends with the same numbers as one that was never stopped.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kkt_ref._io import read_npz, write_atomically
-from kkt_ref._validation import check_count, check_kind, check_path, check_positive
-from kkt_ref.attacks.alternating import Start, run_starts
-from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref._validation import check_count, check_path, check_positive
 from kkt_ref.network.mlp import MLP
 from kkt_ref.training.descent import Callback, loss_scaled_descent
 from kkt_ref.training.history import History, Record
@@ -28,7 +24,7 @@ from kkt_ref.training.history import History, Record
 class Resumed(NamedTuple):
     """What a step of a run gave, and the seconds that it took over all its parts."""
 
-    result: Any  # TrainResult or list of Start
+    result: Any  # TrainResult
     seconds: float
 
 
@@ -100,91 +96,11 @@ def resumable_descent(
     return Resumed(replace(result, history=History(records), steps=result.steps + done), seconds)
 
 
-def resumable_starts(
-    folder: Path,
-    problem: FirstLayer,
-    *,
-    candidates: int,
-    seed: int,
-    restarts: int,
-    callback: Callable[[int, Start], object] | None = None,
-) -> Resumed:
-    """Run :func:`~kkt_ref.attacks.alternating.run_starts`, a file for each start, none run twice.
-
-    Parameters
-    ----------
-    folder : Path
-        As returned by :func:`~kkt_ref._io.claim`; its settings must pin down
-        all that follows but the number of starts.
-    problem, candidates, seed, restarts, callback
-        As in :func:`~kkt_ref.attacks.alternating.run_starts`; the callback sees new starts only.
-
-    Returns
-    -------
-    Resumed
-        With a list of Start.
-
-    Raises
-    ------
-    ValueError
-        As in :func:`~kkt_ref.attacks.alternating.run_starts`, or if a file is damaged.
-    """
-    check_kind(problem, FirstLayer, "problem")
-    folder, restarts = check_path(folder, "folder"), check_count(restarts, "restarts")
-    candidates = check_count(candidates, "candidates")
-    finished: list[Start] = []
-    seconds = 0.0
-    while len(finished) < restarts and _start_path(folder, len(finished)).exists():
-        path = _start_path(folder, len(finished))
-        start, spent = _load_start(path, (candidates, problem.k))
-        finished.append(start)
-        seconds += spent
-    last = time.monotonic()
-
-    def keep(restart: int, start: Start) -> None:
-        nonlocal last, seconds
-        spent, last = time.monotonic() - last, time.monotonic()
-        seconds += spent
-        with write_atomically(_start_path(folder, restart)) as file:
-            np.savez(file, seconds=spent, **start._asdict())
-        if callback is not None:
-            callback(restart, start)
-
-    starts = run_starts(
-        problem,
-        candidates=candidates,
-        seed=seed,
-        restarts=restarts,
-        finished=finished,
-        callback=keep,
-    )
-    return Resumed(starts, seconds)
-
-
-def _start_path(folder: Path, restart: int) -> Path:
-    return folder / f"start_{restart:05d}.npz"
-
-
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
         return read_npz(path, "the state of a run")
     except ValueError as error:
         raise ValueError(f"{error}; delete the file to do it again") from error
-
-
-def _load_start(path: Path, shape: tuple[int, int]) -> tuple[Start, float]:
-    arrays = _load(path)
-    wanted = dict.fromkeys(("residual", "steps", "seconds"), ())
-    wanted |= {"coordinates": shape, "labels": shape[:1], "multipliers": shape[:1]}
-    found = {name: array.shape for name, array in arrays.items()}
-    if found != wanted or not all(map(_is_finite, arrays.values())):
-        raise ValueError(
-            f"{path}: expected finite arrays of shapes {wanted}, got {found}; delete the file to "
-            "do it again"
-        )
-    seconds = float(arrays.pop("seconds"))
-    scalars = {"residual": float(arrays["residual"]), "steps": int(arrays["steps"])}
-    return Start(**arrays | scalars), seconds
 
 
 def _is_finite(array: np.ndarray) -> bool:

@@ -20,8 +20,8 @@ from kkt_ref._io import claim, fingerprint, write_atomically
 from kkt_ref._validation import check_box, check_count
 from kkt_ref.attacks.haim import reconstruct_paper
 from kkt_ref.attacks.haim_loss import gate_alpha
+from kkt_ref.attacks.pooling import agreements
 from kkt_ref.metrics.ncc import unit_images
-from kkt_ref.metrics.ranking import agreements
 from kkt_ref.network._validation import check_layer_weights, check_net
 from kkt_ref.network.mlp import MLP
 
@@ -138,9 +138,7 @@ def random_search(
             restarts=2,
             max_iterations=trial.iterations,
         )
-        agreement = np.sort(
-            agreements(unit_images(found.candidates), found.run_index, either_sign=True)
-        )
+        agreement = np.sort(agreements(unit_images(found.candidates), found.run_index))
         trial = trial._replace(
             residual=min(run.objective for run in found.runs) ** 0.5,
             agreement=float(agreement[-max(1, candidates // 5) :].mean()),

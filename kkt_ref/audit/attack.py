@@ -15,8 +15,8 @@ from kkt_ref._validation import check_box, check_count
 from kkt_ref.attacks import reconstruct
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.attacks.first_layer import FirstLayer
-from kkt_ref.attacks.pooling import pool_starts
-from kkt_ref.attacks.resume import resumable_starts
+from kkt_ref.attacks.pooling import pool_alternations
+from kkt_ref.attacks.restarts import run_alternations
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
 
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
         """The same with the number of candidates that the first layer asks for, if none is set."""
         if problem is None or self.candidates is not None:
             return self
-        return self._replace(candidates=problem.candidates)
+        return self._replace(candidates=problem.default_candidates)
 
 
 class Found(NamedTuple):
@@ -128,22 +128,20 @@ def attack(
         return _in_the_plane(net, plan, progress)
     progress(0.0, "first start")
     with np.errstate(all="ignore"):  # what overflows is refused by the solver of the multipliers
-        result = resumable_starts(
-            folder,
+        runs = run_alternations(
             problem,
+            folder=folder,
             candidates=plan.candidates,
             seed=plan.seed,
             restarts=plan.restarts,
-            callback=lambda i, start: progress(
-                (i + 1) / plan.restarts, f"start {i + 1}, residual {start.residual:.3f}"
+            callback=lambda i, run: progress(
+                (i + 1) / plan.restarts, f"start {i + 1}, residual {run.residual:.3f}"
             ),
         )
-        found = pool_starts(problem, result.result, keep=8 * plan.candidates, seed=plan.seed)
-        reached = min(
-            problem.plain_residual(start.coordinates, start.multipliers) for start in result.result
-        )
+        found = pool_alternations(problem, runs, keep=8 * plan.candidates, seed=plan.seed)
+        reached = min(run.by_layer[0] for run in found.runs)
     failure = None if len(found.labels) else "no candidate carries a multiplier in any start"
-    return Found(found, reached, result.seconds, failure)
+    return Found(found, reached, sum(run.seconds for run in runs), failure)
 
 
 def grid_step(plan: Plan) -> float:
