@@ -82,6 +82,9 @@ def test_cifar10_is_unpacked_once_and_loads(server, tmp_path):
     for _ in range(2):
         assert download_images("cifar10", root) == root
         assert files_in(root) == BATCHES and len(server.requests) == 1
+    (root / download.CIFAR10_BATCHES[3]).unlink()
+    download_images("cifar10", root)
+    assert files_in(root) == BATCHES and len(server.requests) == 2
     data = default_images("cifar10", root)
     assert data.labels.tolist() == [0, 1, 2, 3, 4] and data.test_labels.tolist() == [5]
 
