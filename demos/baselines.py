@@ -19,13 +19,21 @@ from report import Clock, write_json
 from study import fresh_folder, read_options, study_parser
 from style import save_figure
 
-from kkt_ref.attacks.baselines import class_averages, first_layer_rows, model_inversion
+from kkt_ref.attacks.baselines import first_layer_rows, model_inversion
 from kkt_ref.datasets.split import BinarySplit
 from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.scores import score_candidates, stretch
 
 COLUMNS = 10
+
+
+def class_averages(x: np.ndarray, y: np.ndarray, of: int, count: int, seed: int) -> np.ndarray:
+    """``count`` averages of ``of`` random images of one class, the classes in turn."""
+    rng = np.random.default_rng(seed)
+    classes = [np.flatnonzero(y == sign) for sign in (-1, 1)]
+    chosen = [rng.choice(classes[i % 2], size=of, replace=False) for i in range(count)]
+    return np.stack([x[rows].mean(axis=0) for rows in chosen])  # (count, d)
 
 
 def methods(split: BinarySplit, net: Any, settings: Settings, folder: Path, restarts: int) -> Any:
@@ -36,7 +44,7 @@ def methods(split: BinarySplit, net: Any, settings: Settings, folder: Path, rest
     )
     # 3. Averages of training images: no attack at all, but what a blurry match would score.
     averages = class_averages(
-        split.x, split.y, of=min(5, settings.n // 2), count=2 * settings.n, seed=settings.seed
+        split.x, split.y, min(5, settings.n // 2), 2 * settings.n, settings.seed
     )
     # 4. Ours: stationarity (S) in the first layer.
     found = by_first_layer(net, settings, folder, restarts).found

@@ -10,6 +10,7 @@ import numpy as np
 from image_run import RATE, TARGET
 
 import kkt_ref
+from kkt_ref.attacks import published_loss
 from kkt_ref.datasets.images import embedded_images
 from kkt_ref.datasets.split import BinarySplit, binary_split
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
@@ -54,28 +55,23 @@ def training(split: BinarySplit, net: kkt_ref.MLP) -> tuple[list[Recipe], kkt_re
 def sgd(net: kkt_ref.MLP, m: int, seconds: float) -> tuple[int, float]:
     """The paper's SGD for that long: its steps, and layer 1's relative residual in the end.
 
-    Two optimisers with momentum 0.9, step 0.3 on x and 1e-4 on l, its penalties for the box
-    and for λ_min, l = m λ; of its good settings the middle.
+    Two optimisers with momentum 0.9, step 0.3 on x and 1e-4 on l; of its good settings the middle.
     """
     rng = np.random.default_rng(0)
     lambda_min, rates = 0.45, (0.3, 1e-4)
     net = net.with_activation(kkt_ref.GatedReLU(ALPHA))
     x, l_, y = 0.01 * rng.normal(size=(m, net.d)), rng.uniform(size=m), np.resize([-1.0, 1.0], m)
-    ones, velocities = (1.0,) * net.depth, [np.zeros_like(x), np.zeros_like(l_)]
+    velocities = [np.zeros_like(x), np.zeros_like(l_)]
     began, steps = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
-        terms = stationarity_and_gradient(net, x, y, l_ / m, ones)
-        outside = np.maximum(x - 1, 0.0) + np.minimum(x + 1, 0.0)
-        slopes = (
-            terms.grad_x + 2 * outside,
-            terms.grad_multipliers / m - 10 * np.maximum(lambda_min - l_, 0.0),
-        )
+        loss = published_loss(net, x, y, l_, lambda_min=lambda_min)
+        slopes = (loss.grad_x, loss.grad_multipliers)
         for variable, velocity, slope, rate in zip((x, l_), velocities, slopes, rates, strict=True):
             velocity *= 0.9
             velocity += slope
             variable -= rate * velocity
         steps += 1
-    return steps, float(np.sqrt(terms.by_layer[0]) / np.linalg.norm(layer_1(net)))
+    return steps, float(np.sqrt(loss.by_layer[0]) / np.linalg.norm(layer_1(net)))
 
 
 def layer_1(net: kkt_ref.MLP) -> Array:

@@ -16,12 +16,12 @@ from kkt_ref.attacks.alternating import Alternation
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.pooling import pool_alternations
 from kkt_ref.attacks.restarts import run_alternations
-from kkt_ref.attacks.resume import Resumed, resumable_descent
 from kkt_ref.datasets.images import ImageSet
 from kkt_ref.datasets.split import POSITIVE, BinarySplit, binary_split
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.scores import score_candidates
-from kkt_ref.training.logistic import log_mean_loss
+from kkt_ref.training import Resumed, resumable_descent
+from kkt_ref.training.descent import log_mean_loss
 
 TARGET = 4e-6  # mean logistic loss at which the paper's networks were stopped
 RATE = 6.0
@@ -106,7 +106,6 @@ def by_paper(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int) 
         net.astype(np.float64),
         candidates=2 * settings.n,
         seed=settings.seed,
-        start=0.1,
         alpha=kkt_ref.gate_alpha(net, 0.25),
         layer_weights=(1.0, *(0.0,) * (net.depth - 1)),
         restarts=restarts,

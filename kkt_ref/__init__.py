@@ -45,8 +45,13 @@ from kkt_ref.stationarity.definition import (
     stationarity_residual,
 )
 from kkt_ref.stationarity.gradients import per_sample_gradients
-from kkt_ref.training.descent import gradient_descent, loss_scaled_descent
-from kkt_ref.training.history import History, Record, TrainResult
+from kkt_ref.training.descent import (
+    History,
+    Record,
+    TrainResult,
+    gradient_descent,
+    loss_scaled_descent,
+)
 from kkt_ref.training.weight_decay import weight_decay_optimum
 
 __version__ = "0.1.0"

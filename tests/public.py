@@ -22,16 +22,16 @@ def words(text):
 
 MODULES = words(
     "kkt_ref metrics.ssim metrics.ncc metrics.matching metrics.scores "
-    "attacks.pooling attacks.first_layer attacks.search "
+    "attacks.pooling attacks.first_layer "
     "attacks.baselines datasets.split datasets.images "
     "conformance.golden conformance.checks attacks.band attacks.grid "
     "attacks.kinks attacks.vertices datasets.toys network.storage network.torch_format "
-    "attacks.resume attacks.base attacks.haim_loss"
+    "training.resumable attacks.base attacks.haim_loss"
 )
 # what functions return or raise, and where others differ: nobody gives these to be checked
 RESULTS = words(
     "ClarkeFit History KKTReport PointMatches ReLU Reconstruction Record Stationarity "
-    "TrainResult Matching ImageScores Scores Atoms Alternation Trial Resumed Run "
+    "TrainResult Matching ImageScores Scores Atoms Alternation Resumed Run "
     "BinarySplit ImageSet MissingDataError CorruptFileError DownloadError Result "
     "ConformanceError Implementation Attack PublishedLoss"
 )
@@ -40,7 +40,7 @@ INNER = words(
     "metrics.scores.stretch datasets.images.check_name "
     "attacks.band.check_explained attacks.grid.merge_atoms attacks.grid.around "
     "attacks.pooling.agreements attacks.pooling.distinct attacks.pooling.pool_alternations "
-    "conformance.golden.digest attacks.search.draw_settings "
+    "conformance.golden.digest "
     "attacks.base.with_copies attacks.base.refuse attacks.base.slackness_violation "
     "attacks.base.shared_margin attacks.base.measured_run attacks.haim_loss.with_gates "
     "attacks.haim_loss.RelativeLoss"
@@ -161,15 +161,10 @@ GOOD = {
     "metrics.matching.match_one_to_one": dict(scores=FLAT),
     "metrics.scores.score_candidates": dict(images=FLAT, candidates=SEEN, unseen=UNSEEN, **IMAGES),
     "attacks.first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), rank=2, sharpness=30.0),
-    "attacks.search.random_search": dict(
-        net=NET, folder=At("search"), candidates=4, trials=1, seed=0, iterations=2,
-        box=(-1.0, 1.0), layer_weights=(1.0, 0.5),
-    ),
     "attacks.baselines.model_inversion": dict(
         net=NET, low=-np.ones(3), high=np.ones(3), starts=2, seed=0, start=0.1, max_iterations=3
     ),
     "attacks.baselines.first_layer_rows": dict(net=NET),
-    "attacks.baselines.class_averages": dict(x=X, y=Y, of=2, count=2, seed=0),
     "datasets.split.binary_split": dict(data=DIGITS, n=4, unseen=4, test=4),
     "datasets.images.cache_root": {},
     "datasets.images.embedded_images": dict(name="cifar10"),
@@ -189,7 +184,7 @@ GOOD = {
     "datasets.toys.paper_circle": {},
     "datasets.toys.spiral": dict(n=4),
     "datasets.toys.uneven_circle": dict(n=4, rng=rng),
-    "attacks.resume.resumable_descent": dict(
+    "training.resumable.resumable_descent": dict(
         folder=At("."), **FIT, **SHORT, rate=2.0, target_loss=1e-9, record_every=10,
         save_seconds=0.0,
     ),
@@ -218,7 +213,6 @@ def public_names():
 def prepare(folder):
     """Put the files that the good calls read."""
     kkt_ref.save_net(NET, folder / "net.npz")
-    (folder / "search").mkdir()
     (folder / "mnist").mkdir()
     (folder / "cifar-10-batches-bin").mkdir()
     for part in ("train", "t10k"):

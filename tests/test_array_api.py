@@ -18,7 +18,7 @@ from kkt_ref.datasets.toys import even_circle
 from kkt_ref.kkt.multipliers import gradient_matrix
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.backend import Backend, BackendError, get_backend
-from kkt_ref.training import logistic
+from kkt_ref.training import descent
 from tests.strategies import error
 
 ACTIVATIONS = [kkt_ref.ReLU(), kkt_ref.GatedReLU(4.0), kkt_ref.Softplus(3.0)]
@@ -107,8 +107,8 @@ def test_slackness_and_logistic_loss(backend):
         there = slackness_violation(backend.put(margins), backend.put(lam))
         assert_same(backend, there, slackness_violation(margins, lam))
     far = backend.put(margins)
-    assert np.isclose(logistic.log_mean_loss(far), logistic.log_mean_loss(margins), rtol=1e-12)
-    assert_same(backend, [logistic.loss_weights(far)], [logistic.loss_weights(margins)])
+    assert np.isclose(descent.log_mean_loss(far), descent.log_mean_loss(margins), rtol=1e-12)
+    assert_same(backend, [descent.loss_weights(far)], [descent.loss_weights(margins)])
 
 
 @pytest.mark.parametrize("train", [kkt_ref.loss_scaled_descent, kkt_ref.gradient_descent])

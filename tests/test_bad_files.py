@@ -1,7 +1,6 @@
 """Every file that is read back, damaged at random: read whole, or refused in words."""
 
 import gzip
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -15,13 +14,10 @@ from hypothesis import strategies as st
 import kkt_ref
 from kkt_ref._io import claim, read_npz
 from kkt_ref.attacks.restarts import run_alternations
-from kkt_ref.attacks.resume import resumable_descent
-from kkt_ref.attacks.search import random_search
 from kkt_ref.conformance.golden import write_golden
 from kkt_ref.datasets.readers import RECORD, read_cifar10, read_idx
+from kkt_ref.training import resumable_descent
 from tests.public import NET, PROBLEM, X, Y
-
-SEARCH = dict(candidates=2, trials=1, seed=0, iterations=1)
 
 
 def descend(path):
@@ -33,10 +29,6 @@ def descend(path):
 def start(path):
     options = dict(candidates=2, seed=0, restarts=1, folder=path.parent)
     return list(run_alternations(PROBLEM, **options)[0])
-
-
-def search(path):
-    return list(random_search(NET, path.parent, **SEARCH)[0])
 
 
 def network(path):
@@ -63,7 +55,6 @@ KINDS = [
     Kind("golden.npz", npz, True),
     Kind("labels.gz", lambda path: [read_idx(path, 1)], True),
     Kind("batch.bin", lambda path: list(read_cifar10([path])), False),
-    Kind("trial_0000.json", search, False),
     Kind("settings.json", lambda path: [claim(path.parent, {"n": 1, "name": "é"}).name], False),
 ]
 ARCHIVES = [kind for kind in KINDS if kind.name.endswith(".npz")]
@@ -81,9 +72,6 @@ def whole(tmp_path_factory):
     (folder / "labels.gz").write_bytes(gzip.compress(header + bytes(range(9)), mtime=0))
     (folder / "batch.bin").write_bytes(bytes(2 * RECORD))
     claim(folder, {"n": 1, "name": "é"})
-    trials = folder / "trials"
-    search(trials / "x")
-    (trials / "trial_0000.json").rename(folder / "trial_0000.json")
     return {kind.name: (folder / kind.name).read_bytes() for kind in KINDS}
 
 
@@ -214,10 +202,3 @@ def test_a_folder_in_place_of_a_file(kind, tmp_path):
     (tmp_path / kind.name).mkdir()
     with pytest.raises((OSError, ValueError), match=kind.name):
         kind.load(tmp_path / kind.name)
-
-
-def test_a_trial_of_strings_is_refused(whole):
-    trial = json.loads(whole["trial_0000.json"])
-    for wrong in ("high", None, [1.0]):
-        content = json.dumps(trial | {"agreement": wrong}).encode()
-        assert read_or_refuse(KINDS[6], content) is None

@@ -1,10 +1,10 @@
-"""Model inversion, first-layer rows and averages."""
+"""Model inversion and first-layer rows."""
 
 import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.attacks.baselines import class_averages, first_layer_rows, model_inversion
+from kkt_ref.attacks.baselines import first_layer_rows, model_inversion
 
 NET = kkt_ref.init_uniform((6, 20, 10, 1), np.random.default_rng(0))
 LOW, HIGH = -np.linspace(0.1, 1.0, 6), np.linspace(0.2, 1.0, 6)
@@ -32,18 +32,10 @@ def test_rows_come_in_both_signs():
     assert np.array_equal(rows[::2], NET.weights[0]) and np.array_equal(rows[1::2], -rows[::2])
 
 
-def test_averages_are_of_one_class():
-    x, y = np.arange(6.0)[:, None], np.array([-1, 1, -1, 1, -1, 1])
-    averages = class_averages(x, y, of=3, count=4, seed=0)
-    assert np.allclose(averages[:, 0], [2.0, 3.0, 2.0, 3.0])
-
-
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="low, high: expected"):
         model_inversion(NET, low=HIGH, high=LOW, starts=2, seed=0)
     with pytest.raises(ValueError, match="starts: expected"):
         model_inversion(NET, low=LOW, high=HIGH, starts=1, seed=0)
-    with pytest.raises(ValueError, match="of: expected at most"):
-        class_averages(np.ones((4, 2)), np.array([-1, -1, 1, 1]), of=3, count=1, seed=0)
     with pytest.raises(TypeError, match="net: expected"):
         first_layer_rows("net")

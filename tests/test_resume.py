@@ -13,7 +13,7 @@ import pytest
 
 import kkt_ref
 from kkt_ref._io import OtherRunError, claim, fingerprint, forget
-from kkt_ref.attacks.resume import resumable_descent
+from kkt_ref.training import resumable_descent
 from tests.strategies import separable
 
 ROOT = Path(__file__).parent.parent

@@ -17,9 +17,9 @@ import kkt_ref
 from kkt_ref import _io as files
 from kkt_ref._io import OtherRunError, claim, forget, read_npz
 from kkt_ref.attacks.restarts import run_alternations
-from kkt_ref.attacks.resume import resumable_descent
 from kkt_ref.conformance.golden import write_golden
 from kkt_ref.stationarity import closed_form
+from kkt_ref.training import resumable_descent
 from tests.public import NET, PROBLEM, X, Y
 
 LARGE = kkt_ref.init_uniform((60, 200, 1), np.random.default_rng(0))

@@ -13,9 +13,7 @@ from scipy.optimize import Bounds, minimize
 from kkt_ref._validation import (
     as_array,
     check_count,
-    check_labels,
     check_numbers,
-    check_points,
     check_positive,
 )
 from kkt_ref.network._validation import check_net
@@ -98,36 +96,3 @@ def first_layer_rows(net: MLP) -> Array:
     W = net.weights[0].astype(np.float64)
     W = W[np.linalg.norm(W, axis=1) > 0]
     return np.stack([W, -W], axis=1).reshape(-1, W.shape[1])  # (2 h, d)
-
-
-def class_averages(x: Array, y: Array, *, of: int, count: int, seed: int) -> Array:
-    """Averages of random training images of one class, the classes in turn.
-
-    Parameters
-    ----------
-    x : array of shape (n, d)
-    y : array of shape (n,), entries -1 and +1
-    of : int
-        Images in an average, at most those of a class.
-    count : int
-        Number of averages.
-    seed : int
-
-    Returns
-    -------
-    array of shape (count, d)
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is off or a class has fewer than ``of`` images.
-    """
-    x = check_points(x, "x")
-    y = check_labels(y, len(x))
-    of, count = check_count(of, "of"), check_count(count, "count")
-    rng = np.random.default_rng(check_count(seed, "seed", 0))
-    classes = [np.flatnonzero(y == sign) for sign in (-1, 1)]
-    if min(len(rows) for rows in classes) < of:
-        raise ValueError(f"of: expected at most the images of a class, got {of}")
-    chosen = [rng.choice(classes[i % 2], size=of, replace=False) for i in range(count)]
-    return np.stack([x[rows].mean(axis=0) for rows in chosen])  # (count, d)

@@ -1,26 +1,103 @@
 r"""Full-batch gradient descent on the mean logistic loss: the paper's, and loss-scaled.
 
-Both follow the direction Σ_i p_i y_i ∇θΦ(x_i), p_i = −loss'_i, by one closed
-form pass a step.  The paper's takes a fixed step.  The loss-scaled one takes
-the step rate / (loss · max_i ‖∇θΦ(x_i)‖²): ascent on −log(mean loss), which
-follows the same path in direction and reaches a loss of 1e-300 as readily as 1e-3
-(Lyu & Li 2020, section 6).  Signs and moments (Adam) are no substitute: they
-converge to KKT points of other norms.
+Both move along the gradient of −log(mean loss), Σ_i p_i y_i ∇θΦ(x_i) with the weights p_i of
+:func:`loss_weights`.  The paper's step is fixed on the loss itself.  The loss-scaled step is
+fixed on its logarithm, in units of 1 / max_i ‖∇θΦ(x_i)‖²: it follows the same path in
+direction and reaches a loss of 1e-300 as easily as 1e-3 (Lyu & Li 2020, section 6).  Adam
+and sign descent are no substitute: they converge to KKT points of other norms.  Loss and weights
+are computed in the log domain, because the loss underflows past a margin of about 740.
+
+Names of dimensions: n samples, d inputs, P parameters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kkt_ref._validation import check_count, check_positive, check_separable
-from kkt_ref.network._validation import check_net, check_samples
+from kkt_ref.network._validation import check_samples
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
-from kkt_ref.stationarity.backend import Backend, get_backend
-from kkt_ref.training.history import History, Record, TrainResult
-from kkt_ref.training.logistic import log_mean_loss, loss_weights
+from kkt_ref.stationarity.backend import Backend, get_backend, namespace
+
+Array = Any
+
+
+class Record(NamedTuple):
+    """One row of a training history.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    log_loss : float
+        Natural logarithm of the mean logistic loss, which itself may underflow.
+    margin_min, margin_max : float
+        Smallest and largest y_i Φ(θ; x_i).
+    norm : float
+        ‖θ‖.
+    residual : float
+        ‖θ − s Σ p_i y_i ∇Φ(x_i)‖ / ‖θ‖ with the best s ≥ 0.
+    """
+
+    step: int
+    log_loss: float
+    margin_min: float
+    margin_max: float
+    norm: float
+    residual: float
+
+
+@dataclass
+class History:
+    """Records in the order in which they were made.
+
+    Attributes
+    ----------
+    records : list of Record
+    """
+
+    records: list[Record] = field(default_factory=list)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one field of all records as an array, such as ``column("margin_min")``."""
+        return np.array([getattr(record, name) for record in self.records])
+
+    @property
+    def loss(self) -> np.ndarray:
+        """Mean logistic loss at each record; 0 where it underflows."""
+        return np.exp(self.column("log_loss"))
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A trained network.
+
+    Attributes
+    ----------
+    net : MLP
+    multipliers : array of shape (n,)
+        λ_i ∝ p_i, the multipliers that training itself implies.
+    history : History
+    steps : int
+        Steps (or iterations) done.
+    stop_reason : str
+        A sentence that says why training ended.
+    converged : bool
+        Whether the target was reached, rather than a limit.
+    """
+
+    net: MLP
+    multipliers: np.ndarray
+    history: History
+    steps: int
+    stop_reason: str
+    converged: bool
+
 
 Callback = Callable[[Record, MLP], object]
 
@@ -37,7 +114,7 @@ def gradient_descent(
     callback: Callback | None = None,
     backend: str | Backend = "numpy",
 ) -> TrainResult:
-    """Train by the paper's recipe: gradient descent with a fixed step.
+    """Train by the paper's recipe: gradient descent on the mean loss with a fixed step.
 
     Parameters
     ----------
@@ -48,8 +125,9 @@ def gradient_descent(
     step : float
         Step size, > 0.
     max_steps : int
+        At most so many steps, ≥ 0.
     target_loss : float, optional
-        Stop at this mean logistic loss.
+        Stop at this mean logistic loss, > 0.
     record_every : int
         Steps between records of the history.
     callback : callable, optional
@@ -64,18 +142,16 @@ def gradient_descent(
 
     Raises
     ------
-    ValueError, TypeError
-        If an argument is off, equal samples carry different labels, or the
-        loss stops being finite (the step is too long).
+    ValueError
+        If a shape does not fit the network, an entry is not finite, a number is out of its
+        range, equal samples have different labels, or a step too long makes the loss infinite.
+    TypeError
+        If ``net`` is not an MLP, or ``x`` has another dtype than the network.
     BackendError
         If this machine cannot give the backend.
     """
-    step = check_positive(step, "step")
-
-    def rule(log_loss: float, largest_square: float) -> float:
-        return step * float(np.exp(log_loss))
-
-    return _descend(net, x, y, rule, max_steps, target_loss, record_every, callback, backend)
+    step, settings = check_positive(step, "step"), (max_steps, target_loss, record_every)
+    return _descend(net, x, y, step, None, *settings, callback, backend)
 
 
 def loss_scaled_descent(
@@ -97,7 +173,7 @@ def loss_scaled_descent(
     net, x, y
         As in :func:`gradient_descent`.
     rate : float
-        Step in units of 1 / max_i ‖∇θΦ(x_i)‖²; 3 is safe, up to 10 is faster.
+        Step in units of 1 / max_i ‖∇θΦ(x_i)‖², > 0; 3 is safe, up to 10 is faster.
     max_steps, target_loss, record_every, callback, backend
         As in :func:`gradient_descent`.
 
@@ -110,27 +186,24 @@ def loss_scaled_descent(
     ValueError, TypeError, BackendError
         As in :func:`gradient_descent`.
     """
-    check_net(net)
-    rate, tiny = check_positive(rate, "rate"), float(np.finfo(net.dtype).tiny)
-
-    def rule(log_loss: float, largest_square: float) -> float:
-        return rate / max(largest_square, rate * tiny)
-
-    return _descend(net, x, y, rule, max_steps, target_loss, record_every, callback, backend)
+    rate, settings = check_positive(rate, "rate"), (max_steps, target_loss, record_every)
+    return _descend(net, x, y, None, rate, *settings, callback, backend)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # a step too long is refused in words
+@np.errstate(over="ignore", invalid="ignore")  # a step that is too long raises ValueError
 def _descend(
     net: MLP,
     x: np.ndarray,
     y: np.ndarray,
-    rule: Callable[[float, float], float],
+    step: float | None,
+    rate: float | None,
     max_steps: int,
     target_loss: float | None,
     record_every: int,
     callback: Callback | None,
     backend: str | Backend,
 ) -> TrainResult:
+    """Descend by a fixed step on the loss, or by a rate on its logarithm if step is None."""
     backend = get_backend(backend)
     x, y = check_samples(net, x, y)
     check_separable(x, y)
@@ -138,10 +211,9 @@ def _descend(
     record_every = check_count(record_every, "record_every")
     target = -np.inf if target_loss is None else np.log(check_positive(target_loss, "target_loss"))
 
+    tiny = float(np.finfo(net.dtype).tiny)
     net = backend.put_net(net.with_arrays([p.copy() for p in net.arrays]))
     x, y = backend.put(x), backend.put(y)
-    xp = closed_form.namespace(x)
-    input_squares = xp.vecdot(x, x)
     history = History()
     for steps in range(max_steps + 1):
         trace = closed_form.forward(net, x)
@@ -153,58 +225,79 @@ def _descend(
                 f"step: the loss is not finite after {steps} steps; use a smaller step or rate"
             )
         weights = loss_weights(margins)
-        ascent = closed_form.gradient_sum(net, trace, back.times(weights * y))
+        sums = closed_form.gradient_sum(net, trace, back.times(weights * y))
+        ascent = [g for pair in sums for g in pair if g is not None]
 
         reached, last = log_loss <= target, steps == max_steps
         if steps % record_every == 0 or reached or last:
-            here = backend.get_net(net)
-            record, multipliers = _record(
-                here,
-                steps,
-                backend.to_host(margins),
-                log_loss,
-                backend.to_host(weights),
-                [backend.to_host(g) for pair in ascent for g in pair if g is not None],
-            )
+            here, sums = backend.get_net(net), [backend.to_host(g) for g in ascent]
+            scale, record = _record(here, steps, backend.to_host(margins), log_loss, sums)
             history.records.append(record)
             halted = bool(callback and callback(record, here))
             if reached or last or halted:
                 break
 
-        squares = [input_squares, *(xp.vecdot(a, a) for a in trace.inputs[1:])]
-        gradient_squares = sum(
-            xp.vecdot(delta, delta) * (square + (0.0 if b is None else 1.0))
-            for delta, square, b in zip(back.deltas, squares, net.biases, strict=True)
-        )  # (n,): ‖∇θΦ(x_i)‖²
-        length = rule(log_loss, float(xp.max(gradient_squares)))
-        for layer, sums in zip(net.layers, ascent, strict=True):
-            for p, g in zip(layer, sums, strict=True):
-                if p is not None:
-                    p += length * g
+        if rate is None:  # ∇loss = loss · ∇log(loss), and ``ascent`` is −∇log(loss)
+            length = step * float(np.exp(log_loss))
+        else:
+            largest = _largest_gradient(net, trace, back)
+            length = rate / max(largest, rate * tiny)
+        for p, g in zip(net.arrays, ascent, strict=True):
+            p += length * g
 
+    reason = f"All {max_steps} steps allowed were done."
     if reached:
-        reason = f"reached the target loss {target_loss:g}"
+        reason = f"The target loss {target_loss:g} was reached."
     elif halted:
-        reason = "stopped by the callback"
-    else:
-        reason = f"did all {max_steps} steps"
-    trained = backend.get_net(net)
-    return TrainResult(trained, multipliers, history, steps, reason, bool(reached))
+        reason = "The callback stopped the training."
+    multipliers = scale * backend.to_host(weights)  # (n,)
+    return TrainResult(backend.get_net(net), multipliers, history, steps, reason, bool(reached))
+
+
+def _largest_gradient(net: MLP, trace: Any, back: Any) -> float:
+    """max_i ‖∇θΦ(x_i)‖²."""
+    xp = namespace(trace.outputs)
+    squares = sum(
+        xp.vecdot(delta, delta) * (xp.vecdot(a, a) + (0.0 if b is None else 1.0))
+        for delta, a, b in zip(back.deltas, trace.inputs, net.biases, strict=True)
+    )  # (n,)
+    return float(xp.max(squares))
 
 
 def _record(
-    net: MLP,
-    steps: int,
-    margins: np.ndarray,
-    log_loss: float,
-    weights: np.ndarray,
-    ascent: list[np.ndarray],
-) -> tuple[Record, np.ndarray]:
-    theta = net.theta
-    direction = np.concatenate([g.ravel() for g in ascent])
+    net: MLP, steps: int, margins: np.ndarray, log_loss: float, ascent: list[np.ndarray]
+) -> tuple[float, Record]:
+    """The s ≥ 0 that brings s · ascent closest to θ, and the record with its residual."""
+    theta, direction = net.theta, np.concatenate([g.ravel() for g in ascent])  # (P,)
     square = float(direction @ direction)
     scale = max(float(theta @ direction), 0.0) / square if square > 0 else 0.0
     norm = float(np.linalg.norm(theta))
     residual = float(np.linalg.norm(theta - scale * direction)) / norm if norm > 0 else 0.0
     record = Record(steps, log_loss, float(margins.min()), float(margins.max()), norm, residual)
-    return record, scale * weights
+    return scale, record
+
+
+def log_mean_loss(margins: Array) -> float:
+    """Return log of the mean of log(1 + exp(−margin)), without under- or overflow."""
+    return float(_log_mean_exp(_log_losses(margins)))
+
+
+def loss_weights(margins: Array) -> Array:
+    """Return p_i = −∂ log(mean loss)/∂margin_i, shape (n,): positive, with a sum of at most 1."""
+    xp = namespace(margins)
+    log_sigmoid = -xp.logaddexp(xp.zeros_like(margins), margins)
+    return xp.exp(log_sigmoid - _log_mean_exp(_log_losses(margins))) / margins.shape[0]
+
+
+def _log_losses(margins: Array) -> Array:
+    # for large margins log(1 + exp(−u)) = exp(−u) to rounding, whose logarithm is −u
+    xp = namespace(margins)
+    near = xp.clip(margins, max=40.0)
+    softplus = xp.logaddexp(xp.zeros_like(near), -near)
+    return xp.where(margins > 40.0, -margins, xp.log(softplus))
+
+
+def _log_mean_exp(terms: Array) -> Array:
+    xp = namespace(terms)
+    top = xp.max(terms)
+    return top + xp.log(xp.mean(xp.exp(terms - top)))

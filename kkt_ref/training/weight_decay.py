@@ -4,13 +4,11 @@ At a minimum of Σ_i log(1 + exp(−y_i Φ(x_i))) + (μ/2)‖θ‖²,
 
     θ = Σ_i λ_i y_i ∇θΦ(x_i),    λ_i = σ(−y_i Φ(x_i)) / μ,
 
-whatever the activation: a network whose training data solve the
-reconstruction problem to rounding, for tests and for teaching.
+for every activation: the training data of such a network solve the reconstruction problem
+exactly, which serves tests and teaching.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
@@ -21,8 +19,7 @@ from kkt_ref.network._validation import check_samples
 from kkt_ref.network.activations import GatedReLU
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
-from kkt_ref.training.history import History, Record, TrainResult
-from kkt_ref.training.logistic import log_mean_loss
+from kkt_ref.training.descent import Callback, History, Record, TrainResult, log_mean_loss
 
 
 def weight_decay_optimum(
@@ -33,9 +30,9 @@ def weight_decay_optimum(
     decay: float = 1e-3,
     tolerance: float = 1e-8,
     max_iterations: int = 20_000,
-    callback: Callable[[Record, MLP], object] | None = None,
+    callback: Callback | None = None,
 ) -> TrainResult:
-    """Minimise the summed logistic loss plus (decay/2)‖θ‖² to a stationary point.
+    """Train to a stationary point of the summed logistic loss plus (decay/2)‖θ‖².
 
     Parameters
     ----------
@@ -61,9 +58,12 @@ def weight_decay_optimum(
 
     Raises
     ------
-    ValueError, TypeError
-        If an argument is off, the dtype is not float64, the activation has no
-        true gradient (gated), or equal samples carry different labels.
+    ValueError
+        If a shape does not fit the network, an entry is NaN or infinite, a number is not > 0,
+        equal samples carry different labels, or the activation is gated and so has no true
+        gradient.
+    TypeError
+        If ``net`` is not an MLP in float64, or ``x`` has another dtype.
     """
     x, y = check_samples(net, x, y)
     check_separable(x, y)
@@ -77,6 +77,12 @@ def weight_decay_optimum(
             "ReLU or Softplus and reconstruct with the gates"
         )
 
+    history = History()
+    halted = False
+
+    def margins_at(here: MLP) -> np.ndarray:
+        return y * closed_form.forward(here, x).outputs  # (n,)
+
     def value_and_gradient(theta: np.ndarray) -> tuple[float, np.ndarray]:
         here = net.with_theta(theta)
         trace = closed_form.forward(here, x)
@@ -87,30 +93,24 @@ def weight_decay_optimum(
         value = np.sum(np.logaddexp(0.0, -margins)) + 0.5 * decay * theta @ theta
         return float(value), decay * theta - flat
 
-    history = History()
-
-    def record_at(theta: np.ndarray) -> tuple[Record, MLP]:
-        here = net.with_theta(theta)
-        margins = y * closed_form.forward(here, x).outputs
-        norm = float(np.linalg.norm(theta))
-        gradient = float(np.linalg.norm(value_and_gradient(theta)[1]))
+    def add_record(here: MLP) -> Record:
+        margins, norm = margins_at(here), float(np.linalg.norm(here.theta))
+        gradient = float(np.linalg.norm(value_and_gradient(here.theta)[1]))
         residual = gradient / (decay * norm) if norm > 0 else 0.0
-        log_loss = log_mean_loss(margins)
-        steps = len(history.records)
-        record = Record(steps, log_loss, float(margins.min()), float(margins.max()), norm, residual)
+        low, high, steps = float(margins.min()), float(margins.max()), len(history.records)
+        record = Record(steps, log_mean_loss(margins), low, high, norm, residual)
         history.records.append(record)
-        return record, here
+        return record
 
-    halted = False
-
-    def watch(intermediate_result: OptimizeResult) -> None:
+    def watch(intermediate_result: OptimizeResult) -> None:  # the name is SciPy's convention
         nonlocal halted
-        record, here = record_at(intermediate_result.x.copy())
+        here = net.with_theta(intermediate_result.x.copy())
+        record = add_record(here)
         halted = bool(callback and callback(record, here))
         if halted or record.residual <= tolerance:
             raise StopIteration
 
-    record_at(net.theta)
+    add_record(net)
     options = dict(
         maxcor=30, ftol=0.0, gtol=0.0, maxiter=max_iterations, maxfun=20 * max_iterations, maxls=50
     )
@@ -118,19 +118,18 @@ def weight_decay_optimum(
         value_and_gradient, net.theta, jac=True, method="L-BFGS-B", options=options, callback=watch
     )
     trained = net.with_theta(result.x)
-    margins = y * closed_form.forward(trained, x).outputs
     residual = history.records[-1].residual
     converged = residual <= tolerance
     if converged:
-        reason = f"relative residual {residual:.1e} reached the tolerance {tolerance:g}"
+        reason = f"The relative residual {residual:.1e} reached the tolerance {tolerance:g}."
     elif halted:
-        reason = "stopped by the callback"
+        reason = "The callback stopped the training."
     elif result.nit >= max_iterations:
-        reason = f"did all {max_iterations} iterations, relative residual {residual:.1e}"
+        reason = f"All {max_iterations} iterations were done; relative residual {residual:.1e}."
     else:
         reason = (
-            f"line search ended at the rounding floor or a kink, relative residual {residual:.1e}"
+            "The line search found no lower value, because of rounding or a kink; relative "
+            f"residual {residual:.1e}."
         )
-    return TrainResult(
-        trained, expit(-margins) / decay, history, int(result.nit), reason, converged
-    )
+    multipliers = expit(-margins_at(trained)) / decay  # (n,)
+    return TrainResult(trained, multipliers, history, int(result.nit), reason, converged)
