@@ -27,7 +27,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter, uniform_filter
 
 from kkt_ref._validation import as_array, check_kind, check_positive
 
@@ -147,6 +146,8 @@ def structural_similarity(
 
 
 def _local_mean(x: Floats, settings: SSIMSettings) -> Floats:
+    from scipy.ndimage import gaussian_filter, uniform_filter  # slow, so not at import kkt_ref
+
     radius = settings.size // 2
     if settings.window == "gaussian":
         mean = gaussian_filter(x, settings.sigma, radius=radius, axes=_PLANE, mode="mirror")
