@@ -207,12 +207,8 @@ def test_a_negative_is_no_reconstruction():
     ("change", "error", "match"),
     [
         ({"unseen": IMAGES[:3]}, ValueError, "unseen: expected as many images as in images, 4"),
-        ({"unseen": IMAGES[:, 1:]}, ValueError, "unseen: expected shape"),
-        ({"images": IMAGES.reshape(4, *SHAPE)}, ValueError, "images: expected shape"),
-        ({"candidates": CANDIDATES[:0]}, ValueError, "candidates: expected at least one"),
         ({"candidates": CANDIDATES > 0}, TypeError, "candidates: expected a floating"),
         ({"mean": MEAN[1:]}, ValueError, "mean: expected shape"),
-        ({"mean": MEAN * np.nan}, ValueError, "mean: expected finite"),
         ({"shape": (3, 256)}, ValueError, r"shape: expected \(channels, height, width\)"),
         ({"shape": (1, 16, 16)}, ValueError, r"expected shape \(n, 256\)"),
     ],

@@ -91,16 +91,13 @@ X = np.arange(12.0).reshape(3, 4)
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "channels", "error", "match"),
+    ("y", "channels", "error", "match"),
     [
-        (X[:0], X, 1, ValueError, "x: expected at least one"),
-        (X, X[None], 1, ValueError, "y: expected shape"),
-        (X, X + np.inf, 1, ValueError, "y: expected finite"),
-        (X, X[:, :2], 1, ValueError, "x, y: expected"),
-        (X.astype(int), X, 1, TypeError, "x: expected a floating array"),
-        (X, X, 3, ValueError, "channels: expected a divisor of d = 4, got 3"),
+        (X[:, :2], 1, ValueError, "x, y: expected images of equal size"),
+        (X.astype(int), 1, TypeError, "y: expected a floating array"),
+        (X, 3, ValueError, "channels: expected a divisor of d = 4, got 3"),
     ],
 )
-def test_bad_input_is_named(x, y, channels, error, match):
+def test_bad_input_is_named(y, channels, error, match):
     with pytest.raises(error, match=match):
-        ncc_all_pairs(x, y, channels=channels)
+        ncc_all_pairs(X, y, channels=channels)

@@ -43,7 +43,7 @@ class Scores(NamedTuple):
     @property
     def difference(self) -> ImageScores:
         """``data`` minus ``unseen``, field by field."""
-        return ImageScores(*(a - b for a, b in zip(self.data, self.unseen, strict=True)))
+        return ImageScores._make(a - b for a, b in zip(self.data, self.unseen, strict=True))
 
 
 def score_candidates(
