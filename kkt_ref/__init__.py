@@ -10,16 +10,15 @@ flows one way:
     train        descent, weight_decay
     definitions  gradients, stationarity (autograd);  closed_form (fast, equal)
     conditions   kkt, margin, multipliers, clarke
-    reconstruct  reconstruct, by  kinks, vertices, band, grid (the plane: all four conditions),
+    reconstruct  reconstruct, by  kinks, vertices, grid (the plane: all four conditions),
                  first_layer, alternating, pooling (more), or objective, refine, paper;
                  search, resume
     evaluate     points, ssim, ncc, matching, scores, baselines
 """
 
 from kkt_ref.attacks import reconstruct
-from kkt_ref.attacks.band import find_margin
 from kkt_ref.attacks.base import Reconstruction
-from kkt_ref.attacks.grid import reconstruct_on_grid
+from kkt_ref.attacks.grid import find_margin, reconstruct_on_grid
 from kkt_ref.attacks.haim import reconstruct_paper, refine
 from kkt_ref.attacks.haim_loss import gate_alpha
 from kkt_ref.attacks.pooling import reconstruct_first_layer

@@ -24,7 +24,7 @@ MODULES = words(
     "kkt_ref metrics.ssim metrics.ncc metrics.matching metrics.scores "
     "attacks.pooling attacks.first_layer "
     "attacks.baselines datasets.split datasets.images "
-    "conformance.golden conformance.checks attacks.band attacks.grid "
+    "conformance.golden conformance.checks attacks.grid "
     "attacks.kinks attacks.vertices datasets.toys network.storage network.torch_format "
     "training.resumable attacks.base attacks.haim_loss"
 )
@@ -38,7 +38,8 @@ RESULTS = words(
 # inner parts of the functions above them, called on what those have checked
 INNER = words(
     "metrics.scores.stretch datasets.images.check_name "
-    "attacks.band.check_explained attacks.grid.merge_atoms attacks.grid.around "
+    "attacks.grid.solve_in_band attacks.grid.lattice attacks.grid.finer_lattice "
+    "attacks.grid.merge_neighbours attacks.grid.check_distances "
     "attacks.pooling.agreements attacks.pooling.distinct attacks.pooling.pool_alternations "
     "conformance.golden.digest "
     "attacks.base.with_copies attacks.base.refuse attacks.base.slackness_violation "
@@ -94,7 +95,7 @@ GOOD = {
     "kkt_ref.activation_by_name": dict(name="gated", alpha=2.0),
     "kkt_ref.clarke_stationarity": dict(**FIT, width=0.5, max_iterations=5),
     "kkt_ref.find_margin": dict(
-        net=NET, points=_rng.uniform(-1.5, 1.5, (200, 3)), ratio=1.5, width=3.0
+        net=NET, points=_rng.uniform(-1.5, 1.5, (200, 3)), likely=X
     ),
     "kkt_ref.fit_multipliers": dict(**FIT, layer_weights=(1.0, 0.5)),
     "kkt_ref.gate_alpha": dict(net=NET, width=0.1),
@@ -122,10 +123,10 @@ GOOD = {
         noise=(0.1, 0.1),
     ),
     "kkt_ref.reconstruct_on_grid": dict(
-        net=NET, box=(-1.5, 1.5), step=0.25, merge=0.3, prune=0.1, max_iterations=3
+        net=NET, box=(-1.5, 1.5), step=0.25, merge_distance=0.3
     ),
     "kkt_ref.reconstruct_on_kinks": dict(
-        net=KINKED, box=(-1.5, 1.5), step=0.25, merge=0.3, spare=0.1
+        net=KINKED, box=(-1.5, 1.5), step=0.25, merge_distance=0.3, residual_growth=0.1
     ),
     "kkt_ref.refine": dict(
         **FIT, multipliers=LAM, box=(-2.0, 2.0), lambda_min=0.01, alpha=10.0,
@@ -146,9 +147,6 @@ GOOD = {
     "attacks.haim_loss.published_loss": dict(**FIT, multipliers=LAM, lambda_min=0.6),
     "attacks.kinks.kinks_at": dict(net=NET, x=X, tolerance=0.01),
     "attacks.kinks.kink_vertices": dict(net=KINKED, box=(-1.5, 1.5), tolerance=0.01, lines=3),
-    "attacks.vertices.find_margin_at_kinks": dict(
-        net=KINKED, vertices=_square[0], points=_rng.uniform(-1.5, 1.5, (200, 2))
-    ),
     "metrics.ssim.SSIMSettings": dict(
         window="gaussian", size=5, sigma=1.0, k1=0.01, k2=0.03, sample_covariance=True,
         border="crop", eps=0.0,
@@ -177,8 +175,6 @@ GOOD = {
     "conformance.checks.parametrize_with_checks": dict(
         implementations=[Outputs()], dtype=np.float32
     ),
-    "attacks.band.lattice": dict(box=(-1.0, 1.0), d=2, step=0.5),
-    "attacks.band.solve_in_band": dict(net=NET, points=X, low=0.1, high=9.0),
     "datasets.toys.disc": dict(n=4, rng=rng),
     "datasets.toys.even_circle": dict(n=4),
     "datasets.toys.paper_circle": {},

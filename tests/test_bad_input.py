@@ -93,7 +93,6 @@ TABLE = {
     "max_iterations: expected": lambda: kkt_ref.reconstruct_paper(
         NET, candidates=2, seed=0, max_iterations=0
     ),
-    "prune: expected a share": lambda: kkt_ref.reconstruct_on_grid(NET, prune=1.0),
     "the first layer is zero": lambda: kkt_ref.reconstruct_on_grid(NET.scaled(0.0)),
     "net: expected float64": lambda: kkt_ref.reconstruct_on_grid(NET.astype(np.float32)),
     "tolerance: expected": lambda: kkt_ref.match_points(X, X, 0.0),

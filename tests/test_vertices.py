@@ -1,14 +1,13 @@
-"""Points in the plane from where kinks meet: found, invariant, spared, and refused."""
+"""The convex attack where kinks meet: what it finds, how it decides, and what it refuses."""
 
 import numpy as np
 import pytest
 from networks import papers_toy, twelve_points
 
 import kkt_ref
-from kkt_ref.attacks import ATTACKS
-from kkt_ref.attacks.band import lattice
+from kkt_ref.attacks.grid import find_margin, lattice
 from kkt_ref.attacks.kinks import kink_vertices
-from kkt_ref.attacks.vertices import find_margin_at_kinks, reconstruct_on_kinks
+from kkt_ref.attacks.vertices import reconstruct_on_kinks
 
 
 @pytest.fixture(scope="module")
@@ -17,85 +16,94 @@ def toy():
 
 
 @pytest.fixture(scope="module")
-def found(toy):
-    return reconstruct_on_kinks(toy[0], step=0.03)
+def found_and_stages(toy):
+    stages = []
+
+    def callback(stage, run, x, multipliers):
+        assert run == 0 and len(x) == len(multipliers)
+        stages.append((stage, len(x)))
+
+    return reconstruct_on_kinks(toy[0], step=0.03, callback=callback), stages
 
 
-def test_points_come_back_with_labels_and_nothing_else(toy, found):
+def test_all_points_come_back_with_their_labels_and_no_stray(toy, found_and_stages):
     net, x, y = toy
+    found, _ = found_and_stages
     match = kkt_ref.match_points(x, found.candidates, 0.01, found.multipliers)
     assert match.matched == 12 and match.strays == 0
     assert np.array_equal(found.labels[match.pairs[:, 1]], y[match.pairs[:, 0]])
     run = found.runs[0]
-    assert run.objective < 0.2**2 and run.slackness < 0.01
+    assert run.slackness < 0.01 and found.seed is None
     assert np.isclose(run.margin, kkt_ref.margins(net, x, y).min(), rtol=0.15)
 
 
-def test_the_residual_is_clarkes(toy, found):
-    """Near the points that were found, free gates explain as much, and single gates do not."""
+def test_the_objective_is_clarkes_residual_and_the_residual_that_of_the_own_gates(
+    toy, found_and_stages
+):
     net, x, y = toy
+    found, _ = found_and_stages
     reached = found.runs[0].objective ** 0.5
     free = kkt_ref.clarke_stationarity(net, x, y).stationarity.relative
-    hard = kkt_ref.kkt_report(net, x, y).stationarity.relative
-    assert 0.8 * free < reached < 1.5 * free < hard
+    own = kkt_ref.stationarity_norms(net, found.candidates, found.labels, found.multipliers)
+    assert 0.8 * free < reached < min(1.5 * free, 0.2)
+    assert np.isclose(found.runs[0].residual, own.relative) and own.relative > 2 * reached
 
 
-def test_the_scale_of_the_weights_changes_nothing(toy, found):
+def test_the_scale_of_the_weights_changes_nothing_but_the_margin(toy, found_and_stages):
+    found, _ = found_and_stages
     scaled = reconstruct_on_kinks(toy[0].scaled(3.0), step=0.03)
     assert np.allclose(scaled.candidates, found.candidates, atol=1e-6)
     assert np.isclose(scaled.runs[0].margin, 9 * found.runs[0].margin)
 
 
-def test_the_margin_with_vertices_and_without(toy):
+def test_the_vertices_make_the_margin_sharper(toy):
     net, x, y = toy
     true = kkt_ref.margins(net, x, y).min()
     points = lattice((-1.5, 1.5), 2, 0.06)
     vertices, _ = kink_vertices(net, lines=3)
-    assert 0.85 * true < find_margin_at_kinks(net, vertices, points) < 1.02 * true
-    assert 0.5 * true < find_margin_at_kinks(net, vertices[:0], points) < 1.2 * true
+    ring = 0.004 * np.column_stack([np.cos(np.arange(16)), np.sin(np.arange(16))])
+    around = (vertices[:, None] + ring).reshape(-1, 2)
+    q, solves = find_margin(net, points, around)
+    assert 0.9 * true < q < 1.02 * true
+    without, fewer = find_margin(net, points, vertices[:0])
+    assert 0.5 * true < without < 1.2 * true and fewer < solves
 
 
-def test_what_can_be_spared_goes(toy):
-    net, seen = toy[0], []
-    all_of_them = reconstruct_on_kinks(
-        net, step=0.03, spare=0.0, callback=lambda stage, run, x, lam: seen.append((stage, x, lam))
-    )
-    few = reconstruct_on_kinks(net, step=0.03, spare=1.0)
-    before, after = (r.runs[0].objective ** 0.5 for r in (all_of_them, few))
-    assert len(few.labels) < len(all_of_them.labels) and before <= after <= 2.0 * before
-    stages = [stage for stage, *_ in seen]
-    assert stages[:4] == ["grid", "local", "local", "merged"]
-    assert set(stages[4:]) <= {"dropped"}
-    assert all(len(x) == len(lam) for _, x, lam in seen)
+def test_removal_stops_before_the_residual_has_grown_too_much(toy, found_and_stages):
+    (found, _), net = found_and_stages, toy[0]
+    unpruned = reconstruct_on_kinks(net, step=0.03, residual_growth=0.0)
+    fewest = reconstruct_on_kinks(net, step=0.03, residual_growth=1.0)
+    assert len(unpruned.labels) > len(found.labels) > len(fewest.labels)
+    least = unpruned.runs[0].objective ** 0.5
+    assert least < found.runs[0].objective ** 0.5 <= 1.15 * least
+    assert 1.15 * least < fewest.runs[0].objective ** 0.5 <= 2 * least
+    assert "by over 15%" in found.runs[0].stop_reason
 
 
-def test_what_it_cannot_do_is_said_before_any_work(toy):
+def test_the_callback_and_the_run_tell_every_step(found_and_stages):
+    found, stages = found_and_stages
+    names, sizes = zip(*stages, strict=True)
+    steps = found.runs[0].steps
+    assert names == ("grid", "local", "local", "merged", *["removed"] * steps)
+    assert steps > 0 and list(sizes[3:]) == list(range(sizes[3], len(found.labels) - 1, -1))
+    assert found.runs[0].evaluations > 3 + 3 * steps  # the search for the margin solves too
+
+
+def test_what_it_cannot_do_is_refused(toy):
     net = toy[0]
-    calls = {
-        "net: expected two inputs": lambda: reconstruct_on_kinks(
-            kkt_ref.init_uniform((3, 9, 1), np.random.default_rng(0)), step=0.2
-        ),
-        "net: expected ReLU, which has kinks": lambda: reconstruct_on_kinks(
-            net.with_activation(kkt_ref.Softplus(20.0))
-        ),
-        "net: expected float64": lambda: reconstruct_on_kinks(net.astype(np.float32)),
-        "spare": lambda: reconstruct_on_kinks(net, spare=-0.1),
-        "no margin found": lambda: reconstruct_on_kinks(net, box=(3.0, 3.5)),
-    }
-    for message, call in calls.items():
+    three_inputs = kkt_ref.init_uniform((3, 9, 1), np.random.default_rng(0))
+    for message, its_net, options in (
+        ("net: expected two inputs", three_inputs, {}),
+        ("net: expected ReLU", net.with_activation(kkt_ref.Softplus(20.0)), {}),
+        ("net: expected float64", net.astype(np.float32), {}),
+        ("residual_growth: expected", net, {"residual_growth": -0.1}),
+        ("merge_distance: expected", net, {"merge_distance": 0.0}),
+        ("candidates: expected None, got 20", net, {"candidates": 20}),
+        ("restarts: expected None, got 2", net, {"restarts": 2}),
+        ("no margin found", net, {"box": (3.0, 3.5)}),
+    ):
         with pytest.raises((ValueError, TypeError), match=message):
-            call()
-
-
-def test_a_smooth_network_goes_to_the_grid(monkeypatch):
-    net = kkt_ref.init_uniform((2, 10, 1), np.random.default_rng(0))
-    asked = []
-    for name in ("grid", "kinks"):
-        monkeypatch.setitem(ATTACKS, name, lambda net, name=name, **_: asked.append(name))
-    kkt_ref.reconstruct(net)
-    kkt_ref.reconstruct(net.with_activation(kkt_ref.Softplus(20.0)))
-    kkt_ref.reconstruct(kkt_ref.init_uniform((1, 10, 1), np.random.default_rng(0)))
-    assert asked == ["kinks", "grid", "grid"]
+            reconstruct_on_kinks(its_net, **options)
 
 
 @pytest.mark.slow

@@ -3,9 +3,9 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
     base          the signature and the result that all attacks share
     haim          the attack of Haim et al.: stationarity alone, from random starts
                   (haim_loss: the published loss, and the one minimised here)
-    kinks         where the kinks of the first layer meet
-    vertices      d = 2, ReLU: all four KKT conditions at these points, convex
-    grid          d ≤ 3: all four KKT conditions on a grid, convex (band: the margin)
+    kinks         the kinks of the first layer: how many pass through a point, where they meet
+    vertices      d = 2, ReLU: all four KKT conditions where kinks meet, convex
+    grid          d ≤ 3: all four KKT conditions on a grid, convex; the search for the margin
     first_layer   d > 2: the equation of the first layer, whitened
     alternating   its solution from one start
     pooling       many starts made into one answer
@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from kkt_ref._validation import check_count
 from kkt_ref.attacks.base import Attack, Callback, Reconstruction, Run
-from kkt_ref.attacks.grid import reconstruct_on_grid
+from kkt_ref.attacks.grid import find_margin, reconstruct_on_grid
 from kkt_ref.attacks.haim import reconstruct_paper, refine
 from kkt_ref.attacks.haim_loss import PublishedLoss, gate_alpha, published_loss
+from kkt_ref.attacks.kinks import kink_vertices, kinks_at
 from kkt_ref.attacks.pooling import reconstruct_first_layer
 from kkt_ref.attacks.vertices import reconstruct_on_kinks
 from kkt_ref.network._validation import check_net
@@ -33,7 +34,10 @@ __all__ = [
     "PublishedLoss",
     "Reconstruction",
     "Run",
+    "find_margin",
     "gate_alpha",
+    "kink_vertices",
+    "kinks_at",
     "published_loss",
     "reconstruct",
     "reconstruct_first_layer",

@@ -1,64 +1,177 @@
-r"""The convex route for data of low dimension: all four KKT conditions on a grid.
+r"""The convex attack on a grid, for one to three inputs: all four KKT conditions at once.
 
-Stationarity alone has many solutions.  Complementary slackness leaves few: a
-point that carries a multiplier lies on the margin.  So lay a grid, keep the
-points whose |Φ| lies in a band around the margin q, give each the label sign Φ,
-and one non-negative least squares
+Stationarity alone has many solutions.  Complementary slackness leaves few of them: only
+points on the margin, |Φ(x)| = q, carry a multiplier.  The attack therefore covers the box
+with a grid, keeps the grid points with |Φ| near q, and solves
 
     min_{λ ≥ 0} ‖θ − Σ_g λ_g sign Φ(x_g) ∇θΦ(x_g)‖²
 
-finds the training points, their labels and their multipliers at once.  It is
-convex: no start, no labels, no number of candidates.  Grid points on both sides
-of a kink stand for Clarke's subdifferential of a training point that sits on it.  The margin itself
-comes from :func:`kkt_ref.attacks.band.find_margin`.
+over them.  This problem is convex, so it needs no random start, no labels and no number of
+candidates.  If a training point lies on a kink, grid points on both sides of the kink
+together stand for an element of Clarke's subdifferential.
+
+Names of dimensions: N points, k of them with λ > 0 (atoms), d inputs, P parameters.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any, NamedTuple
+
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from kkt_ref._validation import check_box, check_count, check_positive
-from kkt_ref.attacks.band import find_margin, lattice, solve_in_band
+from kkt_ref._validation import check_box, check_points, check_positive
 from kkt_ref.attacks.base import Callback, Reconstruction, refuse, with_copies
 from kkt_ref.attacks.haim import refine
 from kkt_ref.attacks.haim_loss import gate_alpha, with_gates
+from kkt_ref.kkt.multipliers import gradient_matrix, solve_nnls
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
+from kkt_ref.stationarity.closed_form import forward
+
+BAND = 1.25  # upper end of a band of |Φ|, relative to its lower end
+_RATIO = 1.07  # of neighbouring bands in the search for the margin
+_UNEXPLAINED = 0.7  # a band with a larger relative residual does not explain θ
+_LIGHT = 1e-3  # points with a smaller share of the largest multiplier are dropped
+_FAINT = 0.1  # the same for candidates, each of which stands for several points
+_MAX_POINTS = 1_000_000  # of a grid
 
 
-def merge_atoms(
-    x: np.ndarray, y: np.ndarray, multipliers: np.ndarray, distance: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Join neighbours of one label into their mean, weighted by the multipliers.
+class Atoms(NamedTuple):
+    """The points that carry a multiplier, and what they leave of θ."""
+
+    x: np.ndarray  # (k, d)
+    y: np.ndarray  # (k,), entries -1 and +1
+    multipliers: np.ndarray  # (k,), > 0
+    residual: float  # ‖θ − Σ λ y ∇Φ‖ / ‖θ‖
+
+
+def solve_in_band(net: MLP, points: np.ndarray, low: float, high: float) -> Atoms:
+    """Fit multipliers of the points (N, d) with low ≤ |Φ| ≤ high; drop those near zero."""
+    outputs = forward(net, points).outputs
+    inside = (np.abs(outputs) >= low) & (np.abs(outputs) <= high)
+    points, y = points[inside], np.where(outputs[inside] >= 0, 1.0, -1.0)
+    if len(points) == 0:
+        return Atoms(points, y, np.zeros(0), 1.0)
+    gradients = y[:, None] * gradient_matrix(net, points)  # (N, P)
+    multipliers = solve_nnls(gradients, net.theta)  # (N,)
+    residual = np.linalg.norm(net.theta - multipliers @ gradients) / np.linalg.norm(net.theta)
+    atom = multipliers > _LIGHT * multipliers.max()
+    return Atoms(points[atom], y[atom], multipliers[atom], float(residual))
+
+
+def find_margin(
+    net: MLP, points: np.ndarray, likely: np.ndarray | None = None
+) -> tuple[float, int]:
+    """Find the margin q from the weights alone.
+
+    A band q ≤ |Φ| ≤ 1.25 q above the margin holds too few training points to explain θ,
+    so its residual is near 1.  The residual falls steeply when the band reaches the margin.
 
     Parameters
     ----------
-    x : array of shape (k, d)
-    y : array of shape (k,), entries -1 and +1
-    multipliers : array of shape (k,), > 0
-    distance : float
-        Average-linkage clusters are cut at this distance.
+    net : MLP
+    points : array of shape (N, d), dtype as the network's
+        A grid over a box that contains the training data.
+    likely : array of shape (M, d), M ≥ 0, optional
+        Points near which training points are likely, such as the vertices of the kinks.
 
     Returns
     -------
-    x : array of shape (k', d)
-    y : array of shape (k',)
-    multipliers : array of shape (k',)
-        Sums over the clusters.
+    q : float
+        The highest q with a score of at most 1.5 times the smallest.  The score is the
+        relative residual of all points, times that of the likely points alone.
+    solves : int
+        Number of non-negative least squares problems that were solved.
+
+    Raises
+    ------
+    ValueError
+        If no band has a relative residual below 0.7, or if points have not d columns or
+        hold NaN or infinity.
+    TypeError
+        If ``net`` is no MLP or points have another dtype.
+
+    Notes
+    -----
+    This library; not in the paper.
     """
-    cluster = np.zeros(len(y), int)
-    for label in (-1.0, 1.0):
-        rows = np.flatnonzero(y == label)
-        if len(rows) == 1:
-            cluster[rows] = cluster.max() + 1
-        elif len(rows) > 1:
-            tree = linkage(x[rows], method="average")
-            cluster[rows] = cluster.max() + fcluster(tree, distance, criterion="distance")
-    _, member = np.unique(cluster, return_inverse=True)
-    mass = np.bincount(member, multipliers)  # (k',)
-    moments = [np.bincount(member, multipliers * column) for column in x.T]
-    return np.stack(moments, axis=1) / mass[:, None], np.sign(np.bincount(member, y)), mass
+    check_net(net)
+    points = check_points(points, "points", d=net.d, dtype=net.dtype)
+    if likely is None or likely.shape == (0, net.d):
+        likely = points[:0]
+    else:
+        likely = check_points(likely, "likely", d=net.d, dtype=net.dtype)
+    points = np.concatenate([points, likely])
+    top = q = float(np.abs(forward(net, points).outputs).max())
+    tried: list[tuple[float, float]] = []
+    smallest_residual, smallest_score, its_q = 1.0, 1.0, 0.0
+    while q > max(1e-4 * top, its_q / 4):
+        q /= _RATIO
+        residual = solve_in_band(net, points, q, BAND * q).residual
+        score = residual * solve_in_band(net, likely, q, BAND * q).residual
+        tried.append((q, score))
+        smallest_residual = min(smallest_residual, residual)
+        if score < smallest_score:
+            smallest_score, its_q = score, q if score < _UNEXPLAINED else 0.0
+    if smallest_residual > _UNEXPLAINED:
+        raise ValueError(
+            "net: no margin found; the best band leaves a relative residual of "
+            f"{smallest_residual:.2f}. Train longer, or widen the box so that it holds the data"
+        )
+    limit = min(1.5 * smallest_score, (1 + smallest_score) / 2)  # below 1
+    solves = len(tried) * (2 if len(likely) else 1)
+    return max(q for q, score in tried if score <= limit), solves
+
+
+def lattice(box: tuple[float, float], d: int, step: float) -> np.ndarray:
+    """Return all points of a square grid in the box, shape (N, d); refuse N > 1,000,000."""
+    low, high = box
+    ticks = (high - low) / step + 1
+    if d * np.log(ticks) > np.log(_MAX_POINTS):  # before anything of that size is made
+        raise ValueError(
+            f"net, step: a grid of {ticks:.0f}^{d} points is too large for the convex attacks; "
+            "use a larger step, or the first-layer attack if there are more than three inputs"
+        )
+    values = np.arange(low, high + 0.5 * step, step)
+    return np.stack(np.meshgrid(*[values] * d, indexing="ij"), axis=-1).reshape(-1, d)  # (N, d)
+
+
+def finer_lattice(x: np.ndarray, step: float) -> np.ndarray:
+    """Return the points of a grid of step / 4 within 1.5 steps of the points x (k, d), k ≥ 0."""
+    near = lattice((-1.5 * step, 1.5 * step), x.shape[1], step / 4)  # (13^d, d)
+    points = (x[:, None, :] + near).reshape(-1, x.shape[1])  # (13^d k, d)
+    return np.unique(np.round(points / (step / 4)), axis=0) * (step / 4)
+
+
+def merge_neighbours(
+    x: np.ndarray, y: np.ndarray, multipliers: np.ndarray, distance: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Replace each cluster of points of one label by its mean, weighted by the multipliers.
+
+    The clusters are those of average linkage, cut at ``distance``.
+    """
+    if len(y) < 2:
+        return x, y, multipliers
+    labels_apart = np.column_stack([x, 2 * distance * y])  # other labels are 4 distances away
+    cluster = fcluster(linkage(labels_apart, "average"), distance, "distance") - 1  # (k,)
+    mass = np.bincount(cluster, multipliers)  # (clusters,)
+    means = [np.bincount(cluster, multipliers * column) / mass for column in x.T]
+    return np.stack(means, axis=1), np.sign(np.bincount(cluster, y)), mass
+
+
+def check_distances(
+    net: MLP, box: Any, step: Any, merge_distance: Any, steps: int
+) -> tuple[tuple[float, float], float, float]:
+    """Return box, step and merge distance with their defaults; refuse other than float64."""
+    if net.dtype != np.float64:
+        raise TypeError(f"net: expected float64, got {net.dtype}; use net.astype(float)")
+    low, high = check_box((-1.5, 1.5) if box is None else box)
+    step = (high - low) / 150 if step is None else check_positive(step, "step")
+    if merge_distance is None:
+        return (low, high), step, steps * step
+    return (low, high), step, check_positive(merge_distance, "merge_distance")
 
 
 def reconstruct_on_grid(
@@ -70,111 +183,83 @@ def reconstruct_on_grid(
     restarts: int | None = None,
     callback: Callback | None = None,
     step: float | None = None,
-    merge: float | None = None,
-    prune: float = 0.1,
-    max_iterations: int = 300,
+    merge_distance: float | None = None,
 ) -> Reconstruction:
-    """Reconstruct low-dimensional training data from weights by all four KKT conditions.
+    """Reconstruct training data with at most three inputs by all four KKT conditions.
 
-    A coarse grid finds the margin, the grid the atoms, a finer one around those atoms
-    their places.  Neighbours of one label are merged, the light ones dropped and
-    the rest moved by L-BFGS, until nothing merges or drops any more.  On a ReLU
-    network the gates are smoothed over about the distance of neighbouring grid points.
+    A coarse grid finds the margin, the grid finds atoms near the training points, and a finer
+    grid around these atoms improves them.  Atoms of one label near each other are merged,
+    light ones are removed, and L-BFGS moves the rest, until nothing merges or is removed.
 
     Parameters
     ----------
     net : MLP
-        In float64, d ≤ 3.
-    candidates : None
-        The attack finds the number of candidates itself.
-    box : (float, float), optional
-        Bounds of every coordinate; (-1.5, 1.5) unless given.
-    seed : int
-        Without effect: the attack is convex and draws nothing.
-    restarts : None
-        The attack has one run.
-    callback : callable, optional
-        Called as ``callback(stage, 0, x, multipliers)`` with copies of candidates (k, d)
-        and multipliers (k,), after each solution ("grid", "local"), each merging
-        ("merged") and each iteration of L-BFGS ("moved").
+        In float64, with d ≤ 3.  ReLU gates are smoothed over less than two steps.
+    candidates, box, seed, restarts, callback
+        As in :func:`kkt_ref.attacks.reconstruct`.  ``candidates`` and ``restarts`` must be
+        None.  The box is (-1.5, 1.5) unless given.  The callback's stages are "grid", "local",
+        "merged" and "moved".
     step : float, optional
-        Distance of neighbours in the grid; a 150th of the box's side unless given.
-    merge : float, optional
-        Distance at which atoms of one label count as one point; six steps unless given.
-    prune : float
-        Merged atoms with less than this share of the largest multiplier are dropped;
-        in [0, 1).
-    max_iterations : int
-        Of each L-BFGS.
+        Distance between neighbours of the grid; 1/150 of the box unless given.
+    merge_distance : float, optional
+        Atoms of one label up to this distance are merged; six steps unless given.
 
     Returns
     -------
     Reconstruction
-        One run; its seed is None, for nothing is drawn.
+        One run; its evaluations count the losses of L-BFGS and the least squares problems.
 
     Raises
     ------
-    ValueError, TypeError
-        If an argument is off, the grid is too large, or no margin is found.
+    ValueError
+        If no margin is found, the grid would hold more than 1,000,000 points, candidates or
+        restarts are given, the first layer is zero, or the box or a distance is out of range.
+    TypeError
+        If ``net`` is no MLP or not in float64.
+
+    Notes
+    -----
+    This library; not in the paper.
     """
     check_net(net)
-    if net.dtype != np.float64:
-        raise TypeError(f"net: expected float64, got {net.dtype}; use net.astype(float)")
     refuse("grid", candidates=candidates, restarts=restarts)
-    low, high = box = check_box((-1.5, 1.5) if box is None else box)
-    step = (high - low) / 150 if step is None else check_positive(step, "step")
-    merge = 6 * step if merge is None else check_positive(merge, "merge")
-    prune = check_positive(prune, "prune", zero=True)
-    if prune >= 1:
-        raise ValueError(f"prune: expected a share in [0, 1), got {prune}")
-    check_count(max_iterations, "max_iterations")
+    box, step, merge_distance = check_distances(net, box, step, merge_distance, steps=6)
+    report = with_copies(callback)
 
     def smoothed(width: float) -> MLP:
         return with_gates(net, gate_alpha(net, width))
 
-    report = with_copies(callback)
-    q, _ = find_margin(smoothed(2 * step), lattice(box, net.d, 2 * step))
+    q, solves = find_margin(smoothed(2 * step), lattice(box, net.d, 2 * step))
     atoms = solve_in_band(smoothed(step / 3), lattice(box, net.d, step), 0.9 * q, 1.5 * q)
     report("grid", 0, atoms.x, atoms.multipliers)
-    points = around(atoms.x[atoms.multipliers > 1e-3 * atoms.multipliers.max()], step)
-    low = 0.98 * _weighted_quantile(atoms.margins, atoms.multipliers, 0.05)
-    atoms = solve_in_band(smoothed(step / 4), points, low, 1.3 * low)
+    margins, weights = np.abs(forward(net, atoms.x).outputs), atoms.multipliers
+    low = 0.98 * float(np.quantile(margins, 0.05, weights=weights, method="inverted_cdf"))
+    atoms = solve_in_band(smoothed(step / 4), finer_lattice(atoms.x, step), low, 1.3 * low)
     report("local", 0, atoms.x, atoms.multipliers)
 
-    x, y, multipliers = merge_atoms(atoms.x, atoms.y, atoms.multipliers, merge)
+    x, y, multipliers = merge_neighbours(atoms.x, atoms.y, atoms.multipliers, merge_distance)
+    wide_then_narrow = [gate_alpha(net, step / 2), gate_alpha(net, step / 4)]
+    steps, evaluations = 0, solves + 2
     while True:
-        heavy = multipliers >= prune * multipliers.max()
+        heavy = multipliers >= _FAINT * multipliers.max()
         report("merged", 0, x[heavy], multipliers[heavy])
-        result = refine(
+        found = refine(
             net,
             x[heavy],
             y[heavy],
             multipliers[heavy],
             box=box,
-            alpha=[
-                gate_alpha(net, step / 2),
-                gate_alpha(net, step / 4),
-            ],  # the wide gates pull from farther away
-            max_iterations=max_iterations,
-            callback=report,
+            alpha=wide_then_narrow,  # wide gates pull candidates from farther away
+            max_iterations=300,
+            callback=callback,
         )
-        alive = result.multipliers > 0
-        x, y, multipliers = merge_atoms(
-            result.candidates[alive], result.labels[alive], result.multipliers[alive], merge
-        )
-        if len(y) == len(result.labels) and np.all(multipliers >= prune * multipliers.max()):
-            break
-    return result
-
-
-def around(x: np.ndarray, step: float) -> np.ndarray:
-    """The points of a grid four times as fine within 1.5 steps of those of x (k, d), k ≥ 0."""
-    near = lattice((-1.5 * step, 1.5 * step), x.shape[1], step / 4)  # (13^d, d)
-    points = (x[:, None, :] + near).reshape(-1, x.shape[1])  # (13^d k, d)
-    return np.unique(np.round(points / (step / 4)), axis=0) * (step / 4)
-
-
-def _weighted_quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
-    order = np.argsort(values)
-    cumulated = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(cumulated, share * cumulated[-1])])
+        run = found.runs[0]
+        steps, evaluations = steps + run.steps, evaluations + run.evaluations
+        x, y, multipliers = found.candidates, found.labels, found.multipliers
+        alive = multipliers > 0
+        x, y, multipliers = merge_neighbours(x[alive], y[alive], multipliers[alive], merge_distance)
+        unchanged = len(y) == len(found.labels)
+        if unchanged and np.all(multipliers >= _FAINT * multipliers.max()):
+            reason = f"No more candidates are merged or removed. {run.stop_reason}"
+            run = replace(run, steps=steps, evaluations=evaluations, stop_reason=reason)
+            return replace(found, runs=(run,))

@@ -1,15 +1,15 @@
-r"""Training points are where the network bends: the kinks of the first layer.
+r"""The kinks of the first layer, which pass through training points.
 
-Gradient descent leaves a neuron where its gate is undecided: on the kink
-w_j·x + b_j = 0 of a training point x, with a gate value between 0 and 1 (Clarke's
-subdifferential).  So many hyperplanes of the first layer pass through each training
-point that carries a multiplier, to a part in thousands, and hardly any through another:
-a certificate of membership that needs neither labels nor multipliers, and in two
-dimensions the points themselves, where kinks meet.
+Neuron j of the first layer has its kink on the hyperplane w_j·x + b_j = 0.  Gradient descent
+moves many kinks onto training points, where the gate of the neuron may take any value in
+[0, 1] (Clarke's subdifferential).  Each training point with a multiplier therefore lies on
+many kinks, to within a part in thousands, and other points lie on few.  The number of kinks
+through a point is a test of membership that needs neither labels nor multipliers.  In the
+plane the training points themselves can be found: they are where many kinks meet.
 
-This is not in the paper; it was measured here.  See ``demos/README.md``.
+This observation was made with this library; it is not in the paper.
 
-Names of dimensions: n points, d inputs, h neurons of layer 1.
+Names of dimensions: n points, d inputs, h neurons of layer 1, l different kinks, p crossings.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from kkt_ref._validation import check_box, check_count, check_points, check_posi
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
 
-_SMALLEST_ANGLE = 0.05  # between lines whose crossing is well defined
-_LARGEST_PAIRS = 4_000_000  # crossings times lines looked at in one piece
+_SMALLEST_SINE = 0.05  # of the angle at which two kinks cross; below, rounding moves the crossing
+_LARGEST_TABLE = 4_000_000  # distances of crossings from kinks that are held at once
 
 
 def kinks_at(net: MLP, x: np.ndarray, *, tolerance: float = 3e-4) -> np.ndarray:
@@ -38,20 +38,21 @@ def kinks_at(net: MLP, x: np.ndarray, *, tolerance: float = 3e-4) -> np.ndarray:
     Returns
     -------
     array of shape (n,), int64
-        By chance about h · tolerance times a small factor: compare with other points.
+        Some kinks pass through any point by chance, so compare with other points.
 
     Raises
     ------
-    ValueError, TypeError
-        If an argument does not fit the network.
+    ValueError
+        If x has not d columns or holds NaN or infinity, or the tolerance is not > 0.
+    TypeError
+        If ``net`` is no MLP or x has another dtype.
     """
     check_net(net)
     x = check_points(x, "x", d=net.d, dtype=net.dtype)
     tolerance = check_positive(tolerance, "tolerance")
-    W, b = _first_layer(net)
-    z = np.abs(x @ W.T + b)  # (n, h)
-    lengths = np.sqrt(1.0 + np.sum(x * x, axis=1))  # (n,)
-    return np.sum(z <= tolerance * lengths[:, None] * np.hypot(_norms(W), b), axis=1)
+    kinks, x = _kinks(net), np.column_stack([x, np.ones(len(x), x.dtype)])  # (h, d+1), (n, d+1)
+    sizes = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(kinks, axis=1)  # (n, h)
+    return np.sum(np.abs(x @ kinks.T) <= tolerance * sizes, axis=1)
 
 
 def kink_vertices(
@@ -66,85 +67,73 @@ def kink_vertices(
     Parameters
     ----------
     net : MLP
-        With two inputs.
+        With d = 2.
     box : (float, float)
         Bounds of both coordinates.
     tolerance : float
-        Distance at which a line passes through a point, and at which two lines are one.
+        Largest distance of a kink from a point on it, > 0; nearer kinks count as one.
     lines : int
-        Different lines that must meet, at least 3: any two lines do.
+        Smallest number of different kinks that meet, ≥ 3, because any two lines meet.
 
     Returns
     -------
-    points : array of shape (k, 2)
-        Most lines first, no two within ten tolerances.
-    counts : array of shape (k,), int64
-        Of different lines.
+    points : array of shape (v, 2)
+        Those with most kinks come first; no two are within ten tolerances.
+    counts : array of shape (v,), int64
+        Number of different kinks that meet there.
 
     Raises
     ------
-    ValueError, TypeError
-        If an argument is off, or the network has not two inputs.
+    ValueError
+        If the network has not two inputs, low < high does not hold, the tolerance is not > 0
+        or ``lines`` is below 3.
+    TypeError
+        If ``net`` is no MLP.
     """
     check_net(net)
     low, high = check_box(box)
-    tolerance, least = check_positive(tolerance, "tolerance"), check_count(lines, "lines", 3)
+    tolerance, lines = check_positive(tolerance, "tolerance"), check_count(lines, "lines", 3)
     if net.d != 2:
         raise ValueError(f"net: expected two inputs, got {net.d}")
-    different = _different_lines(net, tolerance)
-    crossings = _crossings(different)  # (p, 2)
-    crossings = crossings[np.all((crossings >= low) & (crossings <= high), axis=1)]
-    counts = np.zeros(len(crossings), int)
-    rows = max(1, _LARGEST_PAIRS // max(len(different), 1))
-    for begin in range(0, len(crossings), rows):
-        some = slice(begin, begin + rows)
-        distances = np.abs(crossings[some] @ different[:, :2].T + different[:, 2])
-        counts[some] = np.sum(distances <= tolerance, axis=1)
+    kinks = _different_kinks(net, tolerance)
+    points = _crossings(kinks)
+    points = points[np.all((points >= low) & (points <= high), axis=1)]  # (p, 2)
+    pieces = np.array_split(points, 1 + len(points) * len(kinks) // _LARGEST_TABLE)
+    distances = (np.abs(piece @ kinks[:, :2].T + kinks[:, 2]) for piece in pieces)
+    counts = np.concatenate([np.sum(piece <= tolerance, axis=1) for piece in distances])  # (p,)
+    points, counts = points[counts >= lines], counts[counts >= lines]
 
     chosen: list[int] = []
     for k in np.argsort(-counts, kind="stable"):
-        if counts[k] < least:
-            break
-        gaps = np.linalg.norm(crossings[chosen] - crossings[k], axis=1)
-        if not np.any(gaps <= 10 * tolerance):
+        gaps = np.linalg.norm(points[chosen] - points[k], axis=1)
+        if np.all(gaps > 10 * tolerance):
             chosen.append(int(k))
-    return crossings[chosen], counts[chosen]
+    return points[chosen], counts[chosen]
 
 
-def _first_layer(net: MLP) -> tuple[np.ndarray, np.ndarray]:
-    """W and b of the neurons that are not zero."""
+def _kinks(net: MLP) -> np.ndarray:
+    """Return (w_j, b_j) of the neurons with w_j ≠ 0, shape (h, d + 1)."""
     W, b = net.layers[0]
-    b = np.zeros(len(W), W.dtype) if b is None else b
-    alive = _norms(W) > 0
-    return W[alive], b[alive]
+    kinks = np.column_stack([W, np.zeros(len(W), W.dtype) if b is None else b])
+    return kinks[np.any(W != 0, axis=1)]
 
 
-def _norms(W: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(W, axis=1)
-
-
-def _different_lines(net: MLP, tolerance: float) -> np.ndarray:
-    """The kinks as (unit normal, offset), shape (l, 3), equal ones once."""
-    W, b = _first_layer(net)
-    both = np.column_stack([W, b]) / _norms(W)[:, None]  # (h, 3)
-    flip = (W[:, 0] < 0) | ((W[:, 0] == 0) & (W[:, 1] < 0))
-    both[flip] *= -1
-    if len(both) < 2:
-        return both
-    member = fcluster(linkage(both, "average"), tolerance, "distance") - 1  # (h,)
-    sums = np.array([np.bincount(member, column) for column in both.T]).T  # (l, 3)
+def _different_kinks(net: MLP, tolerance: float) -> np.ndarray:
+    """Return unit normal and offset of the kinks, shape (l, 3), those that coincide once."""
+    kinks = _kinks(net)
+    kinks = kinks / np.linalg.norm(kinks[:, :2], axis=1, keepdims=True)  # (h, 3)
+    backward = (kinks[:, 0] < 0) | ((kinks[:, 0] == 0) & (kinks[:, 1] < 0))
+    kinks[backward] *= -1
+    if len(kinks) < 2:
+        return kinks
+    cluster = fcluster(linkage(kinks, "average"), tolerance, "distance") - 1  # (h,)
+    sums = np.stack([np.bincount(cluster, column) for column in kinks.T], axis=1)  # (l, 3)
     return sums / np.linalg.norm(sums[:, :2], axis=1, keepdims=True)
 
 
-def _crossings(lines: np.ndarray) -> np.ndarray:
-    """Where two lines cross at an angle that is not too small, shape (p, 2)."""
-    i, j = np.triu_indices(len(lines), 1)
-    sine = lines[i, 0] * lines[j, 1] - lines[i, 1] * lines[j, 0]
-    wide = np.abs(sine) > _SMALLEST_ANGLE
-    a, b, sine = lines[i[wide]], lines[j[wide]], sine[wide, None]
-    return (
-        np.column_stack(
-            [a[:, 1] * b[:, 2] - b[:, 1] * a[:, 2], b[:, 0] * a[:, 2] - a[:, 0] * b[:, 2]]
-        )
-        / sine
-    )
+def _crossings(kinks: np.ndarray) -> np.ndarray:
+    """Return where any two of the kinks (l, 3) cross, shape (p, 2), unless nearly parallel."""
+    i, j = np.triu_indices(len(kinks), 1)
+    crossed = np.cross(kinks[i], kinks[j])  # homogeneous coordinates; the last is the sine
+    crossed = crossed[np.abs(crossed[:, 2]) > _SMALLEST_SINE]
+    return crossed[:, :2] / crossed[:, 2:]

@@ -1,16 +1,17 @@
-r"""Training points in the plane: non-negative least squares where kinks meet, in the margin band.
+r"""The convex attack in the plane for ReLU networks: all four KKT conditions where kinks meet.
 
-A training point lies on kinks (:mod:`.kinks`), and what it adds to θ is then an element
-of Clarke's subdifferential: a mean of the gradients in the sectors around it.  So put a *star*
-of points around every vertex of the kinks, add a grid for points on no vertex, and
+A training point usually lies on several kinks of the first layer (:mod:`kkt_ref.attacks.kinks`),
+so it lies at a *vertex*, a point where kinks meet.  What it adds to θ is then an element of
+Clarke's subdifferential: a weighted mean of the gradients in the sectors around the vertex.
+The attack therefore puts a *star*, 16 points on a small circle and its centre, on every vertex,
+adds a grid for training points at no vertex, and solves
 
-    min_{λ ≥ 0} ‖θ − Σ_g λ_g sign Φ(x_g) ∇θΦ(x_g)‖²   over those with |Φ(x_g)| in [q, 1.25 q]
+    min_{λ ≥ 0} ‖θ − Σ_g λ_g sign Φ(x_g) ∇θΦ(x_g)‖²
 
-explains θ with the network's own hard gates.  The margin q is where this residual, times that by
-the stars alone, is smallest: above it training points are missing, below it most of them.
-What the rest can spare is then dropped.
+over the points with |Φ| near the margin q, with the network's own hard gates.  Then it moves
+the points with λ > 0 onto vertices, merges them, and removes those that θ hardly needs.
 
-Names of dimensions: k points, s points of a star, P parameters.
+Names of dimensions: k candidates, v vertices, s points of a star, P parameters.
 """
 
 from __future__ import annotations
@@ -18,25 +19,30 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from kkt_ref._validation import check_box, check_points, check_positive
-from kkt_ref.attacks.band import UNEXPLAINED, check_explained, lattice, solve_in_band
+from kkt_ref._validation import check_positive
 from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, refuse, with_copies
-from kkt_ref.attacks.grid import around, merge_atoms
+from kkt_ref.attacks.grid import (
+    BAND,
+    Atoms,
+    check_distances,
+    find_margin,
+    finer_lattice,
+    lattice,
+    merge_neighbours,
+    solve_in_band,
+)
 from kkt_ref.attacks.kinks import kink_vertices
 from kkt_ref.kkt.multipliers import gradient_matrix, solve_nnls
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity import closed_form
+from kkt_ref.stationarity.closed_form import forward
 
-BAND = 1.25  # its upper edge over its lower one
-_TOLERANCE = 2e-3  # distance at which a kink passes through a point
-_RATIO = 1.07  # of neighbouring margins that are tried
-_LIGHT, _FAINT = 1e-3, 0.02  # share of the largest multiplier below which an atom, a point is none
-_ANGLES = 0.1 + 2 * np.pi * np.arange(16) / 16  # off the axes
-_STAR = np.vstack(
-    [2 * _TOLERANCE * np.column_stack([np.cos(_ANGLES), np.sin(_ANGLES)]), np.zeros((1, 2))]
-)  # (s, 2)
+_TOLERANCE = 2e-3  # largest distance of a kink from a vertex on it
+_FAINT = 0.02  # candidates with a smaller share of the largest multiplier are removed
+_ANGLES = 0.1 + 2 * np.pi * np.arange(16) / 16  # no point of a star on an axis
+_CIRCLE = 2 * _TOLERANCE * np.column_stack([np.cos(_ANGLES), np.sin(_ANGLES)])
+_STAR = np.vstack([_CIRCLE, np.zeros((1, 2))])  # (s, 2)
 
 
 def reconstruct_on_kinks(
@@ -48,193 +54,137 @@ def reconstruct_on_kinks(
     restarts: int | None = None,
     callback: Callback | None = None,
     step: float | None = None,
-    merge: float | None = None,
-    spare: float = 0.15,
+    merge_distance: float | None = None,
+    residual_growth: float = 0.15,
 ) -> Reconstruction:
     """Reconstruct training points in the plane from the weights of a ReLU network.
 
     Parameters
     ----------
     net : MLP
-        In float64, ReLU, d = 2.
-    candidates : None
-        The attack finds the number of candidates itself.
-    box : (float, float), optional
-        Bounds of both coordinates; (-1.5, 1.5) unless given.
-    seed : int
-        Without effect: the attack is convex and draws nothing.
-    restarts : None
-        The attack has one run.
-    callback : callable, optional
-        Called as ``callback(stage, 0, x, multipliers)`` with copies of candidates (k, 2)
-        and multipliers (k,); the stages are "grid", "local", "merged" and "dropped".
+        In float64, with ReLU and d = 2.
+    candidates, box, seed, restarts, callback
+        As in :func:`kkt_ref.attacks.reconstruct`.  ``candidates`` and ``restarts`` must be
+        None.  The box is (-1.5, 1.5) unless given.  The callback's stages are "grid", "local",
+        "merged" and "removed".
     step : float, optional
-        Distance of neighbours in the grid, for points on no vertex; it is made four and
-        sixteen times as fine around the first solutions.  Points within 1.5 steps of a
-        vertex are moved onto it.  A 150th of the box's side unless given.
-    merge : float, optional
-        Distance at which atoms of one label count as one point; three steps unless given.
-    spare : float
-        Candidates are dropped, the most dispensable first, until the residual has grown by
-        this share.
+        Distance between neighbours of the grid; 1/150 of the box unless given.  Atoms within
+        1.5 steps of a vertex are moved onto it.
+    merge_distance : float, optional
+        Atoms of one label up to this distance are merged; three steps unless given.
+    residual_growth : float
+        Candidates are removed as long as the residual grows by at most this share, ≥ 0.
 
     Returns
     -------
     Reconstruction
-        One run; its objective is the squared relative residual in Clarke's sense.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is off or no margin is found.
-    """
-    check_net(net)
-    if net.dtype != np.float64:
-        raise TypeError(f"net: expected float64, got {net.dtype}; use net.astype(float)")
-    if not isinstance(net.activation, ReLU):
-        raise TypeError(f"net: expected ReLU, which has kinks, got {net.activation}; use a grid")
-    refuse("kinks", candidates=candidates, restarts=restarts)
-    low, high = box = check_box((-1.5, 1.5) if box is None else box)
-    step = (high - low) / 150 if step is None else check_positive(step, "step")
-    merge = 3 * step if merge is None else check_positive(merge, "merge")
-    spare = check_positive(spare, "spare", zero=True)
-
-    report = with_copies(callback)
-    grid = lattice(box, net.d, step)
-    vertices, _ = kink_vertices(net, box=box, tolerance=_TOLERANCE, lines=3)
-    q = find_margin_at_kinks(net, vertices, lattice(box, net.d, 2.5 * step))
-    low, high = 0.97 * q, BAND * q
-    vertices = _inside(net, vertices, low, high)
-    stars = _stars(vertices)
-    for finer, stage in ((1, "grid"), (4, "local"), (16, "local")):
-        atoms = solve_in_band(net, np.concatenate([stars, grid]), low, high)
-        live = atoms.multipliers > _LIGHT * atoms.multipliers.max()
-        x, y, multipliers = atoms.x[live], atoms.y[live], atoms.multipliers[live]
-        report(stage, 0, x, multipliers)
-        distances, own = _nearest(vertices, x)
-        grid = around(x[distances > 1.5 * step], step / finer)
-    at_vertex = distances <= 1.5 * step
-    mass = np.bincount(own[at_vertex], multipliers[at_vertex], len(vertices))
-    x[at_vertex] = vertices[own[at_vertex]]
-    x, y, multipliers = merge_atoms(x, y, multipliers, merge)
-    x = _heaviest(vertices, mass, x, merge)
-    x, y, multipliers = merge_atoms(x, y, multipliers, _TOLERANCE)
-    heavy = multipliers > _FAINT * multipliers.max()
-    report("merged", 0, x[heavy], multipliers[heavy])
-    return _without_spare(net, x[heavy], y[heavy], spare, report)
-
-
-def find_margin_at_kinks(net: MLP, vertices: np.ndarray, points: np.ndarray) -> float:
-    """Find the margin from the weights: the band whose points explain θ, and whose kinks do.
-
-    Parameters
-    ----------
-    net : MLP
-    vertices : array of shape (k, 2)
-        Where kinks meet; may be none.
-    points : array of shape (N, 2)
-        A grid.
-
-    Returns
-    -------
-    float
-        The highest q at which the residual by both times that by the vertices
-        alone is within 1.2 times its smallest.
+        One run.  Its objective is the squared relative residual with Clarke's gradients, its
+        steps are removals, and its evaluations are solved least squares problems.
 
     Raises
     ------
     ValueError
-        If no band explains θ.
+        If the network has not two inputs, no margin is found, the grid would hold more than
+        1,000,000 points, candidates or restarts are given, or a number is out of its range.
+    TypeError
+        If ``net`` is no MLP, is not in float64 or has another activation than ReLU.
+
+    Notes
+    -----
+    This library; not in the paper.
     """
     check_net(net)
-    points = check_points(points, "points", d=net.d, dtype=net.dtype)
-    if not (isinstance(vertices, np.ndarray) and vertices.shape == (0, net.d)):
-        vertices = check_points(vertices, "vertices", d=net.d, dtype=net.dtype)
-    everything = np.concatenate([vertices, points])
-    top = q = float(np.abs(closed_form.forward(net, everything).outputs).max())
-    tried: list[tuple[float, float, float]] = []
-    best_q, best = 0.0, np.inf
-    while q > max(top * 1e-4, best_q / 4):
-        q /= _RATIO
-        stars = _stars(_inside(net, vertices, q, BAND * q))
-        everything = np.concatenate([stars, points])
-        by_both, by_stars = solve_in_band(net, everything, q, BAND * q).relative_residual, 1.0
-        if len(stars):
-            by_stars = solve_in_band(net, stars, q, BAND * q).relative_residual
-        tried.append((q, by_both * by_stars, by_both))
-        if by_both * by_stars < best:
-            best = by_both * by_stars
-            best_q = q if best < UNEXPLAINED else 0.0
-    least = min((by_both for *_, by_both in tried), default=1.0)
-    check_explained(least)
-    return max(q for q, product, _ in tried if product <= 1.2 * best)
+    if not isinstance(net.activation, ReLU):
+        raise TypeError(
+            f"net: expected ReLU, which has kinks, got {net.activation}; use reconstruct_on_grid"
+        )
+    refuse("kinks", candidates=candidates, restarts=restarts)
+    box, step, merge_distance = check_distances(net, box, step, merge_distance, steps=3)
+    residual_growth = check_positive(residual_growth, "residual_growth", zero=True)
+    report = with_copies(callback)
 
+    vertices, _ = kink_vertices(net, box=box, tolerance=_TOLERANCE, lines=3)
+    q, solves = find_margin(net, lattice(box, 2, 2.5 * step), _stars(vertices))
+    low, high = 0.97 * q, BAND * q
+    outputs = np.abs(forward(net, vertices).outputs)
+    vertices = vertices[(outputs >= low) & (outputs <= high)]
 
-def _inside(net: MLP, x: np.ndarray, low: float, high: float) -> np.ndarray:
-    outputs = np.abs(closed_form.forward(net, x).outputs)
-    return x[(outputs >= low) & (outputs <= high)]
+    stars, points = _stars(vertices), lattice(box, 2, step)
+    for finer, stage in ((1, "grid"), (4, "local"), (16, "local")):
+        atoms = solve_in_band(net, np.concatenate([stars, points]), low, high)
+        report(stage, 0, atoms.x, atoms.multipliers)
+        distances, _ = cKDTree(vertices).query(atoms.x)
+        points = finer_lattice(atoms.x[distances > 1.5 * step], step / finer)
+
+    x, y, multipliers = _merged_at_vertices(atoms, vertices, 1.5 * step, merge_distance)
+    heavy = multipliers > _FAINT * multipliers.max()
+    report("merged", 0, x[heavy], multipliers[heavy])
+    return _without_superfluous(net, x[heavy], y[heavy], residual_growth, solves + 3, report)
 
 
 def _stars(vertices: np.ndarray) -> np.ndarray:
-    return (vertices[:, None, :] + _STAR).reshape(-1, 2)  # (s k, 2)
+    return (vertices[:, None, :] + _STAR).reshape(-1, 2)  # (s v, 2)
 
 
-def _nearest(vertices: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance of the points (k, d) to the nearest vertex, (k,), and which it is, (k,)."""
-    if len(vertices) == 0:
-        return np.full(len(x), np.inf), np.zeros(len(x), int)
-    return cKDTree(vertices).query(x)
+def _merged_at_vertices(
+    atoms: Atoms, vertices: np.ndarray, reach: float, merge_distance: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Turn atoms into candidates, of which most are vertices: x (k, 2), y (k,), λ (k,)."""
+    # 1. Atoms within reach of a vertex move onto the nearest one, and add to its mass.
+    x = atoms.x.copy()
+    distances, nearest = cKDTree(vertices).query(x)
+    near = distances <= reach
+    x[near] = vertices[nearest[near]]
+    mass = np.bincount(nearest[near], atoms.multipliers[near], len(vertices))  # (v,)
+    # 2. Atoms of one label within the merge distance become one candidate.
+    x, y, multipliers = merge_neighbours(x, atoms.y, atoms.multipliers, merge_distance)
+    # 3. Each candidate moves onto the heaviest vertex within the merge distance, if any.
+    occupied, mass = vertices[mass > 0], mass[mass > 0]
+    for i, close in enumerate(cKDTree(occupied).query_ball_point(x, merge_distance)):
+        if close:
+            x[i] = occupied[close[int(np.argmax(mass[close]))]]
+    # 4. Candidates that meet at one vertex become one.
+    return merge_neighbours(x, y, multipliers, _TOLERANCE)
 
 
-def _heaviest(vertices: np.ndarray, mass: np.ndarray, x: np.ndarray, reach: float) -> np.ndarray:
-    """Each point at that vertex within reach which carries the most, if one carries any."""
-    if len(vertices) == 0:
-        return x
-    moved = x.copy()
-    for k, near in enumerate(cKDTree(vertices).query_ball_point(x, reach)):
-        if near and mass[near].max() > 0:
-            moved[k] = vertices[near[int(np.argmax(mass[near]))]]
-    return moved
-
-
-def _without_spare(
-    net: MLP,
-    x: np.ndarray,
-    y: np.ndarray,
-    spare: float,
-    report: Callback,
+def _without_superfluous(
+    net: MLP, x: np.ndarray, y: np.ndarray, growth: float, solves: int, report: Callback
 ) -> Reconstruction:
-    """Drop what the rest can spare: of the three lightest the one that costs least, and again."""
-    atoms = y[:, None, None] * gradient_matrix(net, _stars(x)).reshape(len(x), len(_STAR), -1)
-    kept, solves = list(range(len(x))), 1  # atoms: (k, s, P)
-    mass, residual = _solve(net, atoms)
-    limit = (1 + spare) * np.linalg.norm(residual)
+    """Repeatedly remove whichever of the three smallest candidates raises the residual least."""
+    gradients = gradient_matrix(net, _stars(x)).reshape(len(x), len(_STAR), -1)
+    gradients *= y[:, None, None]  # (k, s, P)
+    kept = list(range(len(x)))
+    multipliers, residual = _fit_stars(gradients, net.theta)
+    solves, limit = solves + 1, (1 + growth) * residual
+    reason = "Only one candidate is left."
     while len(kept) > 1:
-        without = []
-        for light in np.argsort(mass)[:3]:
-            rest = kept[:light] + kept[light + 1 :]
-            without.append((rest, *_solve(net, atoms[rest])))
-        solves += len(without)
-        rest, *solved = min(without, key=lambda one: np.linalg.norm(one[2]))
-        if np.linalg.norm(solved[1]) > limit:
+        trials = []
+        for smallest in np.argsort(multipliers)[:3]:
+            rest = kept[:smallest] + kept[smallest + 1 :]
+            trials.append((rest, *_fit_stars(gradients[rest], net.theta)))
+        solves += len(trials)
+        rest, *fit = min(trials, key=lambda trial: trial[2])
+        if fit[1] > limit:
+            reason = f"Removing another candidate would raise the residual by over {growth:.0%}."
             break
-        kept, (mass, residual) = rest, solved
-        report("dropped", 0, x[kept], mass)
+        kept, (multipliers, residual) = rest, fit
+        report("removed", 0, x[kept], multipliers)
     run = measured_run(
         net,
         x[kept],
         y[kept],
-        mass,
-        objective=float(np.linalg.norm(residual) / np.linalg.norm(net.theta)) ** 2,
+        multipliers,
+        objective=(residual / np.linalg.norm(net.theta)) ** 2,
         steps=len(x) - len(kept),
         evaluations=solves,
-        stop_reason="No candidate is left that can be dropped at a small rise of the residual.",
+        stop_reason=reason,
     )
-    return Reconstruction(x[kept], y[kept], mass, np.zeros(len(kept), int), (run,), None)
+    return Reconstruction(x[kept], y[kept], multipliers, np.zeros(len(kept), int), (run,), None)
 
 
-def _solve(net: MLP, atoms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """λ of each star, (k,), and the residual, (P,), for atoms (k, s, P)."""
-    flat = atoms.reshape(-1, atoms.shape[2])  # (k s, P)
-    multipliers = solve_nnls(flat, net.theta)
-    return multipliers.reshape(len(atoms), -1).sum(axis=1), net.theta - multipliers @ flat
+def _fit_stars(gradients: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return λ of each star, (k,), and the norm of the residual, for gradients (k, s, P)."""
+    flat = gradients.reshape(-1, len(theta))  # (k s, P)
+    multipliers = solve_nnls(flat, theta)  # (k s,)
+    residual = float(np.linalg.norm(theta - multipliers @ flat))
+    return multipliers.reshape(len(gradients), -1).sum(axis=1), residual
