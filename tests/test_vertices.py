@@ -5,6 +5,7 @@ import pytest
 from networks import papers_toy, twelve_points
 
 import kkt_ref
+from kkt_ref.attacks import ATTACKS
 from kkt_ref.attacks.grid import find_margin, lattice
 from kkt_ref.attacks.kinks import kink_vertices
 from kkt_ref.attacks.vertices import reconstruct_on_kinks
@@ -104,6 +105,17 @@ def test_what_it_cannot_do_is_refused(toy):
     ):
         with pytest.raises((ValueError, TypeError), match=message):
             reconstruct_on_kinks(its_net, **options)
+
+
+def test_only_relu_networks_of_two_inputs_have_their_kinks_attacked(monkeypatch):
+    asked = []
+    for name in ("grid", "kinks"):
+        monkeypatch.setitem(ATTACKS, name, lambda net, name=name, **_: asked.append(name))
+    net = kkt_ref.init_uniform((2, 10, 1), np.random.default_rng(0))
+    kkt_ref.reconstruct(net)
+    kkt_ref.reconstruct(net.with_activation(kkt_ref.Softplus(20.0)))
+    kkt_ref.reconstruct(kkt_ref.init_uniform((1, 10, 1), np.random.default_rng(0)))
+    assert asked == ["kinks", "grid", "grid"]
 
 
 @pytest.mark.slow

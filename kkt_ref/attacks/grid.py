@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from kkt_ref._validation import check_box, check_points, check_positive
+from kkt_ref._validation import as_array, check_box, check_points, check_positive
 from kkt_ref.attacks.base import Callback, Reconstruction, refuse, with_copies
 from kkt_ref.attacks.haim import refine
 from kkt_ref.attacks.haim_loss import gate_alpha, with_gates
@@ -99,9 +99,8 @@ def find_margin(
     """
     check_net(net)
     points = check_points(points, "points", d=net.d, dtype=net.dtype)
-    if likely is None or likely.shape == (0, net.d):
-        likely = points[:0]
-    else:
+    likely = points[:0] if likely is None else as_array(likely, "likely")
+    if likely.shape != (0, net.d):
         likely = check_points(likely, "likely", d=net.d, dtype=net.dtype)
     points = np.concatenate([points, likely])
     top = q = float(np.abs(forward(net, points).outputs).max())
