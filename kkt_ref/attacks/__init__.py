@@ -8,7 +8,8 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
     grid          d ≤ 3: all four KKT conditions on a grid, convex; the search for the margin
     first_layer   d > 2: the equation of the first layer, whitened
     alternating   its solution from one start
-    pooling       many starts made into one answer
+    restarts      many such runs, which can be saved and resumed
+    pooling       the runs combined into one answer
     baselines     what an attack is compared with
 
 :func:`reconstruct` chooses the attack that suits the network.

@@ -62,22 +62,6 @@ class FirstLayer:
     sharpness : float
         α times the typical |z_1|, > 0: the gates are σ(αz), so that signals are smooth in x.
 
-    Attributes
-    ----------
-    net : MLP
-        As given.
-    basis : array of shape (k, d)
-        Orthonormal rows; x = a @ basis.
-    weights : array of shape (k,)
-        (s² + (right s_1)²)^(-1/2), the whitening of the coordinates.
-    target : array of shape (h, k + 1)
-        (W₁, b₁), whitened on both sides.
-    bias : array of shape (h,)
-        b₁, whitened on the left only.
-    norm : float
-        ‖x‖ of every candidate, √d / 4: the equation leaves the scale almost free, and
-        pixels in [0, 1] have a standard deviation of about a quarter.
-
     Raises
     ------
     TypeError
@@ -112,8 +96,11 @@ class FirstLayer:
         outside = np.eye(len(W)) - U @ U.T  # zero if h <= d
         inverse = (s**2 + (left * s[0]) ** 2) ** -0.5
         self._left = np.float32((U * inverse) @ U.T + outside / (left * s[0]))  # (h, h)
-        self.basis = np.float32(Vt[:k])  # (k, d)
-        self.weights = np.float32((s[:k] ** 2 + (right * s[0]) ** 2) ** -0.5)  # (k,)
+        self.basis = np.float32(Vt[:k])  # (k, d), orthonormal rows: x = a @ basis
+        # (k,), the whitening of the coordinates
+        self.weights = np.float32((s[:k] ** 2 + (right * s[0]) ** 2) ** -0.5)
+        # The equation leaves the scale of x almost free, so all candidates get one norm; pixels
+        # in [0, 1] have a standard deviation of about a quarter.
         self.norm = 0.25 * np.sqrt(net.d)
 
         # the same network as a function of coordinates a, where x = a @ basis
@@ -124,8 +111,8 @@ class FirstLayer:
         bias_weight = 0.0 if not b.any() else (b @ b + (right * s[0]) ** 2) ** -0.5
         self._bias_weight = np.float32(bias_weight)
         target = np.column_stack([W @ Vt[:k].T * self.weights, b * bias_weight])  # (h, k + 1)
-        self.target = self._left @ np.float32(target)  # (h, k + 1)
-        self.bias = self._left @ np.float32(b)  # (h,)
+        self.target = self._left @ np.float32(target)  # (h, k + 1), whitened on both sides
+        self.bias = self._left @ np.float32(b)  # (h,), whitened on the left only
 
     @property
     def k(self) -> int:

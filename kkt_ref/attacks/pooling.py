@@ -67,19 +67,20 @@ def reconstruct_first_layer(
     Returns
     -------
     Reconstruction
-        As of :func:`pool_alternations`.
+        Sorted by agreement between runs, best first; each candidate is followed by its
+        negative.  Both have the multiplier that the candidate had in its run.
 
     Raises
     ------
     TypeError
-        If ``net`` is no MLP, or a count is no integer.
+        If ``net`` is no MLP, or ``noise`` is not a pair of numbers.
     ValueError
-        If the network has one layer or a first layer of zeros, ``box`` is given,
-        ``restarts`` < 2, or another number is too small.
+        If the network has one layer or a first layer of zeros, or its signals overflow in
+        float32; if ``box`` is given, ``restarts`` < 2, or another number is too small.
 
     Notes
     -----
-    Source: this library.
+    Source: this library; the paper optimises all layers in pixels.
     """
     problem = FirstLayer(net, noise=noise)
     refuse("first-layer", box=box)
@@ -98,11 +99,10 @@ def reconstruct_first_layer(
 def pool_alternations(
     problem: FirstLayer, runs: Sequence[Alternation], *, keep: int, seed: int | None = None
 ) -> Reconstruction:
-    """Keep the candidates of several runs with which other runs agree most.
+    """Keep the candidates of at least two runs with which other runs agree most.
 
-    They are sorted by agreement, best first.  Each is followed by its negative, and both
-    have the multiplier that the candidate had in its run.  Each ``Run`` measures all
-    candidates of that run; its objective is the squared relative whitened residual.
+    Each ``Run`` of the result measures all candidates of that run, before any is dropped;
+    its objective is the squared relative whitened residual.
     """
     in_use = [run.multipliers > 0 for run in runs]
     pairs = list(zip(runs, in_use, strict=True))

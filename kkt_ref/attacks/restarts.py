@@ -22,7 +22,6 @@ def run_alternations(
     candidates: int,
     seed: int,
     restarts: int,
-    steps: int = 20,
     folder: Path | None = None,
     callback: Callable[[int, Alternation], object] | None = None,
 ) -> list[Alternation]:
@@ -40,7 +39,7 @@ def run_alternations(
             runs.append(_load(path, shape))
             continue
         rng = np.random.default_rng([seed, number])
-        runs.append(alternate(problem, rng.normal(size=shape), steps=steps))
+        runs.append(alternate(problem, rng.normal(size=shape)))
         if path is not None:
             with write_atomically(path) as file:
                 np.savez(file, **runs[-1]._asdict())
