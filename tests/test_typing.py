@@ -1,0 +1,56 @@
+"""A type checker accepts good calls of the attacks and refuses bad ones."""
+
+import pytest
+
+GOOD = """
+import kkt_ref
+from kkt_ref.attacks import Attack, Reconstruction, published_loss
+
+def watch(stage: str, run: int, x: object, multipliers: object) -> None:
+    print(stage, run)
+
+def use(net: kkt_ref.MLP) -> list[Reconstruction]:
+    attacks: list[Attack] = [
+        kkt_ref.reconstruct,
+        kkt_ref.reconstruct_on_grid,
+        kkt_ref.reconstruct_on_kinks,
+        kkt_ref.reconstruct_first_layer,
+        kkt_ref.reconstruct_paper,
+    ]
+    found = [attack(net, candidates=7, box=(-1, 1), restarts=2) for attack in attacks]
+    found += [kkt_ref.reconstruct(net, method="paper", candidates=7, seed=3, callback=watch)]
+    best = found[0].of_run(found[0].best)
+    loss = published_loss(net, best.candidates, best.labels, best.multipliers, lambda_min=0.5)
+    print(loss.value + best.runs[0].residual, best.runs[0].stop_reason.upper())
+    return found
+"""
+BAD = {
+    'kkt_ref.reconstruct(net, candidates="seven")': "arg-type",
+    "kkt_ref.reconstruct(net, candidate=7)": "call-arg",
+    "kkt_ref.reconstruct(net, box=0.5)": "arg-type",
+    "kkt_ref.reconstruct(net, seed=None)": "arg-type",
+    "kkt_ref.reconstruct(net, callback=lambda x: None)": "arg-type",
+    'kkt_ref.reconstruct_on_kinks(net, step="fine")': "arg-type",
+    "kkt_ref.reconstruct_paper(net, candidates=7, start=0.1)": "call-arg",
+}
+
+
+def check(code, folder):
+    """Mypy's output for a script, and its exit status."""
+    api = pytest.importorskip("mypy.api", reason="needs the extra peers")
+    (folder / "script.py").write_text(code)
+    cache = ["--cache-dir", str(folder / "cache")]
+    output, errors, status = api.run(["--strict", *cache, str(folder / "script.py")])
+    return output + errors, status
+
+
+@pytest.mark.slow
+def test_good_calls_pass_and_bad_ones_are_refused(tmp_path):
+    output, status = check(GOOD, tmp_path)
+    assert status == 0, output
+    lines = ["import kkt_ref", "def use(net: kkt_ref.MLP) -> None:", *(f"    {bad}" for bad in BAD)]
+    output, status = check("\n".join(lines), tmp_path)
+    assert status == 1
+    for number, code in enumerate(BAD.values(), start=3):
+        errors = [line for line in output.splitlines() if f"script.py:{number}: error" in line]
+        assert any(f"[{code}]" in error for error in errors), output
