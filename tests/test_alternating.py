@@ -16,7 +16,9 @@ from kkt_ref.metrics.scores import score_candidates
 from tests.strategies import separable
 
 SMALL = kkt_ref.loss_scaled_descent(
-    kkt_ref.init_uniform((5, 12, 6, 1), np.random.default_rng(0)), *separable(0, n=8, d=5)
+    kkt_ref.init_uniform((5, 12, 6, 1), np.random.default_rng(0)),
+    *separable(0, n=8, d=5),
+    target_loss=1e-4,
 ).net
 
 
