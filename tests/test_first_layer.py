@@ -79,7 +79,7 @@ def test_rank_stops_where_the_noise_begins():
     low_rank = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 30))
     W = low_rank + 1e-5 * rng.normal(size=(40, 30))
     net = net.with_arrays([W, *net.arrays[1:]])
-    assert FirstLayer(net).k == 3
+    assert FirstLayer(net).k == 3 and FirstLayer(net).default_candidates == 9
     assert FirstLayer(net, noise=(1e3, 1e3)).k == 3  # not whitened, and not empty
 
 
