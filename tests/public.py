@@ -160,7 +160,8 @@ GOOD = {
     "metrics.scores.score_candidates": dict(images=FLAT, candidates=SEEN, unseen=UNSEEN, **IMAGES),
     "attacks.first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), rank=2, sharpness=30.0),
     "attacks.baselines.model_inversion": dict(
-        net=NET, low=-np.ones(3), high=np.ones(3), starts=2, seed=0, start=0.1, max_iterations=3
+        net=NET, low=-np.ones(3), high=np.ones(3), starts=2, seed=0, start_scale=0.1,
+        max_iterations=3,
     ),
     "attacks.baselines.first_layer_rows": dict(net=NET),
     "datasets.split.binary_split": dict(data=DIGITS, n=4, unseen=4, test=4),

@@ -75,18 +75,40 @@ def published_by_torch(torch, net, activate, x, y, l_, lambda_min):
     return value.item(), *(g.numpy() for g in torch.autograd.grad(value, (x, l_)))
 
 
-@pytest.mark.parametrize("name", ["relu", "softplus"])
-def test_published_loss_equals_pytorch_s_double_backward(name):
+class AuthorsReLU(kkt_ref.GatedReLU):
+    """σ(αz) in every backward pass."""
+
+    gate_is_slope = True
+
+    def slope(self, z, xp):
+        return self.gate(z, xp)
+
+
+@pytest.mark.parametrize(
+    "activation", [kkt_ref.ReLU(), kkt_ref.Softplus(3.0), AuthorsReLU(3.0)], ids=repr
+)
+def test_published_loss_equals_pytorch_s_double_backward(activation):
     torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    activation = kkt_ref.activation_by_name(name, None if name == "relu" else 3.0)
-    net = kkt_ref.init_uniform((5, 9, 7, 1), rng, activation=activation)
-    x, y, l_ = rng.normal(size=(6, 5)), np.resize([-1.0, 1.0], 6), rng.uniform(size=6)
+
+    class ReluForwardSigmoidBackward(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z):
+            ctx.save_for_backward(z)
+            return z.relu()
+
+        @staticmethod
+        def backward(ctx, slope):
+            return slope * torch.sigmoid(3.0 * ctx.saved_tensors[0])
+
     activations = {
         "relu": torch.relu,
         "softplus": lambda z: torch.nn.functional.softplus(z, beta=3.0, threshold=1e4),
+        "gated": ReluForwardSigmoidBackward.apply,
     }
-    expected = published_by_torch(torch, net, activations[name], x, y, l_, 0.5)
+    rng = np.random.default_rng(0)
+    net = kkt_ref.init_uniform((5, 9, 7, 1), rng, activation=activation)
+    x, y, l_ = rng.normal(size=(6, 5)), np.resize([-1.0, 1.0], 6), rng.uniform(size=6)
+    expected = published_by_torch(torch, net, activations[activation.name], x, y, l_, 0.5)
     loss = published_loss(net, x, y, l_, lambda_min=0.5)
     for ours, theirs in zip(
         (loss.value, loss.grad_x, loss.grad_multipliers), expected, strict=True

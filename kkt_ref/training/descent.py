@@ -2,12 +2,11 @@ r"""Full-batch gradient descent on the mean logistic loss: the paper's, and loss
 
 Both move along the gradient of −log(mean loss), Σ_i p_i y_i ∇θΦ(x_i) with the weights p_i of
 :func:`loss_weights`.  The paper's step is fixed on the loss itself.  The loss-scaled step is
-fixed on its logarithm, in units of 1 / max_i ‖∇θΦ(x_i)‖²: it follows the same path in
-direction and reaches a loss of 1e-300 as easily as 1e-3 (Lyu & Li 2020, section 6).  Adam
-and sign descent are no substitute: they converge to KKT points of other norms.  Loss and weights
-are computed in the log domain, because the loss underflows past a margin of about 740.
-
-Names of dimensions: n samples, d inputs, P parameters.
+fixed on its logarithm, in units of 1 / max_i ‖∇θΦ(x_i)‖²: it follows the same path and
+reaches a loss of 1e-300 as easily as 1e-3 (Lyu & Li 2020, section 6).  Adam and sign descent
+converge to KKT points of other norms.  Loss and weights are computed in the log domain,
+because the loss underflows past a margin of about 740.  Names of dimensions: n samples,
+d inputs, P parameters.
 """
 
 from __future__ import annotations
@@ -124,15 +123,13 @@ def gradient_descent(
     y : array of shape (n,), entries -1 and +1
     step : float
         Step size, > 0.
-    max_steps : int
-        At most so many steps, ≥ 0.
+    max_steps : int, ≥ 0
     target_loss : float, optional
         Stop at this mean logistic loss, > 0.
     record_every : int
         Steps between records of the history.
     callback : callable, optional
-        Called with each record and the network (a live view: copy what you
-        keep); training stops if it returns a true value.
+        Called with each record and the live network; training stops if it returns true.
     backend : "numpy", "cupy" or Backend
         Where the arrays of the training are; the result's are NumPy's.
 
