@@ -236,6 +236,11 @@ def test_a_run_is_measured_with_the_networks_own_gates():
         assert measured.evaluations == run.evaluations > run.steps
 
 
+def test_by_default_sixteen_runs_keep_eight_times_the_candidates_of_one():
+    found = kkt_ref.reconstruct_first_layer(SMALL, candidates=1)
+    assert len(found.runs) == 16 and len(found.candidates) == 2 * 8
+
+
 def test_agreement_finds_the_truth(trained):
     split, net = trained
     found = kkt_ref.reconstruct_first_layer(net, candidates=10, seed=0, restarts=6)

@@ -95,10 +95,11 @@ class FirstLayer:
 
         outside = np.eye(len(W)) - U @ U.T  # zero if h <= d
         inverse = (s**2 + (left * s[0]) ** 2) ** -0.5
-        self._left = np.float32((U * inverse) @ U.T + outside / (left * s[0]))  # (h, h)
-        self.basis = np.float32(Vt[:k])  # (k, d), orthonormal rows: x = a @ basis
-        # (k,), the whitening of the coordinates
-        self.weights = np.float32((s[:k] ** 2 + (right * s[0]) ** 2) ** -0.5)
+        whitening = (U * inverse) @ U.T + outside / (left * s[0])
+        self._left = whitening.astype(np.float32)  # (h, h)
+        self.basis = Vt[:k].astype(np.float32)  # (k, d), orthonormal rows: x = a @ basis
+        weights = (s[:k] ** 2 + (right * s[0]) ** 2) ** -0.5
+        self.weights = weights.astype(np.float32)  # (k,), the whitening of the coordinates
         # The equation leaves the scale of x almost free, so all candidates get one norm; pixels
         # in [0, 1] have a standard deviation of about a quarter.
         self.norm = 0.25 * np.sqrt(net.d)
@@ -111,8 +112,8 @@ class FirstLayer:
         bias_weight = 0.0 if not b.any() else (b @ b + (right * s[0]) ** 2) ** -0.5
         self._bias_weight = np.float32(bias_weight)
         target = np.column_stack([W @ Vt[:k].T * self.weights, b * bias_weight])  # (h, k + 1)
-        self.target = self._left @ np.float32(target)  # (h, k + 1), whitened on both sides
-        self.bias = self._left @ np.float32(b)  # (h,), whitened on the left only
+        self.target = self._left @ target.astype(np.float32)  # (h, k + 1), whitened on both sides
+        self.bias = self._left @ b.astype(np.float32)  # (h,), whitened on the left only
 
     @property
     def k(self) -> int:
@@ -127,7 +128,7 @@ class FirstLayer:
     def normalised(self, a: Array) -> Array:
         """Return coordinates (m, k) scaled so that every candidate has the common norm."""
         lengths = np.linalg.norm(a, axis=1, keepdims=True)
-        return np.float32(a * (self.norm / np.maximum(lengths, 1e-12)))
+        return (a * (self.norm / np.maximum(lengths, 1e-12))).astype(np.float32)
 
     def whitened(self, a: Array) -> Array:
         """Return whitened coordinates (m, k) of unit length.
@@ -140,7 +141,7 @@ class FirstLayer:
 
     def inputs(self, a: Array) -> Array:
         """Return the candidates x, shape (m, d) and float64, that have coordinates (m, k)."""
-        return np.float64(a) @ np.float64(self.basis)  # (m, d)
+        return a.astype(np.float64) @ self.basis.astype(np.float64)  # (m, d)
 
     def outputs(self, a: Array) -> Array:
         """Return Φ(x_i), shape (m,)."""
@@ -163,7 +164,7 @@ class FirstLayer:
         """
         gram = (atoms.signals @ atoms.signals.T) * (atoms.inputs @ atoms.inputs.T)  # (m, m)
         toward = np.sum((atoms.signals @ self.target) * atoms.inputs, axis=1)  # (m,)
-        multipliers = np.float32(solve_nnls_gram(gram, toward))
+        multipliers = solve_nnls_gram(gram, toward).astype(np.float32)
         whole = float(np.sum(self.target**2))
         loss = (whole - 2 * multipliers @ toward + multipliers @ (gram @ multipliers)) / whole
         return multipliers, max(float(loss), 0.0)

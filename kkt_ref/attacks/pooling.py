@@ -90,7 +90,8 @@ def reconstruct_first_layer(
     report = with_copies(callback)
 
     def after(number: int, run: Alternation) -> None:
-        report("alternation", number, problem.inputs(run.coordinates), np.float64(run.multipliers))
+        x, multipliers = problem.inputs(run.coordinates), run.multipliers.astype(np.float64)
+        report("alternation", number, x, multipliers)
 
     runs = run_alternations(problem, candidates=m, seed=seed, restarts=restarts, callback=after)
     return pool_alternations(problem, runs, keep=keep, seed=seed)

@@ -54,7 +54,7 @@ def _load(path: Path, shape: tuple[int, int]) -> Alternation:
         arrays = read_npz(path, "a saved run of the attack")
     except ValueError as error:
         raise ValueError(f"{error}; {again}") from error
-    wanted = dict.fromkeys(Alternation._fields, ())
+    wanted: dict[str, tuple[int, ...]] = dict.fromkeys(Alternation._fields, ())
     wanted |= {"coordinates": shape, "labels": shape[:1], "multipliers": shape[:1]}
     found = {name: array.shape for name, array in arrays.items()}
     if found != wanted or not all(_is_sound(*item) for item in arrays.items()):
