@@ -1,9 +1,9 @@
-"""The comparison figure: the attack beside model inversion, first-layer weights and averages.
+"""Compare the attack with model inversion, rows of the first layer, and averages.
 
     python demos/baselines.py
 
-trains one network and gives each method's images the same one-to-one scores and the
-same null: as many images that the network never saw.
+The demo trains one network and scores the images of each method in the same way: matched one
+to one with the training images, and with as many images that the network never saw.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COLUMNS = 10
 
 
 def class_averages(x: np.ndarray, y: np.ndarray, of: int, count: int, seed: int) -> np.ndarray:
-    """``count`` averages of ``of`` random images of one class, the classes in turn."""
+    """Average ``of`` random images of one class, ``count`` times, the classes in turn."""
     rng = np.random.default_rng(seed)
     classes = [np.flatnonzero(y == sign) for sign in (-1, 1)]
     chosen = [rng.choice(classes[i % 2], size=of, replace=False) for i in range(count)]
@@ -37,12 +37,12 @@ def class_averages(x: np.ndarray, y: np.ndarray, of: int, count: int, seed: int)
 
 
 def methods(split: BinarySplit, net: Any, settings: Settings, folder: Path, restarts: int) -> Any:
-    """Each method's candidates (m, d), by name."""
-    # 2. Model inversion: the images that push Φ itself farthest; no KKT condition is used.
+    """Return the candidates (m, d) of each method by its name."""
+    # 2. Model inversion: the images with the largest |Φ|; it uses no KKT condition.
     inverted, _ = model_inversion(
         net, low=-split.mean, high=1 - split.mean, starts=min(settings.n, 20), seed=settings.seed
     )
-    # 3. Averages of training images: no attack at all, but what a blurry match would score.
+    # 3. Averages of training images: not an attack, but they show the score of a blurred image.
     averages = class_averages(
         split.x, split.y, min(5, settings.n // 2), 2 * settings.n, settings.seed
     )
@@ -54,19 +54,21 @@ def methods(split: BinarySplit, net: Any, settings: Settings, folder: Path, rest
         "rows of the first layer": first_layer_rows(net),
         "averages of 5 training images": averages,
     }
-    norm = np.linalg.norm(found.candidates[0])  # √d / 4 for all, so that SSIM is fair to them
+    norm = np.linalg.norm(found.candidates[0])  # one norm for all: SSIM depends on it
     return {
         name: x * (norm / np.linalg.norm(x, axis=1, keepdims=True)) for name, x in images.items()
     }
 
 
-def draw(split: BinarySplit, found: dict[str, np.ndarray], path: Path) -> None:
-    """For each method its best images, above the training images they match."""
+def draw(
+    split: BinarySplit, found: dict[str, np.ndarray], titles: dict[str, str], path: Path
+) -> None:
+    """Draw the best images of each method above the training images that they match."""
     columns = min(COLUMNS, len(split.x))
-    figure = plt.figure(figsize=(columns * 0.95, 2.35 * len(found)), layout="constrained")
+    figure = plt.figure(figsize=(columns + 0.5, 2.6 * len(found)), layout="constrained")
     panels = figure.subfigures(len(found), 1)
     for panel, (name, candidates) in zip(panels, found.items(), strict=True):
-        panel.suptitle(name, x=0.01, ha="left", fontsize=9)
+        panel.suptitle(titles[name], x=0.01, ha="left", fontsize=10)
         axes = panel.subplots(2, columns)
         match = match_one_to_one(ncc_all_pairs(split.x, candidates))
         for column, image in enumerate(np.argsort(-match.score)[:columns]):
@@ -75,15 +77,17 @@ def draw(split: BinarySplit, found: dict[str, np.ndarray], path: Path) -> None:
                 shown = np.ones_like(shown)
             for row, pixels in ((0, shown), (1, split.x[image] + split.mean)):
                 show_image(axes[row, column], pixels, split)
-            axes[1, column].set_xlabel(f"{match.score[image]:.2f}", fontsize=8)
+            axes[1, column].set_xlabel(f"NCC {match.score[image]:.2f}", fontsize=9, labelpad=2)
+        axes[0, 0].set_ylabel("candidate", fontsize=9)
+        axes[1, 0].set_ylabel("training\nimage", fontsize=9)
     save_figure(figure, path)
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
     parser = study_parser("baselines", __doc__.split("\n")[0])
-    parser.add_argument("--n", type=int, help="training images")
-    parser.add_argument("--width", type=int, default=1000)
+    parser.add_argument("--n", type=int, help="number of training images")
+    parser.add_argument("--width", type=int, default=1000, help="neurons in a hidden layer")
     options, images, few = read_options(parser, arguments)
     clock = Clock()
     n = options.n or (10 if few else 100)
@@ -96,22 +100,27 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     net = train(split, settings, folder).result.net
     found = methods(split, net, settings, folder, restarts)
     table: dict[str, Any] = {"n": n, "width": width, "images": options.images, "methods": {}}
-    print(f"\none to one, of {n} images: training / never seen")
-    print(f"{'':32}  NCC top 10      >= 0.8    SSIM top 10   candidates")
-    # 5. The same one-to-one scores and the same null for all.
+    titles = {}
+    print(f"\nMatched one to one with {n} training images / with {n} unseen images:")
+    print(f"{'':32}  NCC: ten best  >= 0.8    SSIM: ten best  candidates")
+    # 5. Score all methods in the same way.
     for name, candidates in found.items():
         score = score_candidates(
             split.x, candidates, split.unseen_x, mean=split.mean, shape=split.shape
         )
         data, unseen = score.data, score.unseen
         print(
-            f"{name:32} {data.ncc_top10:5.2f} / {unseen.ncc_top10:4.2f}   {data.ncc_08:3d} / "
-            f"{unseen.ncc_08:<3d}  {data.ssim_top10:4.2f} / {unseen.ssim_top10:4.2f}   "
-            f"{len(candidates):6d}"
+            f"{name:32}  {data.ncc_top10:5.2f} / {unseen.ncc_top10:4.2f}   {data.ncc_08:3d} / "
+            f"{unseen.ncc_08:<3d}   {data.ssim_top10:5.2f} / {unseen.ssim_top10:4.2f}     "
+            f"{len(candidates):9d}"
+        )
+        titles[name] = (
+            f"{name}: NCC ≥ 0.8 for {data.ncc_08} of {n} training images "
+            f"and for {unseen.ncc_08} of {n} unseen images"
         )
         table["methods"][name] = {"data": data._asdict(), "unseen": unseen._asdict()}
-    draw(split, found, options.save)
-    clock.say(f"figure: {options.save}")
+    draw(split, found, titles, options.save)
+    clock.say(f"picture: {options.save}")
     table["seconds"] = clock.seconds
     write_json(options.json, table)
     return table

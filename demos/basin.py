@@ -44,7 +44,7 @@ def known_signals(problem: FirstLayer, truth: Array) -> Array:
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     """Run the study and return one row for each printed line."""
     parser = study_parser("basin", __doc__.split("\n")[0], figure=False, attack=False)
-    parser.add_argument("--n", type=int, default=100, help="training images")
+    parser.add_argument("--n", type=int, default=100, help="number of training images")
     options, images, few = read_options(parser, arguments)
     n, width = (10 if few else options.n), (200 if options.quick else 1000)
     split, clock = make_split(images, n), Clock()

@@ -50,7 +50,7 @@ def without_first(images: ImageSet, fraction: float) -> ImageSet:
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     """Run the study and return one row for each network."""
     parser = study_parser("elsewhere", __doc__.split("\n")[0], figure=False)
-    parser.add_argument("--n", type=int, default=100, help="training images")
+    parser.add_argument("--n", type=int, default=100, help="number of training images")
     options, images, few = read_options(parser, arguments)
     n, restarts, shrink = (4, 2, 10) if few else (options.n, options.restarts, 1)
     clock, rows = Clock(), list[dict[str, Any]]()

@@ -120,10 +120,10 @@ def scores(split: Any, found: Array) -> dict[str, float]:
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the study and return its table."""
     parser = study_parser("levers", __doc__.split("\n")[0], figure=False, attack=False)
-    parser.add_argument("--n", type=int, default=100, help="training images")
-    parser.add_argument("--width", type=int, default=1000)
-    parser.add_argument("--seeds", type=int, default=3, help="networks")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of processor time, each")
+    parser.add_argument("--n", type=int, default=100, help="number of training images")
+    parser.add_argument("--width", type=int, default=1000, help="neurons in a hidden layer")
+    parser.add_argument("--seeds", type=int, default=3, help="number of networks")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of processor time for each")
     options, images, few = read_options(parser, arguments)
     n = 10 if few else options.n
     width, seeds, seconds = (

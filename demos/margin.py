@@ -87,8 +87,10 @@ def draw(panels: list[dict[str, Any]], ns: list[int], widths: list[int], path: P
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
     parser = study_parser("margin", __doc__.split("\n")[0])
-    parser.add_argument("--n", type=int, nargs="+", help="numbers of training images")
-    parser.add_argument("--widths", type=int, nargs="+", help="numbers of neurons")
+    parser.add_argument("--n", type=int, nargs="+", help="training images, one or more numbers")
+    parser.add_argument(
+        "--widths", type=int, nargs="+", help="neurons in a hidden layer, one or more numbers"
+    )
     options, images, few = read_options(parser, arguments)
     clock = Clock()
     ns = options.n or ([6, 10] if few else [50, 100, 200])

@@ -101,10 +101,10 @@ def search(
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
     parser = study_parser("search", __doc__.split("\n")[0], figure=False, attack=False)
-    parser.add_argument("--n", type=int, default=20, help="training images")
-    parser.add_argument("--width", type=int, default=200)
-    parser.add_argument("--trials", type=int, default=12)
-    parser.add_argument("--iterations", type=int, default=300, help="of L-BFGS, at most")
+    parser.add_argument("--n", type=int, default=20, help="number of training images")
+    parser.add_argument("--width", type=int, default=200, help="neurons in a hidden layer")
+    parser.add_argument("--trials", type=int, default=12, help="number of trials")
+    parser.add_argument("--iterations", type=int, default=300, help="L-BFGS iterations, at most")
     options, images, _ = read_options(parser, arguments)
     clock = Clock()
     trials, iterations = (3, 20) if options.quick else (options.trials, options.iterations)

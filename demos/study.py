@@ -1,4 +1,4 @@
-"""Options that the studies on images share: margin, baselines, search."""
+"""The options that the studies on images share, and how they begin."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from kkt_ref.datasets.images import ImageSet, MissingDataError, default_images
 def study_parser(
     name: str, what: str, *, figure: bool = True, attack: bool = True
 ) -> argparse.ArgumentParser:
-    """A parser with the options that all studies have."""
+    """Return a parser with the options that all studies have."""
     parser = argparse.ArgumentParser(description=what)
-    parser.add_argument("--images", choices=("mnist", "cifar10"), default="mnist")
-    parser.add_argument("--seed", type=seed_number, default=0)
-    parser.add_argument("--quick", action="store_true", help="small, to see that it runs")
-    parser.add_argument("--out", type=Path, default=Path(f"{name}_run"), help="state of the run")
+    add = parser.add_argument
+    add("--images", choices=("mnist", "cifar10"), default="mnist", help="which images to use")
+    add("--seed", type=seed_number, default=0, help="seed of network and attack")
+    add("--quick", action="store_true", help="a small and short run, to see that it works")
+    add("--out", type=Path, default=Path(f"{name}_run"), help="folder for the state of the run")
     if attack:
-        parser.add_argument("--restarts", type=int, default=16)
+        add("--restarts", type=int, default=16, help="number of random starts of the attack")
     add_outputs(parser, f"{name}.png" if figure else None)
     return parser
 
 
 def fresh_folder(folder: Path, settings: dict[str, Any]) -> Path:
-    """Claim a folder for a new run; end with a message if another process has it."""
+    """Claim a folder for a new run; end with a message if another process uses it."""
     try:
         forget(folder)
         return claim(folder, settings)
@@ -41,7 +42,7 @@ def fresh_folder(folder: Path, settings: dict[str, Any]) -> Path:
 def read_options(
     parser: argparse.ArgumentParser, arguments: list[str] | None
 ) -> tuple[argparse.Namespace, ImageSet, bool]:
-    """The options, the images, and whether these, or the time, are few."""
+    """Return the options, the images, and whether the run has to be small."""
     options = parser.parse_args(arguments)
     try:
         images = default_images(options.images)
