@@ -43,7 +43,7 @@ INNER = words(
     "attacks.pooling.agreements attacks.pooling.distinct attacks.pooling.pool_alternations "
     "conformance.golden.digest "
     "attacks.base.with_copies attacks.base.refuse attacks.base.slackness_violation "
-    "attacks.base.shared_margin attacks.base.measured_run attacks.haim_loss.with_gates "
+    "attacks.base.measured_run attacks.haim_loss.with_gates "
     "attacks.haim_loss.RelativeLoss"
 )
 

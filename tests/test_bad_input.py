@@ -65,34 +65,6 @@ TABLE = {
     "target_loss: expected": lambda: kkt_ref.gradient_descent(NET, X, Y, target_loss=0.0),
     "record_every: expected": lambda: kkt_ref.gradient_descent(NET, X, Y, record_every=0),
     "decay: expected": lambda: kkt_ref.weight_decay_optimum(NET, X, Y, decay=np.nan),
-    "candidates: expected an integer >= 1": lambda: kkt_ref.reconstruct_paper(
-        NET, candidates=0, seed=0
-    ),
-    "seed: expected an integer": lambda: kkt_ref.reconstruct_paper(NET, candidates=2, seed=-1),
-    "restarts: expected": lambda: kkt_ref.reconstruct_paper(NET, candidates=2, seed=0, restarts=0),
-    "box: expected": lambda: kkt_ref.reconstruct_paper(NET, candidates=2, seed=0, box=(1, -1)),
-    "start_scale: expected": lambda: kkt_ref.reconstruct_paper(
-        NET, candidates=2, seed=0, start_scale=0
-    ),
-    "labels: expected 'balanced'": lambda: kkt_ref.reconstruct_paper(
-        NET, candidates=2, seed=0, labels="even"
-    ),
-    "labels: expected labels": lambda: kkt_ref.reconstruct_paper(
-        NET, candidates=2, seed=0, labels=np.zeros(2)
-    ),
-    "alpha: expected": lambda: kkt_ref.reconstruct_paper(NET, candidates=2, seed=0, alpha=-1.0),
-    "alpha: expected a number": lambda: kkt_ref.reconstruct_paper(
-        NET, candidates=2, seed=0, alpha=[]
-    ),
-    "lambda_min: expected": lambda: kkt_ref.reconstruct_paper(
-        NET, candidates=2, seed=0, lambda_min=-1
-    ),
-    "slackness: expected": lambda: kkt_ref.reconstruct_paper(
-        NET, candidates=2, seed=0, slackness=-1.0
-    ),
-    "max_iterations: expected": lambda: kkt_ref.reconstruct_paper(
-        NET, candidates=2, seed=0, max_iterations=0
-    ),
     "the first layer is zero": lambda: kkt_ref.reconstruct_on_grid(NET.scaled(0.0)),
     "net: expected float64": lambda: kkt_ref.reconstruct_on_grid(NET.astype(np.float32)),
     "tolerance: expected": lambda: kkt_ref.match_points(X, X, 0.0),

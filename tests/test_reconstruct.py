@@ -159,6 +159,17 @@ def test_bounds_hold_during_the_descent_and_not_by_clipping_its_end(exact, low, 
     assert norms.relative < 0.9 * kkt_ref.stationarity_norms(net, *clipped).relative
 
 
+BAD = [("candidates", 0), ("seed", -1), ("restarts", 0), ("box", (1, -1)), ("start_scale", 0)]
+BAD += [("labels", "even"), ("labels", np.zeros(6)), ("alpha", -1.0), ("alpha", [])]
+BAD += [("lambda_min", -1), ("slackness", -1.0), ("max_iterations", 0), ("layer_weights", (0, 0))]
+
+
+@pytest.mark.parametrize("name, value", BAD)
+def test_a_setting_out_of_range_is_named(name, value):
+    with pytest.raises(ValueError, match=f"{name}: expected"):
+        attack(**{name: value})
+
+
 def test_same_seed_same_result():
     a, b, other = attack(), attack(), attack(seed=4)
     assert np.array_equal(a.candidates, b.candidates)

@@ -41,7 +41,8 @@ class Run:
     slackness : float
         Violation of complementary slackness in [0, 2]; see :func:`slackness_violation`.
     margin : float
-        q, the margin that the candidates share, or 0 if they share none.
+        q = Σ λ_i u_i² / Σ λ_i u_i with u_i = y_i Φ(x_i), the margin that the candidates share;
+        0 if Σ λ_i u_i is not positive.
     steps : int
         Accepted steps of the optimisation.
     evaluations : int
@@ -158,12 +159,13 @@ def measured_run(
     norms = stationarity_norms(net, x, y, multipliers)
     margins = np.float64(y * forward(net, x).outputs)  # (m,)
     weights = np.float64(multipliers)  # (m,)
+    first = float(weights @ margins)
     return Run(
         objective=float(objective),
         residual=norms.relative,
         by_layer=norms.by_layer,
         slackness=float(slackness_violation(margins, weights)[0]),
-        margin=shared_margin(margins, weights),
+        margin=float(weights @ margins**2) / first if first > 0 else 0.0,
         steps=steps,
         evaluations=evaluations,
         stop_reason=stop_reason,
@@ -210,9 +212,3 @@ def slackness_violation(margins: Array, multipliers: Array) -> tuple[Array, Arra
     grad_margins = multipliers / root * (first * margins / second - 1.0)
     grad_multipliers = 0.5 * cosine * (1.0 / mass + margins**2 / second) - margins / root
     return 1.0 - cosine, inside * grad_margins, inside * grad_multipliers
-
-
-def shared_margin(margins: np.ndarray, multipliers: np.ndarray) -> float:
-    """Return q = Σ λ_i u_i² / Σ λ_i u_i, or 0 if that is not positive."""
-    first = float(multipliers @ margins)
-    return float(multipliers @ margins**2) / first if first > 0 else 0.0
