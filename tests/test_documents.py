@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-README, COURSE, RESULTS = (
-    ROOT / name for name in ("README.md", "demos/README.md", "demos/RESULTS.md")
-)
+README, COURSE, RESULTS = ROOT / "README.md", ROOT / "demos/README.md", ROOT / "demos/RESULTS.md"
 PAGES = {page: page.read_text(encoding="utf-8") for page in (README, COURSE, RESULTS)}
 
 
