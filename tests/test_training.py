@@ -67,6 +67,18 @@ def test_one_step_is_one_step_of_the_mean_loss():
     assert np.allclose(trained.net.theta, net.theta + step * pull, rtol=1e-12)
 
 
+@pytest.mark.parametrize("bias", ["first", "all", "none"])
+def test_one_loss_scaled_step_is_one_step_of_the_log_loss(bias):
+    x, y = separable(2)
+    net, rate = small_net(bias=bias), 0.7
+    gradients = kkt_ref.per_sample_gradients(net, x)
+    u = kkt_ref.margins(net, x, y)
+    pull = (y / (1 + np.exp(u))) @ gradients / np.sum(np.log1p(np.exp(-u)))
+    length = rate / np.max(np.sum(gradients**2, axis=1))
+    trained = kkt_ref.loss_scaled_descent(net, x, y, rate=rate, max_steps=1)
+    assert np.allclose(trained.net.theta, net.theta + length * pull, rtol=1e-12)
+
+
 @pytest.mark.parametrize("train", [kkt_ref.gradient_descent, kkt_ref.loss_scaled_descent])
 def test_training_is_deterministic_and_leaves_its_start_alone(train):
     x, y = separable(0)
@@ -121,10 +133,8 @@ def test_weight_decay_gives_exact_stationary_points(depth, bias):
     assert done.converged, done.stop_reason
     residual = kkt_ref.stationarity_residual(done.net, x, y, done.multipliers)
     assert np.linalg.norm(residual) <= 2e-6 * np.linalg.norm(done.net.theta)
-    assert np.isclose(done.history.records[-1].residual, 1e-6, atol=1e-6)
-    assert kkt_ref.stationarity_loss(done.net, x, y, done.multipliers) <= 1e-11 * (
-        done.net.theta @ done.net.theta
-    )
+    relative = np.linalg.norm(residual) / np.linalg.norm(done.net.theta)
+    assert np.isclose(done.history.records[-1].residual, relative, rtol=1e-3)
 
 
 def test_weight_decay_multipliers_are_the_logistic_weights():

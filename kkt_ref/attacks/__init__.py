@@ -68,6 +68,8 @@ def reconstruct(
 ) -> Reconstruction:
     """Reconstruct training data from the weights of a network.
 
+    Each attack has further keywords of its own; call its function to set them.
+
     Parameters
     ----------
     net : MLP
@@ -99,10 +101,6 @@ def reconstruct(
     TypeError
         If ``net`` is not an MLP, or is not float64 where the method needs that (all but
         "first-layer").
-
-    Notes
-    -----
-    Each attack has further keywords of its own; call its function to set them.
     """
     check_net(net)
     seed = check_count(seed, "seed", 0)

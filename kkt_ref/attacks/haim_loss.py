@@ -100,7 +100,7 @@ def published_loss(
     multipliers : array of shape (m,), dtype as the network's
         l_i = m λ_i: the published sum is a mean over the candidates.
     lambda_min : float
-        Below this, ≥ 0, multipliers are penalised; the authors draw it from 0.01 to 0.5.
+        Multipliers below this number ≥ 0 are penalised; the authors draw it from 0.01 to 0.5.
 
     Returns
     -------
@@ -144,26 +144,9 @@ class RelativeLoss:
 
     [ Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(x_i)‖²_l ] / Σ_l w_l ‖θ‖²_l  +  ρ · slackness,
 
-    with the violation of :func:`~kkt_ref.attacks.base.slackness_violation`.  The vector
-    holds x and λ / scale, so that both have gradients of like size.
-
-    Parameters
-    ----------
-    net : MLP
-        With the activation (and its α) to be used.
-    y : array of shape (m,), entries -1 and +1
-    layer_weights : L numbers ≥ 0
-    slackness : float
-        ρ ≥ 0.
-    backend : Backend
-        Where the loss is evaluated; vectors are NumPy's, in float64.
-    dtype : float64 or float32
-        In which it is evaluated; squares are summed in float64.
-
-    Attributes
-    ----------
-    scale : float
-        λ divided by its entry of the vector; 1 until :meth:`balance` sets it.
+    with the slackness of :func:`~kkt_ref.attacks.base.slackness_violation`.  The vector is
+    NumPy's in float64 and holds x and λ / scale; :meth:`balance` sets the scale so that both
+    have gradients of like size.  The loss is evaluated on the backend in ``dtype``.
     """
 
     def __init__(
@@ -178,6 +161,7 @@ class RelativeLoss:
         self.y, self.slackness, self.scale = y, slackness, 1.0
         self._backend, self._dtype = backend, dtype
         self._net, self._y = backend.put_net(net, dtype), backend.put(y, dtype)
+        # squares are summed in float64
         self._reduction = None if np.dtype(dtype) == np.float64 else backend.xp.float64
         norms = [float(np.linalg.norm(net.theta[s])) for s in net.layer_slices]
         whole = sum(w * norm**2 for w, norm in zip(layer_weights, norms, strict=True))
