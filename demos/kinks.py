@@ -1,10 +1,10 @@
-"""Where the network bends: training points lie on the kinks of the first layer.
+"""Training points lie on the kinks of the first layer.
 
     python demos/kinks.py
 
-Left: the kinks of the toy's first layer are lines, and five or more of them meet at each
-training point and nowhere else in the band of the margin.  Right: on images, how many of
-the first layer's kinks pass through a training image, and through an unseen one.
+The left panel shows the toy.  The kinks of its first layer are lines, and five or more of
+them meet at each training point.  The right panel shows how many kinks of the first layer of
+an image network pass through training images, and through images that it has not seen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from image_run import Settings, make_split, train
 from report import Clock, write_json
 from scipy.stats import mannwhitneyu
 from study import read_options, study_parser
-from style import save_figure
+from style import BLACK, VERMILLION, curve, save_figure
 
 import kkt_ref
 from kkt_ref._io import claim, forget
@@ -28,24 +28,27 @@ LINES = 5
 
 
 def draw_toy(ax: plt.Axes, net: kkt_ref.MLP, x: np.ndarray, vertices: np.ndarray) -> None:
-    """The kinks, the points where many meet, and the training points."""
+    """Draw the kinks, the points where many of them meet, and the training points."""
     for (w_1, w_2), b in zip(net.weights[0], net.biases[0], strict=True):
         normal, offset = np.array([w_1, w_2]), -b / (w_1**2 + w_2**2)
         ax.axline(offset * normal, offset * normal + (-w_2, w_1), lw=0.3, color="0.6")
-    ax.plot(*x.T, "o", mfc="none", mec="black", ms=11, label="training points")
-    ax.plot(*vertices.T, ".", color="tab:red", ms=6, label=f"{LINES} kinks or more meet")
-    ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.5), aspect="equal", xticks=[], yticks=[])
-    ax.legend(loc="upper center", ncols=2, fontsize=8)
+    ax.plot([], [], lw=0.8, color="0.6", label="kink of a neuron")
+    ax.plot(*x.T, "o", mfc="none", mec=BLACK, ms=11, label="training point")
+    ax.plot(*vertices.T, "D", color=VERMILLION, ms=4, label=f"{LINES} or more kinks meet")
+    ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    ax.set(xlabel="first input $x_1$", ylabel="second input $x_2$")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.0)
 
 
 def draw_counts(ax: plt.Axes, seen: np.ndarray, unseen: np.ndarray) -> None:
-    """Sorted counts of the training images and of the unseen ones."""
-    share = (np.arange(len(seen)) + 0.5) / len(seen)
-    for counts, name, colour in ((seen, "training", "tab:red"), (unseen, "unseen", "tab:blue")):
-        ax.plot(share, np.sort(counts)[::-1], ".-", ms=4, color=colour, label=f"{name} images")
+    """Draw the sorted counts of the training images and of the unseen images."""
+    for k, (counts, name) in enumerate(((unseen, "unseen"), (seen, "training"))):
+        rank = np.arange(1, len(counts) + 1)
+        ax.plot(rank, np.sort(counts)[::-1], **curve(k), label=f"{name} images")
     ax.set_yscale("symlog", linthresh=1)
-    ax.set(xlabel="share of images", ylabel="kinks of the first layer through the image")
+    ax.set(xlabel="rank of the image", ylabel="kinks of the first layer through the image")
     ax.legend()
+    ax.grid(True)
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -60,8 +63,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     vertices, _ = kink_vertices(toy, lines=LINES)
     match = kkt_ref.match_points(x, vertices, tolerance=0.005)
     clock.say(
-        f"toy: {LINES} kinks or more meet at {len(vertices)} points; "
-        f"{match.matched} of 20 training points are within 0.005 of one"
+        f"toy: {LINES} or more kinks meet at {len(vertices)} points, "
+        f"and {match.matched} of 20 training points are within 0.005 of such a point"
     )
 
     n = 10 if few else 100
@@ -75,14 +78,19 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     seen, unseen = kinks_at(net, split.x), kinks_at(net, split.unseen_x)
     told_apart = float(mannwhitneyu(seen, unseen).statistic / (len(seen) * len(unseen)))
     clock.say(
-        f"{options.images}, n = {n}: kinks through a training image, mean {seen.mean():.1f}, "
-        f"most {seen.max()}; unseen {unseen.mean():.1f}, most {unseen.max()}"
+        f"{options.images}, n = {n}: kinks through a training image: mean {seen.mean():.1f}, "
+        f"largest {seen.max()}; through an unseen image: mean {unseen.mean():.1f}, "
+        f"largest {unseen.max()}"
     )
-    print(f"a training image has more kinks than an unseen one with probability {told_apart:.2f}")
+    print(
+        f"A training image lies on more kinks than an unseen image in {told_apart:.0%} of pairs, "
+        "where a tie counts one half."
+    )
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
     draw_toy(axes[0], toy, x, vertices)
     draw_counts(axes[1], seen, unseen)
+    axes[1].set_title(f"{options.images}, n = {n}: mean {seen.mean():.1f} and {unseen.mean():.1f}")
     save_figure(figure, options.save)
     clock.say(f"figure: {options.save}")
     table = {

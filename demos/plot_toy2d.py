@@ -9,77 +9,96 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
+from style import BLACK, GREEN, GREY, NEGATIVE, ORANGE, POSITIVE, save_figure
 
 import kkt_ref
-from kkt_ref._io import write_atomically
 from kkt_ref.stationarity.closed_form import forward
 
-POSITIVE, NEGATIVE, TRUTH = "#c0392b", "#2456a4", "#111111"
 LIMIT = 1.5
-PAPER_GATES = 0.02  # distance over which the gates of the paper's way open
-TITLES = {"full": "All four KKT conditions", "paper": "The paper's way: stationarity alone"}
+PAPER_GATES = 0.02  # distance in the inputs over which the gates of the paper's attack open
+NAMES = {
+    "full": "All four KKT conditions",
+    "paper": "Stationarity alone (the paper's attack)",
+    "paper_best": "Stationarity alone, the run with the smallest loss",
+}
+CLASSES = ((1.0, "^", POSITIVE), (-1.0, "v", NEGATIVE))  # label, marker, colour
 
 
 @dataclass
 class Trace:
-    """Candidates and multipliers as an attack moved them, one list a start."""
+    """Candidates and multipliers as an attack moved them, one list for each run."""
 
     runs: dict[int, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
-    atoms: np.ndarray | None = None  # those of the full-KKT way before merging, (k, 2)
+    atoms: np.ndarray | None = None  # points with λ > 0 before merging, (k, 2)
     labels: np.ndarray | None = None  # of the candidates at the end, (m,)
 
     def take(self, stage: str, run: int, x: np.ndarray, multipliers: np.ndarray) -> None:
-        """Take a callback of an attack."""
+        """Store what an attack passes to its callback."""
         if stage in ("grid", "local"):
             self.atoms = x
         self.runs.setdefault(run, []).append((x, multipliers))
 
     def ended(self, found: kkt_ref.Reconstruction) -> Trace:
-        """The trace of the start with the smallest objective, to its end, with its labels."""
+        """The trace of the run with the smallest objective, with its end and its labels."""
         best = found.of_run(found.best)
         frames = [*self.runs[found.best], (best.candidates, best.multipliers)]
         return Trace({0: frames}, self.atoms, best.labels)
 
     @property
     def frames(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Candidates (m, 2) and multipliers (m,) by iteration."""
+        """Candidates (m, 2) and multipliers (m,) at each call of the callback."""
         return self.runs[0]
 
 
-def _background(ax: Any, net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> None:
+def summary(name: str, line: dict[str, Any], n: int) -> str:
+    """What a method found, in the words of the figure's titles."""
+    return (
+        f"{NAMES[name]}:\n{line['matched_05']} of {n} points within 0.05, "
+        f"{line['matched_01']} within 0.01, {line['strays']} strays"
+    )
+
+
+def _background(ax: Axes, net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> Any:
+    """Draw Φ / q, its contours and the training points; return the filled contours."""
     ticks = np.linspace(-LIMIT, LIMIT, 400)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)  # (400, 400, 2)
     outputs = forward(net, grid.reshape(-1, 2)).outputs.reshape(400, 400)
     q = float(kkt_ref.margins(net, x, y).min())
     levels = np.linspace(-3, 3, 25)
-    ax.contourf(ticks, ticks, outputs / q, levels, cmap="RdBu_r", alpha=0.4, extend="both")
-    ax.contour(ticks, ticks, outputs / q, [-1.0, 1.0], colors="0.35", linewidths=0.8)
-    ax.contour(ticks, ticks, outputs, [0.0], colors="0.6", linewidths=0.6, linestyles="dotted")
-    ax.scatter(*x.T, s=150, facecolors="none", edgecolors=TRUTH, linewidths=1.3, zorder=5)
+    filled = ax.contourf(
+        ticks, ticks, outputs / q, levels, cmap="RdBu_r", alpha=0.35, extend="both"
+    )
+    margin = dict(colors="0.35", linewidths=0.9, linestyles="solid")
+    ax.contour(ticks, ticks, outputs / q, [-1.0, 1.0], **margin)
+    ax.contour(ticks, ticks, outputs, [0.0], colors="0.5", linewidths=0.8, linestyles="dotted")
+    ax.scatter(*x.T, s=190, facecolors="none", edgecolors=BLACK, linewidths=1.3, zorder=5)
     ax.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), aspect="equal")
-    ax.set_xticks([-1, 0, 1], ["-1", "0", "1"])
-    ax.set_yticks([-1, 0, 1], ["-1", "0", "1"])
-
-
-def _colours(labels: np.ndarray) -> list[str]:
-    return [POSITIVE if label > 0 else NEGATIVE for label in labels]
+    ax.set(xlabel="first input $x_1$", ylabel="second input $x_2$")
+    ax.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    return filled
 
 
 def _sizes(multipliers: np.ndarray) -> np.ndarray:
-    return 4 + 36 * multipliers / max(float(multipliers.max()), 1e-300)
+    return 8 + 40 * multipliers / max(float(multipliers.max()), 1e-300)
 
 
-def _at(net: kkt_ref.MLP, trace: Trace, x: np.ndarray) -> list[str]:
-    """Colours of a frame: of the labels, or where candidates come and go, of the sign of Φ."""
-    return _colours(trace.labels if trace.atoms is None else forward(net, x).outputs)
+def _candidates(ax: Axes) -> list[PathCollection]:
+    """Empty dots for the candidates of both labels."""
+    options = {"edgecolors": "white", "linewidths": 0.5, "zorder": 6}
+    return [ax.scatter([], [], marker=mark, c=colour, **options) for _, mark, colour in CLASSES]
 
 
-def _residuals(net: kkt_ref.MLP, trace: Trace) -> np.ndarray:
-    gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, PAPER_GATES)))
-    return np.array(
-        [kkt_ref.stationarity_norms(gated, x, trace.labels, c).relative for x, c in trace.frames]
-    )
+def _place(
+    dots: list[PathCollection], x: np.ndarray, multipliers: np.ndarray, labels: np.ndarray
+) -> None:
+    """Move the dots of both labels to candidates (m, 2); their area grows with λ."""
+    sizes = _sizes(multipliers)
+    for one, (label, _, _) in zip(dots, CLASSES, strict=True):
+        one.set_offsets(x[labels == label])
+        one.set_sizes(sizes[labels == label])
 
 
 def draw(
@@ -92,100 +111,115 @@ def draw(
     path: Path,
     show: bool,
 ) -> None:
-    """Save the figure: a panel a method, and the residuals."""
+    """Save the figure: a panel for each method, and one of the residuals."""
     figure, axes = plt.subplots(
         1,
         len(traces) + 1,
-        figsize=(5.6 * len(traces) + 4.4, 6.2),
+        figsize=(5.4 * len(traces) + 5.2, 6.4),
         layout="constrained",
         squeeze=False,
     )
+    figure.get_layout_engine().set(w_pad=0.1)
     axes = axes[0]
+    filled = None
     for ax, (name, trace) in zip(axes, traces.items(), strict=False):
-        _background(ax, net, x, y)
+        filled = _background(ax, net, x, y)
         if trace.atoms is not None:
-            ax.scatter(*trace.atoms.T, s=3, color="0.45", zorder=3)
+            ax.scatter(*trace.atoms.T, s=16, marker="+", color="0.3", linewidths=0.8, zorder=4)
         (begin, _), (end, multipliers) = trace.frames[0], trace.frames[-1]
         if name == "paper":
             paths = np.stack([frame for frame, _ in trace.frames])  # (iterations, m, 2)
-            for one in np.swapaxes(paths, 0, 1):
-                ax.plot(*one.T, color="0.25", linewidth=0.5, alpha=0.6, zorder=4)
-            ax.scatter(*begin.T, s=14, marker="x", color="0.3", linewidths=0.8, zorder=4)
-        ax.scatter(*end.T, s=_sizes(multipliers), c=_colours(trace.labels), zorder=6)
-        line = methods["paper_best" if name == "paper" else name]
-        ax.set_title(
-            f"{TITLES[name]}\n{line['matched_05']} of {len(x)} points within 0.05, "
-            f"{line['strays']} strays"
-        )
+            ax.plot(paths[:, :, 0], paths[:, :, 1], color="0.25", lw=0.5, alpha=0.6, zorder=3)
+            ax.scatter(*begin.T, s=16, marker="x", color="0.3", linewidths=0.8, zorder=4)
+        _place(_candidates(ax), end, multipliers, trace.labels)
+        shown = "paper_best" if name == "paper" else name
+        ax.set_title(summary(shown, methods[shown], len(x)))
+    if filled is not None:
+        bar = figure.colorbar(filled, ax=axes[len(traces) - 1], shrink=0.8, ticks=range(-3, 4))
+        bar.set_label("output Φ(x) / margin q")
     _residual_panel(axes[-1], net, traces, methods, kkt)
-    handles = [
-        Line2D([], [], marker="o", mfc="none", mec=TRUTH, ls="", ms=11, label="training point"),
-        Line2D([], [], marker="o", color=POSITIVE, ls="", ms=6, label="reconstructed, y = +1"),
-        Line2D([], [], marker="o", color=NEGATIVE, ls="", ms=6, label="reconstructed, y = −1"),
-        Line2D([], [], marker=".", color="0.45", ls="", ms=4, label="λ > 0, before merging"),
-        Line2D([], [], marker="x", color="0.3", ls="", ms=5, label="random start"),
-        Line2D([], [], color="0.25", lw=0.8, label="path"),
-        Line2D([], [], color="0.35", lw=1.0, label="margin |Φ| = q"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    with write_atomically(path) as file:
-        figure.savefig(file, dpi=110, format=path.suffix.lstrip(".") or "png")
+    figure.legend(handles=_handles(traces), loc="outside lower center", ncols=5)
     if show:
         plt.show()
-    plt.close(figure)
+    save_figure(figure, path)
+
+
+def _handles(traces: dict[str, Trace]) -> list[Line2D]:
+    """The legend's entries, of what the panels show."""
+
+    def dots(label: str, **options: Any) -> Line2D:
+        return Line2D([], [], ls="", label=label, **options)
+
+    handles = [dots("training point", marker="o", mfc="none", mec=BLACK, ms=11)]
+    for label, mark, colour in CLASSES:
+        name = f"reconstructed, y = {'+' if label > 0 else '−'}1 (area: multiplier λ)"
+        handles.append(dots(name, marker=mark, color=colour, mec="white", ms=8))
+    if "full" in traces:
+        handles.append(dots("point with λ > 0 before merging", marker="+", color="0.3", ms=5))
+    if "paper" in traces:
+        handles.append(dots("random start of a candidate", marker="x", color="0.3", ms=5))
+        handles.append(Line2D([], [], color="0.25", lw=0.7, label="path of a candidate"))
+    handles.append(Line2D([], [], color="0.35", lw=1.2, label="margin |Φ(x)| = q"))
+    handles.append(Line2D([], [], color="0.5", ls=":", label="decision boundary Φ(x) = 0"))
+    return handles
 
 
 def _residual_panel(
-    ax: Any,
+    ax: Axes,
     net: kkt_ref.MLP,
     traces: dict[str, Trace],
     methods: dict[str, dict[str, Any]],
     kkt: dict[str, Any],
 ) -> None:
-    full, paper = "#1b7f4d", "#a65a00"
+    """Draw the residual of each method, and that of the true data with the same gates."""
     if "full" in methods:
         value = methods["full"]["relative_residual"]
-        ax.axhline(value, color=full, label=f"{TITLES['full']} (convex)")
+        ax.axhline(value, color=GREEN, ls="-", label="all four conditions (convex, one value)")
     if "paper" in traces:
-        values = _residuals(net, traces["paper"])
-        ax.plot(1 + np.arange(len(values)), values, color=paper, label=TITLES["paper"])
-        ax.axhline(kkt["floor"], color=paper, ls="--", lw=1, label="its floor: the true data")
+        trace = traces["paper"]
+        gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, PAPER_GATES)))
+        values = [
+            kkt_ref.stationarity_norms(gated, x, trace.labels, multipliers).relative
+            for x, multipliers in trace.frames
+        ]
+        ticks = 1 + np.arange(len(values))
+        every = np.unique(np.geomspace(1, len(values), 8).astype(int) - 1)
+        style = dict(color=ORANGE, ls="-", marker="s", markevery=every.tolist())
+        ax.plot(ticks, values, label="stationarity alone (smoothed gates)", **style)
+        ax.axhline(kkt["floor"], color=BLACK, ls="--", label="true data, smoothed gates")
     clarke = kkt["stationarity_clarke"]
-    ax.axhline(clarke, color=full, ls="--", lw=1, label="the floor with free kinks: the true data")
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.set(
-        xlabel="L-BFGS iteration",
-        title="Residual ‖θ − Σλy∇Φ‖ / ‖θ‖\neach attack with its own gates",
-    )
-    ax.legend(frameon=False, fontsize=9)
-    ax.grid(True, which="both", alpha=0.2)
+    ax.axhline(clarke, color=GREY, ls="-.", label="true data, gates free at the kinks")
+    ax.set(xscale="log", yscale="log", ylim=(0.08, 5.0), xlabel="iteration of L-BFGS")
+    ax.set_yticks([0.1, 0.2, 0.5, 1.0, 2.0], ["0.1", "0.2", "0.5", "1", "2"], minor=False)
+    ax.set_yticks([], minor=True)
+    ax.set(ylabel="relative residual ‖θ − Σ λ y ∇Φ‖ / ‖θ‖")
+    ax.set_title("Residual of stationarity,\neach attack with its own gates")
+    ax.legend(loc="upper right")
+    ax.grid(True)
 
 
 def animate(
     net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray, traces: dict[str, Trace], path: Path
 ) -> None:
-    """Write the candidates' movement as a GIF of 60 frames."""
+    """Write the movement of the candidates as a GIF of 60 frames."""
     figure, axes = plt.subplots(
         1, len(traces), figsize=(5 * len(traces), 5.4), squeeze=False, layout="constrained"
     )
     dots = {}
-    for ax, (name, trace) in zip(axes[0], traces.items(), strict=True):
+    for ax, name in zip(axes[0], traces, strict=True):
         _background(ax, net, x, y)
-        ax.set_title(TITLES[name])
-        begin, multipliers = trace.frames[0]
-        colours = _at(net, trace, begin)
-        dots[name] = ax.scatter(*begin.T, s=_sizes(multipliers), c=colours, zorder=6)
+        ax.set_title(NAMES[name])
+        dots[name] = _candidates(ax)
 
-    def update(tick: int) -> list[Any]:
+    def update(tick: int) -> list[PathCollection]:
         for name, trace in traces.items():
-            last = len(trace.frames) - 1
-            # early iterations move most: frames are spaced geometrically
-            place, multipliers = trace.frames[round((last + 1) ** (tick / 59)) - 1]
-            dots[name].set_offsets(place)
-            dots[name].set_sizes(_sizes(multipliers))
-            dots[name].set_facecolors(_at(net, trace, place))
-        return list(dots.values())
+            # early iterations move most, so the frames are spaced geometrically
+            place, multipliers = trace.frames[round(len(trace.frames) ** (tick / 59)) - 1]
+            # while candidates come and go, the sign of Φ is the label
+            comes_and_goes = trace.atoms is not None
+            labels = np.sign(forward(net, place).outputs) if comes_and_goes else trace.labels
+            _place(dots[name], place, multipliers, labels)
+        return [one for pair in dots.values() for one in pair]
 
     animation = FuncAnimation(figure, update, frames=60)
     part = path.with_name(f".{path.name}.part.gif")

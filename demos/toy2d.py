@@ -1,10 +1,10 @@
-"""The 2D toy: training points come back out of a network's weights.
+"""The 2D toy: reconstruct training points in the plane from the weights of a network.
 
     python demos/toy2d.py
 
-trains a ReLU network on 20 points by gradient descent, forgets the points, and
-reconstructs them from the weights in two ways: the paper's (stationarity alone, from
-random candidates) and by all four KKT conditions.  It prints a table and saves a figure.
+This demo trains a ReLU network on 20 points by gradient descent, and then reconstructs the
+points from the weights in two ways: from all four KKT conditions, and from stationarity
+alone, which is the attack of the paper.  It prints a table and saves a figure.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose by threads
 
 import numpy as np
-from plot_toy2d import PAPER_GATES, Trace, animate, draw
+from plot_toy2d import NAMES, PAPER_GATES, Trace, animate, draw, summary
 from report import Clock, add_outputs, seed_number, write_json
 
 import kkt_ref
 from kkt_ref.datasets import toys
 
-BOX = (-1.5, 1.5)  # all that either attack is told of the data
+BOX = (-1.5, 1.5)  # all that the attacks know about the data
 
 NOTHING = {
     **{f"matched_{key}": 0 for key in ("05", "03", "01")},
@@ -45,7 +45,7 @@ def data_set(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def train(x: np.ndarray, y: np.ndarray, seed: int, quick: bool, clock: Clock) -> Any:
-    """Gradient descent, step ∝ 1/loss, close to a KKT point (deep in training: loss 1e-16)."""
+    """Train to a very small loss, which brings the network close to a KKT point."""
     width, target = (100, 1e-6) if quick else (300, 1e-16)
     start = kkt_ref.init_paper((2, width, 1), np.random.default_rng(seed), first_layer=0.3)
 
@@ -67,13 +67,15 @@ def train(x: np.ndarray, y: np.ndarray, seed: int, quick: bool, clock: Clock) ->
     )
 
 
-def full_way(net: kkt_ref.MLP, trace: Trace) -> kkt_ref.Reconstruction:
-    """All four KKT conditions: non-negative least squares where kinks meet, in the margin band."""
+def by_all_conditions(net: kkt_ref.MLP, trace: Trace) -> kkt_ref.Reconstruction:
+    """Attack with all four KKT conditions: non-negative least squares where kinks meet."""
     return kkt_ref.reconstruct(net, box=BOX, callback=trace.take)
 
 
-def paper_way(net: kkt_ref.MLP, seed: int, quick: bool, trace: Trace) -> kkt_ref.Reconstruction:
-    """Stationarity alone, 50 candidates with balanced labels, several random starts."""
+def by_stationarity(
+    net: kkt_ref.MLP, seed: int, quick: bool, trace: Trace
+) -> kkt_ref.Reconstruction:
+    """Attack with stationarity alone: 50 candidates with balanced labels, several runs."""
     return kkt_ref.reconstruct_paper(
         net,
         candidates=50,
@@ -88,7 +90,7 @@ def paper_way(net: kkt_ref.MLP, seed: int, quick: bool, trace: Trace) -> kkt_ref
 
 
 def row(x: np.ndarray, found: kkt_ref.Reconstruction, seconds: float) -> dict[str, Any]:
-    """One method's line of the table."""
+    """The results of one method, as a line of the table."""
     matches = {
         key: kkt_ref.match_points(x, found.candidates, tolerance, found.multipliers)
         for key, tolerance in (("05", 0.05), ("03", 0.03), ("01", 0.01))
@@ -106,7 +108,7 @@ def row(x: np.ndarray, found: kkt_ref.Reconstruction, seconds: float) -> dict[st
 
 
 def conditions(net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """The four KKT conditions on the true data, and the floors of the residual."""
+    """How far the true data violate the KKT conditions, and the smallest residuals they reach."""
     report = kkt_ref.kkt_report(net, x, y)
     gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, PAPER_GATES)))
     return {
@@ -122,20 +124,24 @@ def conditions(net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> dict[str, Any]
 
 
 def print_table(n: int, kkt: dict[str, Any], methods: dict[str, dict[str, Any]]) -> None:
-    """Print the conditions on the true data, then a line a method."""
-    print("\nKKT conditions on the true data (violations; 0 is satisfied)")
-    print(f"  stationarity, relative      {kkt['stationarity']:.3f}  hard gates")
-    print(f"                              {kkt['stationarity_clarke']:.3f}  Clarke: kinks free")
-    print(f"                              {kkt['floor']:.3f}  smoothed gates: the paper's way")
-    print(f"  primal feasibility          {kkt['primal_feasibility']:.3f}")
-    print(f"  dual feasibility            {kkt['dual_feasibility']:.3f}")
-    print(f"  complementary slackness     {kkt['complementary_slackness']:.3f}")
-    print(f"\n{'':12} of {n} within     missed  strays  stray  relative")
-    print(f"{'method':12} .05 .03 .01                   mass  residual  seconds")
+    """Print the violations of the conditions on the true data, then one line for each method."""
+    print("\nViolation of the KKT conditions by the true data (0: satisfied)")
+    for name, value in (
+        ("stationarity, the network's own gates", kkt["stationarity"]),
+        ("stationarity, gates free at the kinks (Clarke)", kkt["stationarity_clarke"]),
+        ("stationarity, smoothed gates of the paper's attack", kkt["floor"]),
+        ("primal feasibility", kkt["primal_feasibility"]),
+        ("dual feasibility", kkt["dual_feasibility"]),
+        ("complementary slackness", kkt["complementary_slackness"]),
+    ):
+        print(f"  {name:50}  {value:.3f}")
+    print(f"\n{'':50}  points of {n} within        stray  relative")
+    print(f"{'method':50}  .05 .03 .01  missed  strays   mass  residual  seconds")
     for name, line in methods.items():
+        label = f"{NAMES[name]}, all runs" if name == "paper" else NAMES[name]
         matched = " ".join(f"{line[f'matched_{key}']:3d}" for key in ("05", "03", "01"))
         print(
-            f"{name:12} {matched}   {line['missed']:6d}  {line['strays']:6d}  "
+            f"{label:50}  {matched}  {line['missed']:6d}  {line['strays']:6d}  "
             f"{line['stray_mass']:.3f}  {line['relative_residual']:8.3f}  {line['seconds']:7.1f}"
         )
 
@@ -146,49 +152,59 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     names = ("circle", "even", "uneven", "random-labels", "spiral", "disc")
     parser.add_argument("--seed", type=seed_number, default=0, help="seed of the initial weights")
     parser.add_argument("--quick", action="store_true", help="smaller network, trained less")
-    parser.add_argument("--method", choices=("both", "full", "paper"), default="both")
-    parser.add_argument("--data", choices=names, default="circle", help="which toy")
+    parser.add_argument(
+        "--method",
+        choices=("both", "full", "paper"),
+        default="both",
+        help="all four conditions (full), stationarity alone (paper), or both",
+    )
+    parser.add_argument("--data", choices=names, default="circle", help="the training points")
     add_outputs(parser, "toy2d.png")
-    parser.add_argument("--animate", action="store_true", help="also a GIF beside the figure")
+    parser.add_argument("--animate", action="store_true", help="also write a GIF beside the figure")
     parser.add_argument("--show", action="store_true", help="open a window")
     options = parser.parse_args(arguments)
 
     clock = Clock()
-    # 1. Train: gradient descent tends to a KKT point of the max-margin problem (P).
+    # 1. Train: gradient descent converges to a KKT point of the max-margin problem (P).
     x, y = data_set(options.data, options.seed)
     trained = train(x, y, options.seed, options.quick, clock)
     last, train_seconds = trained.history.records[-1], clock.seconds
     clock.say(f"training: {trained.stop_reason}")
-    # 2. How near is it?  Stationarity (S) and the three other conditions on the true data.
+    # 2. Check how near it is: stationarity (S) and the other conditions on the true data.
     kkt = conditions(trained.net, x, y)
 
     methods, traces = {}, {}
-    # 3. All four conditions: only points on the margin carry a multiplier, and kinks meet there.
+    # 3. Attack with all four conditions: only points on the margin have a multiplier λ > 0.
     if options.method in ("both", "full"):
         begin, trace = clock.seconds, Trace()
         try:
-            found = full_way(trained.net, trace)
+            found = by_all_conditions(trained.net, trace)
             methods["full"] = row(x, found, clock.seconds - begin)
             traces["full"] = trace.ended(found)
-            clock.say(f"full KKT: {found.runs[0].stop_reason}")
-        except ValueError as error:  # such as a network trained too little to show a margin
+            clock.say(f"all four conditions: {found.runs[0].stop_reason}")
+        except ValueError as error:  # no margin is found if the network is trained too little
             methods["full"] = NOTHING | {"missed": len(x), "seconds": clock.seconds - begin}
-            clock.say(f"full KKT found nothing: {error}")
-    # 4. The paper's way: the stationarity loss (R), from random starts.
+            clock.say(f"all four conditions found nothing: {error}")
+    # 4. Attack with stationarity alone: the loss (R) of the paper, from random starts.
     if options.method in ("both", "paper"):
         begin, trace = clock.seconds, Trace()
-        found = paper_way(trained.net, options.seed, options.quick, trace)
+        found = by_stationarity(trained.net, options.seed, options.quick, trace)
         seconds = clock.seconds - begin
         methods["paper"] = row(x, found, seconds)
         methods["paper_best"] = row(x, found.of_run(found.best), seconds)
         traces["paper"] = trace.ended(found)
-        clock.say(f"paper's way, {len(found.runs)} starts: {found.runs[found.best].stop_reason}")
-    # 5. Judge: only here, for the rows of the table and the figure, the points are needed.
+        reason = found.runs[found.best].stop_reason
+        clock.say(f"stationarity alone, best of {len(found.runs)} runs: {reason}")
+    # 5. Compare with the training points, which the attacks have not seen.
     print_table(len(x), kkt, methods)
+    print()
+    for name in ("full", "paper_best"):
+        if name in methods:
+            print(summary(name, methods[name], len(x)).replace("\n", " "))
 
     draw(trained.net, x, y, traces, methods, kkt, options.save, options.show)
     clock.say(f"figure: {options.save}")
-    if options.animate:
+    if options.animate and traces:
         path = options.save.with_suffix(".gif")
         animate(trained.net, x, y, traces, path)
         clock.say(f"animation: {path}")

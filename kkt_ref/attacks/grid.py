@@ -229,7 +229,7 @@ def reconstruct_on_grid(
         return with_gates(net, gate_alpha(net, width))
 
     q, solves = find_margin(smoothed(2 * step), lattice(box, net.d, 2 * step))
-    atoms = solve_in_band(smoothed(step / 3), lattice(box, net.d, step), 0.9 * q, 1.5 * q)
+    atoms = solve_in_band(smoothed(step / 3), lattice(box, net.d, step), 0.95 * q, 1.5 * q)
     report("grid", 0, atoms.x, atoms.multipliers)
     margins, weights = np.abs(forward(net, atoms.x).outputs), atoms.multipliers
     low = 0.98 * float(np.quantile(margins, 0.05, weights=weights, method="inverted_cdf"))
