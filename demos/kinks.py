@@ -90,7 +90,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
     draw_toy(axes[0], toy, x, vertices)
     draw_counts(axes[1], seen, unseen)
-    axes[1].set_title(f"{options.images}, n = {n}: mean {seen.mean():.1f} and {unseen.mean():.1f}")
+    axes[1].set_title(
+        f"{options.images}, n = {n}: kinks through a training image: mean {seen.mean():.1f};\n"
+        f"through an unseen image: mean {unseen.mean():.1f}"
+    )
     save_figure(figure, options.save)
     clock.say(f"figure: {options.save}")
     table = {
