@@ -157,8 +157,8 @@ def measured_run(
     """Measure the end of a run on the attacked network, with its own gates and precision."""
     x, y, multipliers = (np.asarray(part, net.dtype) for part in (x, y, multipliers))
     norms = stationarity_norms(net, x, y, multipliers)
-    margins = np.float64(y * forward(net, x).outputs)  # (m,)
-    weights = np.float64(multipliers)  # (m,)
+    margins = (y * forward(net, x).outputs).astype(np.float64)  # (m,)
+    weights = multipliers.astype(np.float64)  # (m,)
     first = float(weights @ margins)
     return Run(
         objective=float(objective),

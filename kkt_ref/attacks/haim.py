@@ -128,7 +128,9 @@ def reconstruct_paper(
         raise ValueError(f"labels: expected 'balanced', 'network' or an array, got {labels!r}")
     if not isinstance(labels, str):
         labels = check_labels(labels, m, "labels")
-    tell = callback or (lambda *event: None)
+
+    def numbered(index: int) -> Callback | None:
+        return callback and (lambda stage, _, cx, cl: callback(stage, index, cx, cl))
 
     runs = []
     for index, rng in enumerate(np.random.default_rng(seed).spawn(restarts)):
@@ -146,7 +148,7 @@ def reconstruct_paper(
             y,
             multipliers * _norm_ratio(net, x, y, multipliers),
             box=box,
-            callback=lambda stage, _, cx, cl, index=index: tell(stage, index, cx, cl),
+            callback=numbered(index),
             lambda_min=lambda_min,
             alpha=alpha,
             layer_weights=layer_weights,
@@ -224,7 +226,7 @@ def refine(
     weights = check_layer_weights(layer_weights, net)
     if not any(net.theta[s].any() and w for w, s in zip(weights, net.layer_slices, strict=True)):
         raise ValueError("net: expected a parameter other than 0 in a layer of weight > 0")
-    alphas = list(alpha) if isinstance(alpha, (list, tuple, np.ndarray)) else [alpha]
+    alphas: list[Any] = list(alpha) if isinstance(alpha, (list, tuple, np.ndarray)) else [alpha]
     if not alphas:
         raise ValueError("alpha: expected a number > 0 or a sequence of them, got an empty one")
     if isinstance(net.activation, Softplus):

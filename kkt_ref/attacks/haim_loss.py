@@ -187,7 +187,7 @@ class RelativeLoss:
     def value_and_gradient(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss and its gradient, shapes () and (m d + m,)."""
         x, multipliers = (self._backend.put(part, self._dtype) for part in self.unpack(vector))
-        grad_multipliers = 0.0
+        grad_multipliers: Array = 0.0
 
         def slackness_term(outputs: Array) -> tuple[Array, Array]:
             nonlocal grad_multipliers

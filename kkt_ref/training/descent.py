@@ -148,7 +148,7 @@ def gradient_descent(
         If this machine cannot give the backend.
     """
     step, settings = check_positive(step, "step"), (max_steps, target_loss, record_every)
-    return _descend(net, x, y, step, None, *settings, callback, backend)
+    return _descend(net, x, y, step, True, *settings, callback, backend)
 
 
 def loss_scaled_descent(
@@ -184,7 +184,7 @@ def loss_scaled_descent(
         As in :func:`gradient_descent`.
     """
     rate, settings = check_positive(rate, "rate"), (max_steps, target_loss, record_every)
-    return _descend(net, x, y, None, rate, *settings, callback, backend)
+    return _descend(net, x, y, rate, False, *settings, callback, backend)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a step that is too long raises ValueError
@@ -192,15 +192,15 @@ def _descend(
     net: MLP,
     x: np.ndarray,
     y: np.ndarray,
-    step: float | None,
-    rate: float | None,
+    size: float,
+    fixed: bool,
     max_steps: int,
     target_loss: float | None,
     record_every: int,
     callback: Callback | None,
     backend: str | Backend,
 ) -> TrainResult:
-    """Descend by a fixed step on the loss, or by a rate on its logarithm if step is None."""
+    """Descend by steps of one size on the loss if ``fixed``, otherwise on its logarithm."""
     backend = get_backend(backend)
     x, y = check_samples(net, x, y)
     check_separable(x, y)
@@ -227,18 +227,18 @@ def _descend(
 
         reached, last = log_loss <= target, steps == max_steps
         if steps % record_every == 0 or reached or last:
-            here, sums = backend.get_net(net), [backend.to_host(g) for g in ascent]
-            scale, record = _record(here, steps, backend.to_host(margins), log_loss, sums)
+            here, direction = backend.get_net(net), [backend.to_host(g) for g in ascent]
+            scale, record = _record(here, steps, backend.to_host(margins), log_loss, direction)
             history.records.append(record)
             halted = bool(callback and callback(record, here))
             if reached or last or halted:
                 break
 
-        if rate is None:  # ∇loss = loss · ∇log(loss), and ``ascent`` is −∇log(loss)
-            length = step * float(np.exp(log_loss))
+        if fixed:  # ∇loss = loss · ∇log(loss), and ``ascent`` is −∇log(loss)
+            length = size * float(np.exp(log_loss))
         else:
             largest = _largest_gradient(net, trace, back)
-            length = rate / max(largest, rate * tiny)
+            length = size / max(largest, size * tiny)
         for p, g in zip(net.arrays, ascent, strict=True):
             p += length * g
 
