@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     audit_command.add_arguments(audit)
     options = parser.parse_args(arguments)
     if options.command == "audit":
-        return audit_command.run(options)
+        return audit_command.run_command(options)
     if options.command == "golden":
         if not options.folder.is_dir():
             parser.error(f"{options.folder}: expected a folder; create it first")

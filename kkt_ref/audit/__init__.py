@@ -1,1 +1,11 @@
-"""The audit of trained weights."""
+"""The audit of trained weights: what do they reveal about the training data?
+
+Read in this order: ``command`` (the command line and the files it writes), ``inputs`` (training
+and held-out samples), ``run`` (KKT conditions, attack, comparison), ``report`` (warnings, tables,
+HTML by the template ``report.html.j2``), ``figures`` (the pictures).  The command needs
+``pip install 'kkt_ref[audit]'``.
+"""
+
+from kkt_ref.audit.command import add_arguments, run_command
+
+__all__ = ["add_arguments", "run_command"]

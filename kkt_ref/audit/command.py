@@ -1,71 +1,76 @@
-"""The command ``python -m kkt_ref audit WEIGHTS``: its options, its order, its exit status."""
+"""The command ``python -m kkt_ref audit WEIGHTS``: its options, its files and its exit status."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
-from kkt_ref._io import claim
+from kkt_ref._io import claim, write_atomically
 from kkt_ref._validation import check_box
-from kkt_ref.audit.attack import Plan, attack, grid_step, prepare, settings
-from kkt_ref.audit.inputs import Samples, load_samples
+from kkt_ref.attacks.base import Reconstruction
+from kkt_ref.audit.inputs import Samples, load_both
 from kkt_ref.audit.run import (
+    AttackSettings,
     Audit,
+    check_attack,
     compare,
-    conditions,
-    describe,
+    measure_conditions,
+    run_attack,
+    run_settings,
 )
-from kkt_ref.audit.terminal import Bar, print_conditions, print_network, print_result, say
-from kkt_ref.audit.warnings import comparison_warnings, data_warnings, network_warnings
 from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP
-from kkt_ref.network.weights_file import Weights, load_weights
+from kkt_ref.network.weights_file import load_weights
 
 STOPPED = 130
-MOST_SAMPLES = 10_000
+EXTRA = ("jinja2", "filelock", "threadpoolctl", "tqdm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.description = "What do a network's weights give away of its training data?"
+    """Declare the options of the command."""
+    parser.description = "What do the weights of a network reveal about its training data?"
     parser.epilog = (
-        "In --out: report.html, which stands alone; candidates.npz (candidates, labels, "
-        "multipliers, agreement, restart); the pictures; the state of the run. Exit status: 0 "
-        "done, 2 misused, 130 stopped."
+        "The folder --out gets report.html, which needs no other file; candidates.npz (candidates, "
+        "labels, multipliers, agreement, restart); the pictures; and the state of the run. Exit "
+        "status: 0 done, 2 misused, 130 stopped."
     )
     add = parser.add_argument
-    add("weights", type=Path, help="npz (kkt_ref or a state dict's arrays) or safetensors")
+    add("weights", type=Path, help="npz (of kkt_ref, or a state dict's arrays) or safetensors")
     add("--data", type=Path, help="npz: x as the network saw it, y of -1 and +1, perhaps mean")
-    add("--held-out", type=Path, help="npz: x, as many samples never trained on")
-    add("--out", type=Path, help="folder for all results; by default NAME_audit")
-    add("--resume", action="store_true", help="go on where a run was stopped, or add data to it")
-    add("--candidates", type=int, help="of each start; by default what the first layer asks for")
-    add("--restarts", type=int, default=16, help="starts of the attack, 16; more find more")
-    add("--seed", type=int, default=0)
-    add("--activation", choices=("relu", "gated", "softplus"), help="if the file does not say it")
+    add("--held-out", type=Path, help="npz: x, at least as many samples that it never saw")
+    add("--out", type=Path, help="folder for all results (default: NAME_audit)")
+    add("--resume", action="store_true", help="continue a stopped run, or add data to a run")
+    add("--candidates", type=int, help="of each start (default: three for each visible coordinate)")
+    add("--restarts", type=int, default=16, help="starts of the attack (default: 16)")
+    add("--seed", type=int, default=0, help="of the starts (default: 0)")
+    add("--activation", choices=("relu", "gated", "softplus"), help="if the file does not name it")
     add("--alpha", type=float, help="sharpness of gated and softplus")
-    add("--shape", type=_shape, metavar="C,H,W", help="or H,W: of pictures, if not that of --data")
+    add("--shape", type=_shape, metavar="C,H,W", help="or H,W: of the pictures, if x is flat")
     edges = ("LOW", "HIGH")
     add("--box", type=float, nargs=2, default=(-1.5, 1.5), metavar=edges, help="of two inputs")
-    add("--json", type=Path, help="write the numbers for machines")
+    add("--json", type=Path, help="also write the numbers to this JSON file")
 
 
-def run(options: argparse.Namespace) -> int:
+def run_command(options: argparse.Namespace) -> int:
     """Run the command and return its exit status: 0 done, 2 misused, 130 stopped."""
     out = options.out or Path(f"{options.weights.stem}_audit")
     with _sigterm_as_interrupt():
         try:
-            _check_out(out, options)
+            _check_extra()
+            _check_outputs(out, options)
             _audit(options, out)
         except KeyboardInterrupt:
-            say(f"\nstopped; the same command with --resume goes on from {out}")
+            _say(f"\nstopped; the same command with --resume continues from {out}")
             return STOPPED
         except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError) as error:
             said = str(error) or type(error).__name__
@@ -75,83 +80,83 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace, out: Path) -> None:
+    from threadpoolctl import threadpool_limits
+
+    from kkt_ref.audit import figures, report  # matplotlib takes a second to import
+
     weights = load_weights(options.weights, activation=options.activation, alpha=options.alpha)
-    data, held_out = _load(options, weights)
-    plan = Plan(options.candidates, options.restarts, options.seed, check_box(options.box))
-    shape = _check_fit(options, weights.net, data)
-    plan = plan.settled(prepare(weights.net, plan))
-    claim(out, settings(weights.net, plan))
+    net = weights.net
+    data, held_out = load_both(options.data, options.held_out, net.d)
+    shape = _check_fit(options, net, data)
+    box = check_box(options.box)
+    settings = AttackSettings(options.candidates, options.restarts, options.seed, box)
+    settings = check_attack(net, settings)
+    claim(out, run_settings(net, settings))
 
-    network = describe(weights.net)
-    print_network(network, weights)
-    known = network_warnings(network, activation_known=weights.activation_known)
     measured = None
-    if data:
-        measured = conditions(weights.net, data.x, data.y)
-        print_conditions(measured)
-        known += data_warnings(measured, data.x)
-    known += comparison_warnings(data=data is not None, held_out=held_out is not None)
-    for text in known:
-        say(f"warning: {text}")
+    if data is not None and data.y is not None:
+        measured = measure_conditions(net, data.x, data.y)
+    audit = Audit(weights, options.weights.name, settings, measured)
+    x = None if data is None else data.x
+    audit = audit._replace(warnings=report.find_warnings(audit, x, held_out=held_out is not None))
+    numbers = report.as_numbers(audit)
+    _say(_headline(numbers))
+    _say(report.as_text(report.network_table(numbers)))
+    if measured is not None:
+        _say(report.as_text(report.conditions_table(numbers)))
+    for text in audit.warnings:
+        _say(f"warning: {text}")
 
-    found = attack(weights.net, plan, out, progress=Bar("reconstruct").show)
-    step = grid_step(plan) if weights.net.d == 2 else None
-    result = Audit(
-        network,
-        plan,
-        found,
-        measured,
-        compare(weights.net, found.reconstruction, data.x, step=step) if data else None,
-        compare(weights.net, found.reconstruction, held_out.x, step=step) if held_out else None,
-        tuple(known),
+    # small matrices, as in the plane, lose time by threads
+    with threadpool_limits(limits=1 if net.d == 2 else None):
+        result = run_attack(net, settings, out, progress=_Progress().show)
+    found = result.reconstruction
+    compared = [
+        compare(net, settings, found, samples.x) if samples and len(found.labels) else None
+        for samples in (data, held_out)
+    ]
+    audit = audit._replace(attack=result, data=compared[0], held_out=compared[1])
+    numbers = report.as_numbers(audit)
+    if audit.data is not None:
+        _say(report.as_text(report.matches_table(numbers)))
+    for line in numbers["answer"]:
+        _say(line)
+    pictures = figures.draw_pictures(audit, shape, data, held_out)
+    contents = {out / f"{picture.name}.png": picture.png for picture in pictures}
+    contents[out / "report.html"] = report.as_html(numbers, pictures).encode()
+    if options.json is not None:
+        contents[options.json] = (json.dumps(numbers, indent=2) + "\n").encode()
+    with write_atomically(out / "candidates.npz") as file:
+        _save_candidates(file, found, net.dtype)
+    for path, content in contents.items():
+        with write_atomically(path) as file:
+            file.write(content)
+    _say(f"written: {', '.join(map(str, (out / 'candidates.npz', *contents)))}")
+
+
+def _headline(numbers: dict[str, Any]) -> str:
+    network = numbers["network"]
+    return (
+        f"{numbers['file']} ({numbers['kind']}): {'-'.join(map(str, network['widths']))}, "
+        f"{network['parameters']} parameters in {network['dtype']}, activation "
+        f"{network['activation']}, {'' if network['homogeneous'] else 'not '}homogeneous"
     )
-    print_result(result)
-    from kkt_ref.audit.output import write_audit  # matplotlib takes a second to import
 
-    written = write_audit(
-        result,
-        weights,
-        options.weights.name,
-        out,
-        shape=shape,
-        data=data,
-        held_out=held_out,
-        table=options.json,
+
+def _save_candidates(file: IO[bytes], found: Reconstruction, dtype: np.dtype) -> None:
+    agreement = found.agreement
+    np.savez(
+        file,
+        candidates=found.candidates.astype(dtype),
+        labels=found.labels,
+        multipliers=found.multipliers,
+        agreement=np.full(len(found.labels), np.nan) if agreement is None else agreement,
+        restart=found.run_index,
     )
-    say(f"written: {', '.join(map(str, written))}")
-
-
-def _load(options: argparse.Namespace, weights: Weights) -> tuple[Samples | None, Samples | None]:
-    if options.data is None:
-        if options.held_out is not None:
-            raise ValueError("--held-out: expected with --data, to stand beside its scores")
-        return None, None
-    data = load_samples(options.data, weights.net.d, labelled=True)
-    if len(data.x) > MOST_SAMPLES:
-        raise ValueError(
-            f"{options.data}: expected at most {MOST_SAMPLES} samples, for the multipliers take "
-            f"memory for their square, got {len(data.x)}; give those that matter"
-        )
-    if options.held_out is None:
-        return data, None
-    held_out = load_samples(options.held_out, weights.net.d, labelled=False)
-    if len(held_out.x) < len(data.x):
-        raise ValueError(
-            f"{options.held_out}: expected at least {len(data.x)} samples, as many as in --data, "
-            f"got {len(held_out.x)}; scores grow with the number of samples"
-        )
-    trained = {row.tobytes() for row in data.x}
-    seen = sum(row.tobytes() in trained for row in held_out.x)
-    if seen:
-        raise ValueError(
-            f"{options.held_out}: expected samples never trained on, but {seen} of them are in "
-            "--data too"
-        )
-    return data, held_out._replace(x=held_out.x[: len(data.x)])
 
 
 def _check_fit(options: argparse.Namespace, net: MLP, data: Samples | None) -> Shape | None:
-    """Return the shape of the pictures; raise if it, or the box, does not fit."""
+    """Return the shape of the pictures; raise if it or the box does not fit."""
     of_data, given = data.shape if data else None, options.shape
     if given is not None and int(np.prod(given)) != net.d:
         raise ValueError(
@@ -163,32 +168,44 @@ def _check_fit(options: argparse.Namespace, net: MLP, data: Samples | None) -> S
     low, high = options.box
     if net.d == 2 and data and (data.x.min() < low or data.x.max() > high):
         raise ValueError(
-            f"--box: expected bounds that hold the data, {data.x.min():.3g} to {data.x.max():.3g}, "
-            f"got {low:g} to {high:g}"
+            "--box: expected bounds that contain the data, which go from "
+            f"{data.x.min():.3g} to {data.x.max():.3g}, got {low:g} to {high:g}"
         )
     return of_data or given
 
 
-def _check_out(out: Path, options: argparse.Namespace) -> None:
+def _check_extra() -> None:
+    missing = [name for name in EXTRA if find_spec(name) is None]
+    if missing:
+        raise ModuleNotFoundError(
+            f"the audit needs {', '.join(missing)}, not installed here; install with: "
+            "pip install 'kkt_ref[audit]'"
+        )
+
+
+def _check_outputs(out: Path, options: argparse.Namespace) -> None:
     """Raise if a file would be overwritten or could not be written."""
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{out}: expected a folder for the results, got a file")
     there = [path.name for path in out.iterdir()] if out.is_dir() else []
-    there = [name for name in there if not name.endswith(".part")]  # of a run that was killed
+    # a run that was killed leaves temporary files, and every run its lock
+    there = sorted(name for name in there if not name.endswith(".part") and name != ".lock")
     if there and not options.resume:
         raise ValueError(
-            f"{out}: expected an empty or new folder, found {sorted(there)[0]} and "
-            f"{len(there) - 1} more; use --resume to go on from it, or another --out"
+            f"{out}: expected an empty or new folder, found {there[0]} and {len(there) - 1} more; "
+            "use --resume to continue that run, or another --out"
         )
     if there and "settings.json" not in there:
         raise ValueError(f"{out}: expected the folder of a run to resume, found other files only")
     path = options.json
     if path is None:
         return
-    if not path.resolve().parent.is_dir() and path.resolve().parent != out.resolve():
-        raise ValueError(f"{path}: its folder does not exist; create it first")
     if path.suffix != ".json" or path.name == "settings.json":  # the latter is the run's own
         raise ValueError(f"--json: expected a name such as audit.json, got {path}")
+    if path.is_dir():
+        raise IsADirectoryError(f"--json: expected a file, but {path} is a folder")
+    if not path.resolve().parent.is_dir() and path.resolve().parent != out.resolve():
+        raise ValueError(f"{path}: its folder does not exist; create it first")
     if path.exists() and not options.resume:
         raise ValueError(f"{path}: exists already; remove it, or choose another name for --json")
 
@@ -201,10 +218,41 @@ def _shape(text: str) -> Shape:
     return sizes[0], sizes[1], sizes[2]
 
 
+def _say(text: str) -> None:
+    """Print in whatever encoding the terminal has."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), flush=True)
+
+
+class _Progress:
+    """A progress bar by tqdm; where standard output is no terminal, a line now and then."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def show(self, part: float | None, note: str) -> None:
+        """Show the part that is done, 0 to 1, or None if that is not known, and a note."""
+        from tqdm import tqdm
+
+        if self.bar is None:  # a resumed run begins at this part, not at 0
+            self.bar = tqdm(
+                desc="reconstruct",
+                total=1.0,
+                initial=part or 0.0,
+                bar_format="{desc}: {percentage:3.0f}%|{bar:30}| {remaining} left{postfix}",
+                mininterval=0.2 if sys.stdout.isatty() else 15.0,
+                file=sys.stdout,
+            )
+        self.bar.set_postfix_str(note, refresh=False)
+        self.bar.update(0.0 if part is None else part - self.bar.n)
+        if part == 1.0:
+            self.bar.close()
+
+
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
+        yield  # only the main thread can handle signals
         return
 
     def interrupt(number: int, frame: object) -> None:

@@ -1,154 +1,224 @@
-"""An audit of a network's weights: what they are, what comes back from them, how good it is.
+"""One audit: describe a network, measure its KKT conditions, attack it, and compare.
 
-Four steps, each a function of arrays: :func:`describe` the network, :func:`conditions` of a
-KKT point where the data is at hand, :func:`~kkt_ref.audit.attack.attack` the weights,
-:func:`compare` what came back with the data and with samples that were never trained on.
+Names of dimensions: n samples, m candidates, d inputs, L layers.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+import kkt_ref
+from kkt_ref._io import fingerprint
+from kkt_ref._validation import check_box, check_count
+from kkt_ref.attacks import reconstruct
 from kkt_ref.attacks.base import Reconstruction
+from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.kinks import kinks_at
-from kkt_ref.audit.attack import Found, Plan
+from kkt_ref.attacks.pooling import pool_starts
+from kkt_ref.attacks.resume import resumable_starts
 from kkt_ref.kkt.conditions import KKTReport, kkt_report, residual_floor, stationarity_norms
 from kkt_ref.kkt.margin import margins
 from kkt_ref.kkt.multipliers import fit_multipliers
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
+from kkt_ref.network._validation import check_net
+from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP
+from kkt_ref.network.weights_file import Weights
 
+# called with the part of the attack that is done (0 to 1, None where unknown) and a note
+Progress = Callable[[float | None, str], object]
+SMALLEST = 1e-15
 KINKS = "kinks of layer 1 through a sample, mean"
 
 
-class Network(NamedTuple):
-    """What a network is."""
+class AttackSettings(NamedTuple):
+    """All that decides the result of an attack beside the network."""
 
-    widths: tuple[int, ...]  # (d, h_1, ..., 1)
-    parameters: int
-    dtype: str
-    activation: str  # with its α
-    biased: tuple[int, ...]  # layers that have a bias, from 1
-    homogeneous: bool
-    smooth: bool  # whether the activation is what breaks homogeneity
-    norms: tuple[float, ...]  # ‖θ‖ by layer, weights and bias together
+    candidates: int | None = None  # m of each start; None: the default of the first layer
+    restarts: int = 16  # unused for d = 2
+    seed: int = 0  # unused for d = 2
+    box: tuple[float, float] = (-1.5, 1.5)  # bounds of both coordinates; used for d = 2 only
+
+
+class AttackResult(NamedTuple):
+    """What an attack found."""
+
+    reconstruction: Reconstruction
+    residual_layer_1: float | None  # the smallest of all starts; None for d = 2
+    seconds: float
+    failure: str | None  # why there is no candidate
 
 
 class Conditions(NamedTuple):
-    """How near to a KKT point the network is, on its own data."""
+    """How near the network is to a KKT point of its training data."""
 
     margins: np.ndarray  # y_i Φ(x_i), (n,)
-    kkt: KKTReport | None  # None where a sample is misclassified: there is no margin
+    kkt: KKTReport | None  # None if a sample is misclassified, for then there is no margin
     floor: float  # relative residual of stationarity with the best λ ≥ 0
-    floor_layer_1: float  # of layer 1 alone, with the λ that is best there
+    floor_layer_1: float  # the same of layer 1 alone, with the best λ for layer 1
 
 
 class Comparison(NamedTuple):
-    """Candidates matched one to one with samples, none used twice."""
+    """Candidates matched one to one with samples."""
 
-    candidate: np.ndarray  # (n,), its index; -1 where the sample has none
-    score: np.ndarray  # (n,): NCC, or for d = 2 the distance to the nearest candidate
-    numbers: dict[str, float]  # what is counted, by name
+    candidate: np.ndarray  # (n,), index of the sample's candidate, or -1
+    score: np.ndarray  # (n,), NCC; for d = 2 the distance to the nearest candidate
+    numbers: dict[str, float]  # counts and means by name
 
 
 class Audit(NamedTuple):
-    """All that an audit found."""
+    """All that an audit knows; ``attack`` is None before the attack has ended."""
 
-    network: Network
-    plan: Plan
-    found: Found
+    weights: Weights
+    file: str  # name of the weights file
+    settings: AttackSettings
     conditions: Conditions | None  # None without training data
-    data: Comparison | None  # None without training data, or without a candidate
-    held_out: Comparison | None  # the same for samples never trained on
-    warnings: tuple[str, ...]
-
-    @property
-    def grid(self) -> bool:
-        """Whether the inputs are points in the plane, attacked on a grid."""
-        return self.network.widths[0] == 2
+    warnings: tuple[str, ...] = ()
+    attack: AttackResult | None = None
+    data: Comparison | None = None  # with the training data
+    held_out: Comparison | None = None  # with samples that the network never saw
 
 
-def describe(net: MLP) -> Network:
-    """Say what a network is.
+def attack_name(net: MLP) -> str:
+    """Return which attack the audit uses: "kinks", "grid" or "first layer"."""
+    if net.d > 2:
+        return "first layer"
+    return "kinks" if isinstance(net.activation, ReLU) else "grid"
 
-    Parameters
-    ----------
-    net : MLP
 
-    Returns
-    -------
-    Network
+def check_attack(net: MLP, settings: AttackSettings) -> AttackSettings:
+    """Check that the attack can be run, and fill in the number of candidates.
+
+    Raises ValueError if a setting is out of range, d = 1, the network has one layer or a first
+    layer of zeros, or its numbers are too large or too small for single precision.
     """
-    alpha = getattr(net.activation, "alpha", None)
-    return Network(
-        widths=net.widths,
-        parameters=net.theta.size,
-        dtype=str(net.dtype),
-        activation=net.activation.name + (f", alpha {alpha:g}" if alpha else ""),
-        biased=tuple(i for i, b in enumerate(net.biases, start=1) if b is not None),
-        homogeneous=net.homogeneous,
-        smooth=not net.activation.homogeneous,
-        norms=tuple(float(np.linalg.norm(np.float64(net.theta[s]))) for s in net.layer_slices),
-    )
+    if settings.candidates is not None:
+        check_count(settings.candidates, "candidates")
+    check_count(settings.restarts, "restarts", 2)
+    check_count(settings.seed, "seed", 0)
+    check_box(settings.box)
+    if net.d == 1:
+        raise ValueError("net: expected at least two inputs, got one; no attack is known for that")
+    with np.errstate(over="ignore"):
+        check_net(net.astype(np.float32))  # the attack works in single precision
+    largest = float(np.abs(net.weights[0]).max())
+    if 0 < largest < SMALLEST:
+        raise ValueError(
+            f"net: expected a first layer with entries of at least {SMALLEST}, got at most "
+            f"{largest:.3g}, whose square single precision cannot hold; use net.scaled(c)"
+        )
+    problem = FirstLayer(net)
+    with np.errstate(all="ignore"):
+        atoms = problem.atoms(problem.normalised(np.ones((1, problem.k))))
+        size = np.sum(atoms.signals**2) * np.sum(atoms.inputs**2)
+    if not np.isfinite(size):
+        raise ValueError(
+            "net: expected signals that single precision can hold, got larger ones; use "
+            "net.scaled(c) with a small c"
+        )
+    if net.d == 2 or settings.candidates is not None:
+        return settings
+    return settings._replace(candidates=problem.candidates)
 
 
-def conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> Conditions:
-    """Measure the KKT conditions and the floors of the residual, in float64.
+def run_settings(net: MLP, settings: AttackSettings) -> dict[str, object]:
+    """Return all that decides the files of a run, with which its folder is claimed."""
+    own = ("box",) if net.d == 2 else ("candidates", "seed")
+    return {
+        "command": "audit",
+        "version": kkt_ref.__version__,
+        "network": fingerprint(*net.arrays),
+        "widths": net.widths,
+        "activation": repr(net.activation),
+        "attack": attack_name(net),
+        **{name: getattr(settings, name) for name in own},
+    }
 
-    Parameters
-    ----------
-    net : MLP
-    x : array of shape (n, d), float64
-    y : array of shape (n,), entries -1 and +1
 
-    Returns
-    -------
-    Conditions
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the samples do not fit the network.
-    """
+def measure_conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> Conditions:
+    """Measure the KKT conditions and the floors of the residual in float64."""
     net = net.astype(np.float64)
     values = margins(net, x, y)  # (n,)
     multipliers = fit_multipliers(net, x, y)
-    separated = values.min() > 0
-    first_only = (1.0, *(0.0,) * (net.depth - 1))
+    layer_1 = (1.0, *(0.0,) * (net.depth - 1))
     return Conditions(
         margins=values,
-        kkt=kkt_report(net, x, y, multipliers) if separated else None,
+        kkt=kkt_report(net, x, y, multipliers) if values.min() > 0 else None,
         floor=stationarity_norms(net, x, y, multipliers).relative,
-        floor_layer_1=residual_floor(net, x, y, layer_weights=first_only).by_layer[0],
+        floor_layer_1=residual_floor(net, x, y, layer_weights=layer_1).by_layer[0],
     )
 
 
-def compare(
-    net: MLP, found: Reconstruction, x: np.ndarray, *, step: float | None = None
-) -> Comparison | None:
-    """Match candidates one to one with samples; None where there is no candidate.
+def run_attack(
+    net: MLP,
+    settings: AttackSettings,
+    folder: Path,
+    *,
+    progress: Progress = lambda part, note: None,
+) -> AttackResult:
+    """Reconstruct training data by the attack that suits the network.
 
-    Parameters
-    ----------
-    net : MLP
-    found : Reconstruction
-    x : array of shape (n, d), float64
-        Training samples, or as many that were never trained on.
-    step : float, optional
-        For d = 2: of the attack's grid.
-
-    Returns
-    -------
-    Comparison or None
-        By NCC; for d = 2 by distance, within 2.5, 1.5 and half a step.
+    ``folder`` was claimed for these settings.  It keeps every finished start, so that the same
+    call continues a stopped run.  Raises ValueError if a file in it is damaged.
     """
-    if not len(found.labels):
-        return None
+    if net.d == 2:
+        return _attack_in_the_plane(net, settings, progress)
+    assert settings.candidates is not None
+    problem = FirstLayer(net)
+    progress(0.0, "first start")
+    with np.errstate(all="ignore"):  # the solver of the multipliers refuses what overflows
+        starts, seconds = resumable_starts(
+            folder,
+            problem,
+            candidates=settings.candidates,
+            seed=settings.seed,
+            restarts=settings.restarts,
+            callback=lambda i, start: progress(
+                (i + 1) / settings.restarts, f"start {i + 1}, residual {start.residual:.3f}"
+            ),
+        )
+        found = pool_starts(problem, starts, keep=8 * settings.candidates, seed=settings.seed)
+        reached = min(problem.plain_residual(s.coordinates, s.multipliers) for s in starts)
+    failure = None if len(found.labels) else "no candidate has a multiplier > 0 in any start"
+    return AttackResult(found, reached, seconds, failure)
+
+
+def _attack_in_the_plane(net: MLP, settings: AttackSettings, progress: Progress) -> AttackResult:
+    began = time.perf_counter()
+
+    def report_stage(stage: str, run: int, x: np.ndarray, multipliers: np.ndarray) -> None:
+        progress(None, f"{stage}, {len(x)} candidates")
+
+    progress(None, "looking for the margin")
+    try:
+        found = reconstruct(
+            net.astype(np.float64),
+            method=attack_name(net),
+            box=settings.box,
+            callback=report_stage,
+        )
+        failure = None
+    except ValueError as error:  # a result and no misuse, since all arguments were checked
+        empty = np.zeros(0)
+        found = Reconstruction(np.zeros((0, net.d)), empty, empty, np.zeros(0, int), (), None)
+        failure = str(error)
+    progress(1.0, f"{len(found.labels)} candidates")
+    return AttackResult(found, None, time.perf_counter() - began, failure)
+
+
+def compare(net: MLP, settings: AttackSettings, found: Reconstruction, x: np.ndarray) -> Comparison:
+    """Match candidates one to one with samples: by NCC, or for d = 2 by distance.
+
+    For d = 2 it counts matches within 2.5, 1.5 and 0.5 steps of the attack's grid.
+    """
     kinks = float(np.mean(kinks_at(net.astype(np.float64), x)))
-    if step is None:
+    if net.d > 2:
         matched = match_one_to_one(ncc_all_pairs(x, np.float64(found.candidates)))
         numbers = {
             "NCC, mean of the ten best": matched.top_mean(10),
@@ -157,77 +227,16 @@ def compare(
             KINKS: kinks,
         }
         return Comparison(matched.candidate, matched.score, numbers)
-    near = [
-        match_points(x, found.candidates, part * step, found.multipliers)
+    step = (settings.box[1] - settings.box[0]) / 150  # of the attack's grid
+    near = {
+        part * step: match_points(x, found.candidates, part * step, found.multipliers)
         for part in (2.5, 1.5, 0.5)
-    ]
+    }
+    widest = near[2.5 * step]
     candidate = np.full(len(x), -1)
-    candidate[near[0].pairs[:, 0]] = near[0].pairs[:, 1]
-    numbers = {
-        f"samples within {part * step:.2g}": float(one.matched)
-        for part, one in zip((2.5, 1.5, 0.5), near, strict=True)
-    }
-    numbers["candidates near none"] = near[0].strays
-    numbers["their share of the multipliers"] = near[0].stray_mass
+    candidate[widest.pairs[:, 0]] = widest.pairs[:, 1]
+    numbers = {f"samples within {r:.2g}": float(match.matched) for r, match in near.items()}
+    numbers["candidates near none"] = widest.strays
+    numbers["their share of the multipliers"] = widest.stray_mass
     numbers[KINKS] = kinks
-    return Comparison(candidate, near[0].distances, numbers)
-
-
-def as_table(audit: Audit) -> dict[str, Any]:
-    """Return an audit's numbers as JSON can hold them.
-
-    Parameters
-    ----------
-    audit : Audit
-
-    Returns
-    -------
-    dict
-        With training data also "samples", one a row: its candidate (-1 if none), score, margin.
-    """
-    table: dict[str, Any] = {
-        "network": audit.network._asdict(),
-        "plan": audit.plan._asdict(),
-        "attack": "grid" if audit.grid else "first layer",
-        "candidates": len(audit.found.reconstruction.labels),
-        "residual_layer_1": audit.found.residual_layer_1,
-        "seconds": audit.found.seconds,
-        "failure": audit.found.failure,
-        "warnings": audit.warnings,
-    }
-    if audit.conditions is not None:
-        u, kkt = audit.conditions.margins, audit.conditions.kkt
-        table["conditions"] = {
-            "samples": len(u),
-            "misclassified": int(np.sum(u <= 0)),
-            "margin_min": float(u.min()),
-            "margin_median": float(np.median(u)),
-            "margin_max": float(u.max()),
-            "floor": audit.conditions.floor,
-            "floor_layer_1": audit.conditions.floor_layer_1,
-            "kkt": None if kkt is None else _kkt_table(kkt),
-        }
-    for name in ("data", "held_out"):
-        comparison = getattr(audit, name)
-        table[name] = None if comparison is None else comparison.numbers
-    if audit.data is not None and audit.conditions is not None:
-        columns = audit.data.candidate, audit.data.score, audit.conditions.margins
-        table["samples"] = [
-            {"candidate": int(c), "score": float(s) if c >= 0 else None, "margin": float(u)}
-            for c, s, u in zip(*columns, strict=True)
-        ]
-    return table
-
-
-def _kkt_table(report: KKTReport) -> dict[str, Any]:
-    return {
-        "stationarity": report.stationarity.relative,
-        "stationarity_by_layer": report.stationarity.by_layer,
-        "primal_feasibility": report.primal_feasibility,
-        "dual_feasibility": report.dual_feasibility,
-        "complementary_slackness": report.complementary_slackness.relative,
-        "epsilon": report.epsilon,
-        "delta": report.delta,
-        "normalised_margin": report.normalised_margin,
-        "warnings": report.warnings,
-    }
+    return Comparison(candidate, widest.distances, numbers)
