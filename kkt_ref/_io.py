@@ -23,10 +23,13 @@ _locks: dict[Path, Any] = {}
 
 @contextmanager
 def write_atomically(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Yield a binary file that gets the name ``path`` only when it is complete.
+    """Write a binary file that gets the name ``path`` only when it is complete.
 
-    Until then it has a temporary name in the same folder, which must exist.  If the block
-    raises, the temporary file is removed and a file named ``path`` stays as it was.
+    Yields
+    ------
+    binary file object
+        With a temporary name in the same folder, which must exist.  If the block raises, the
+        temporary file is removed and a file named ``path`` stays as it was.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")

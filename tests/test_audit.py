@@ -20,11 +20,14 @@ from hypothesis import strategies as st
 import kkt_ref
 from kkt_ref.__main__ import main
 from kkt_ref.attacks.base import Reconstruction
-from kkt_ref.audit import terminal as audit_terminal
-from kkt_ref.audit.run import KINKS, compare, conditions, describe
-from kkt_ref.audit.warnings import data_warnings, network_warnings
+from kkt_ref.audit import command
+from kkt_ref.audit.report import find_warnings
+from kkt_ref.audit.run import KINKS, AttackSettings, Audit, compare, measure_conditions
 from kkt_ref.datasets import toys
-from kkt_ref.network.weights_file import load_weights
+from kkt_ref.network.weights_file import Weights, load_weights
+
+for extra in ("jinja2", "filelock", "threadpoolctl", "tqdm"):
+    pytest.importorskip(extra, reason="needs pip install 'kkt_ref[audit]'")
 
 SHAPE, N = (1, 6, 5), 12
 PICTURES = ("matches", "held_out", "candidates", "margins")
@@ -63,10 +66,11 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.links, self.pictures = [], [], []
+        self.open, self.tags, self.pictures = [], set(), []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
         if tag not in ("meta", "img"):
             self.open.append(tag)
         for name, value in attrs:
@@ -87,14 +91,14 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
     )  # fmt: skip
     said = capsys.readouterr()
     assert status == 0 and said.err == ""
-    for text in ("30-60-1", "homogeneous: yes", "norm", "stationarity", "residual floor", "100%"):
+    for text in ("30-60-1", "homogeneous", "norm", "stationarity", "residual floor", "100%"):
         assert text in said.out
     out = folder / "net_audit"
     assert set(folder.rglob("*")) - before == {
         out,
         folder / "numbers.json",
         *(out / f"start_{i:05d}.npz" for i in range(4)),
-        *(out / name for name in ("settings.json", "candidates.npz", "report.html")),
+        *(out / name for name in (".lock", "settings.json", "candidates.npz", "report.html")),
         *(out / f"{name}.png" for name in PICTURES),
     }
     page = Page((out / "report.html").read_text())
@@ -125,7 +129,7 @@ def test_candidates_are_those_of_the_library(folder, trained):
             field = "run_index" if name == "restart" else name
             assert np.array_equal(arrays[name], getattr(found, field))
     assert not (folder / "o" / "matches.png").exists()
-    assert "No training data given" in (folder / "o" / "report.html").read_text()
+    assert "No training data were given" in (folder / "o" / "report.html").read_text()
 
 
 def test_by_default_the_number_of_candidates_is_the_first_layers(folder, trained):
@@ -139,7 +143,11 @@ def test_as_a_process(folder):
     command = [sys.executable, "-m", "kkt_ref", "audit", "net.npz", "--restarts", "2"]
     command += ["--shape", "6,5"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0 and done.stderr == "" and "candidates came back" in done.stdout
+    assert (
+        done.returncode == 0
+        and done.stderr == ""
+        and "candidates. Without the training data" in done.stdout
+    )
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2 and "use --resume" in done.stderr and done.stdout == ""
 
@@ -149,7 +157,7 @@ def stop_after(monkeypatch, starts):
         if note.startswith(f"start {starts},"):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(audit_terminal.Bar, "show", show)
+    monkeypatch.setattr(command._Progress, "show", show)
 
 
 def test_a_stopped_run_goes_on_to_the_same_candidates(folder, monkeypatch, capsys):
@@ -158,7 +166,7 @@ def test_a_stopped_run_goes_on_to_the_same_candidates(folder, monkeypatch, capsy
     with monkeypatch.context() as patch:
         stop_after(patch, 2)
         assert audit(*arguments) == 130
-    assert "--resume goes on from parts" in capsys.readouterr().out
+    assert "--resume continues from parts" in capsys.readouterr().out
     assert len(list((folder / "parts").glob("start_*.npz"))) == 2
     first = (folder / "parts" / "start_00000.npz").stat().st_mtime_ns
     assert audit(*arguments) == 2
@@ -193,8 +201,8 @@ def test_sigterm_stops_as_ctrl_c_does(folder):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and "--resume goes on" in said
-    assert not list((folder / "net_audit").glob(".*"))
+    assert process.returncode == 130 and "--resume continues" in said
+    assert not list((folder / "net_audit").glob("*.part"))
 
 
 class Payload:
@@ -222,7 +230,7 @@ ERRORS = {
     "convolution": (["conv.npz"], "Conv2d"),
     "one layer": (["linear.npz"], "at least two layers"),
     "zeros": (["zeros.npz"], "first layer is zero"),
-    "one input": (["one.npz"], "two inputs or more"),
+    "one input": (["one.npz"], "at least two inputs"),
     "other activation": (["net.npz", "--activation", "softplus", "--alpha", 9], "activation"),
     "no alpha": (["net.npz", "--activation", "gated"], "needs a sharpness"),
     "missing data": (["net.npz", "--data", "nowhere.npz"], "no such file"),
@@ -235,9 +243,9 @@ ERRORS = {
     "no samples": (["net.npz", "--data", "none.npz"], "x: expected"),
     "channels last": (["net.npz", "--data", "last.npz"], "channels come last"),
     "wrong mean": (["net.npz", "--data", "mean.npz"], "mean: expected 30"),
-    "held out alone": (["net.npz", "--held-out", "unseen.npz"], "expected with --data"),
+    "held out alone": (["net.npz", "--held-out", "unseen.npz"], "expected --data too"),
     "few held out": (["net.npz", "--data", "data.npz", "--held-out", "few.npz"], "at least 12"),
-    "seen": (["net.npz", "--data", "data.npz", "--held-out", "data.npz"], "never trained on"),
+    "seen": (["net.npz", "--data", "data.npz", "--held-out", "data.npz"], "never saw"),
     "shape of another": (["net.npz", "--shape", "1,7,5"], "product is 30"),
     "shape against data": (["net.npz", "--data", "data.npz", "--shape", "5,6"], "as in --data"),
     "bad shape": (["net.npz", "--shape", "2,3,5"], "C 1 or 3"),
@@ -253,6 +261,7 @@ ERRORS = {
     "out of others": (["net.npz", "--out", "full", "--resume"], "the folder of a run to resume"),
     "json in no folder": (["net.npz", "--json", "nowhere/a.json"], "does not exist"),
     "json is there": (["net.npz", "--json", "mine.json"], "exists already"),
+    "json is a folder": (["net.npz", "--json", "folder.json"], "is a folder"),
     "json is no json": (["net.npz", "--json", "net.npz"], "such as audit.json"),
 }
 
@@ -294,6 +303,7 @@ def mistakes(folder, trained):
         np.savez(folder / f"{name}.npz", **arrays)
     (folder / "executed").unlink(missing_ok=True)
     (folder / "full").mkdir()
+    (folder / "folder.json").mkdir()
     (folder / "full" / "mine.txt").write_text("keep")
     return folder
 
@@ -344,6 +354,26 @@ def test_without_the_library_safetensors_says_how_to_install_it(folder, monkeypa
     assert "pip install safetensors" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["jinja2", "filelock", "threadpoolctl", "tqdm"])
+def test_without_the_extra_it_says_how_to_install_it(folder, monkeypatch, capsys, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    assert audit("net.npz") == 2
+    said = capsys.readouterr()
+    assert f"needs {name}, " in said.err and "pip install 'kkt_ref[audit]'" in said.err
+    assert said.out == "" and not (folder / "net_audit").exists()
+
+
+def test_hostile_names_are_text_in_the_report(folder, trained):
+    net = trained[0]
+    state = kkt_ref.to_state_dict(net, ["<script>alert(1)</script>", "<img src=x>"])
+    np.savez("<b>&.npz", **state)
+    assert audit("<b>&.npz", "--candidates", 3, "--restarts", 2, "--out", "o") == 0
+    text = (folder / "o" / "report.html").read_text()
+    page = Page(text)
+    assert not {"script", "b"} & page.tags and len(page.pictures) == 1
+    assert "&lt;script&gt;alert(1)" in text and "&lt;b&gt;&amp;.npz" in text
+
+
 def test_pictures_have_the_shape_of_the_data_or_the_option(folder, trained):
     _, x, y, _ = trained
     np.savez("flat.npz", x=x.reshape(N, 30), y=y)
@@ -383,39 +413,50 @@ def test_points_in_the_plane(folder):
     assert audit("plane.npz", "--data", "points.npz", "--json", "numbers.json") == 0
     numbers = json.loads((folder / "numbers.json").read_text())
     assert numbers["data"]["samples within 0.05"] >= 11
-    assert numbers["held_out"] is None and numbers["attack"] == "grid"
+    assert numbers["held_out"] is None and numbers["attack"] == "kinks"
+
+
+def warnings_of(net, x=None, y=None, *, known=True, held_out=True):
+    weights = Weights(net, tuple("abc"), "npz of kkt_ref", known)
+    conditions = None if x is None else measure_conditions(net, x, y)
+    audit = Audit(weights, "net.npz", AttackSettings(), conditions)
+    return find_warnings(audit, x, held_out=held_out)
 
 
 def test_what_breaks_homogeneity_is_named():
     rng = np.random.default_rng(0)
     biased = kkt_ref.init_uniform((5, 4, 3, 1), rng, bias="all")
-    assert "bias in layer 2, 3," in network_warnings(describe(biased))[0]
+    assert "bias in layer 2, 3." in warnings_of(biased)[0]
     smooth = kkt_ref.init_uniform((5, 4, 1), rng, activation=kkt_ref.Softplus(20.0))
-    assert "softplus, alpha 20" in network_warnings(describe(smooth))[0]
+    assert "softplus, alpha 20" in warnings_of(smooth)[0]
     plain = kkt_ref.init_paper((5, 4, 1), rng)
-    assert network_warnings(describe(plain)) == []
-    assert "ReLU is assumed" in network_warnings(describe(plain), activation_known=False)[0]
+    (only,) = warnings_of(plain)
+    assert "No training data were given" in only
+    assert "ReLU is assumed" in warnings_of(plain, known=False)[0]
     large = plain.with_arrays([1e6 * plain.weights[0], plain.biases[0], plain.weights[1]])
-    assert "random start" in network_warnings(describe(large))[0]
+    assert "random initialisation" in warnings_of(large)[0]
 
 
-def test_data_that_the_network_does_not_separate_is_named(trained):
+def test_data_that_the_network_does_not_separate_are_named(trained):
     net, x, y, _ = trained
     x = x.reshape(N, 30)
-    assert data_warnings(conditions(net, x, y), x) == []
-    wrong = conditions(net, x, -y)
-    assert wrong.kkt is None and f"{N} of {N} samples" in data_warnings(wrong, x)[0]
-    spread = conditions(net, x, y)._replace(margins=np.arange(1.0, 13.0))
-    assert "only 1 of 12" in data_warnings(spread, x)[0]
-    assert "not centred" in data_warnings(conditions(net, x, y), x + 3.0)[0]
+    assert warnings_of(net, x, y) == ()
+    (no_chance,) = warnings_of(net, x, y, held_out=False)
+    assert "No held-out samples were given" in no_chance
+    assert measure_conditions(net, x, -y).kkt is None
+    assert f"{N} of {N} samples" in warnings_of(net, x, -y)[0]
+    far = np.concatenate([x[:2], 3 * x[2:]])
+    assert f"only 2 of {N} samples" in warnings_of(net, far, y)[0]
+    assert any("not centred" in text for text in warnings_of(net, x + 3.0, y))
 
 
 def test_misclassified_data_are_warned_of_to_the_end(folder, trained, capsys):
     _, x, y, _ = trained
     np.savez("wrong.npz", x=x, y=np.roll(y, 1))
     assert audit("net.npz", "--data", "wrong.npz", "--restarts", 2) == 0
-    assert "warning: Not trained to separation: 2 of 12" in capsys.readouterr().out
-    assert "Not trained to separation" in (folder / "net_audit" / "report.html").read_text()
+    said = "The network does not separate the training data: 2 of 12"
+    assert f"warning: {said}" in capsys.readouterr().out
+    assert said in (folder / "net_audit" / "report.html").read_text()
 
 
 def test_comparison_counts_planted_candidates():
@@ -424,7 +465,7 @@ def test_comparison_counts_planted_candidates():
     found = Reconstruction(planted, np.ones(2), np.ones(2), np.arange(2), (), 0)
     W = np.array([x[1] / (x[1] @ x[1])])  # its kink, with b = -1, passes through x[1] alone
     net = kkt_ref.MLP((W, np.ones((1, 1))), (-np.ones(1), None))
-    compared = compare(net, found, x)
+    compared = compare(net, AttackSettings(), found, x)
     assert np.isclose(compared.numbers[KINKS], 1 / 3)
     assert compared.candidate[1] == 0 and np.isclose(compared.score[1], 1.0)
     assert compared.numbers["samples with NCC >= 0.9"] == 1

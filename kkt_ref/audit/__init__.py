@@ -1,4 +1,4 @@
-"""The audit of trained weights: what do they reveal about the training data?
+"""The audit: what trained weights reveal about their training data.
 
 Read in this order: ``command`` (the command line and the files it writes), ``inputs`` (training
 and held-out samples), ``run`` (KKT conditions, attack, comparison), ``report`` (warnings, tables,

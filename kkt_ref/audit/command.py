@@ -80,7 +80,7 @@ def run_command(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace, out: Path) -> None:
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     from kkt_ref.audit import figures, report  # matplotlib takes a second to import
 
@@ -232,7 +232,7 @@ class _Progress:
 
     def show(self, part: float | None, note: str) -> None:
         """Show the part that is done, 0 to 1, or None if that is not known, and a note."""
-        from tqdm import tqdm
+        from tqdm import tqdm  # type: ignore[import-untyped]
 
         if self.bar is None:  # a resumed run begins at this part, not at 0
             self.bar = tqdm(

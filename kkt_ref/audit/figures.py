@@ -209,13 +209,13 @@ def _plane_figure(
         if data is not None:
             x, y = data
             ax.scatter(
-                *x[y == label].T, s=190, marker=marker, facecolors="none", edgecolors=BLACK,
+                x[y == label, 0], x[y == label, 1], s=190, marker=marker, facecolors="none", edgecolors=BLACK,
                 linewidths=1.2, label=f"training point, label {text}",
             )  # fmt: skip
         mine = found.labels == label
         area = 15 + 60 * found.multipliers[mine] / largest
         ax.scatter(
-            *found.candidates[mine].T, s=area, marker=marker, c=colour, edgecolors="white",
+            found.candidates[mine, 0], found.candidates[mine, 1], s=area, marker=marker, c=colour, edgecolors="white",
             linewidths=0.6, label=f"candidate, label {text}",
         )  # fmt: skip
     ax.set(xlim=box, ylim=box, aspect="equal", xlabel="input 1", ylabel="input 2")
@@ -248,7 +248,7 @@ def _frame(ax: Axes) -> None:
 def _pixels(flat: np.ndarray, display: Display, *, scale: bool) -> np.ndarray:
     """Return images (k, H, W) or (k, H, W, 3) in [0, 1]."""
     assert display.shape is not None
-    flat = np.float64(flat)  # (k, d)
+    flat = flat.astype(np.float64)  # (k, d)
     if scale and display.norm is not None:
         lengths = np.linalg.norm(flat, axis=1, keepdims=True)
         flat = flat * (display.norm / np.maximum(lengths, 1e-300))

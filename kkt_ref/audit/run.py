@@ -19,8 +19,8 @@ from kkt_ref.attacks import reconstruct
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.kinks import kinks_at
-from kkt_ref.attacks.pooling import pool_starts
-from kkt_ref.attacks.resume import resumable_starts
+from kkt_ref.attacks.pooling import pool_alternations
+from kkt_ref.attacks.restarts import run_alternations
 from kkt_ref.kkt.conditions import KKTReport, kkt_report, residual_floor, stationarity_norms
 from kkt_ref.kkt.margin import margins
 from kkt_ref.kkt.multipliers import fit_multipliers
@@ -124,7 +124,7 @@ def check_attack(net: MLP, settings: AttackSettings) -> AttackSettings:
         )
     if net.d == 2 or settings.candidates is not None:
         return settings
-    return settings._replace(candidates=problem.candidates)
+    return settings._replace(candidates=problem.default_candidates)
 
 
 def run_settings(net: MLP, settings: AttackSettings) -> dict[str, object]:
@@ -173,20 +173,20 @@ def run_attack(
     problem = FirstLayer(net)
     progress(0.0, "first start")
     with np.errstate(all="ignore"):  # the solver of the multipliers refuses what overflows
-        starts, seconds = resumable_starts(
-            folder,
+        runs = run_alternations(
             problem,
+            folder=folder,
             candidates=settings.candidates,
             seed=settings.seed,
             restarts=settings.restarts,
-            callback=lambda i, start: progress(
-                (i + 1) / settings.restarts, f"start {i + 1}, residual {start.residual:.3f}"
+            callback=lambda i, run: progress(
+                (i + 1) / settings.restarts, f"start {i + 1}, residual {run.residual:.3f}"
             ),
         )
-        found = pool_starts(problem, starts, keep=8 * settings.candidates, seed=settings.seed)
-        reached = min(problem.plain_residual(s.coordinates, s.multipliers) for s in starts)
+        found = pool_alternations(problem, runs, keep=8 * settings.candidates, seed=settings.seed)
+        reached = min(run.by_layer[0] for run in found.runs)
     failure = None if len(found.labels) else "no candidate has a multiplier > 0 in any start"
-    return AttackResult(found, reached, seconds, failure)
+    return AttackResult(found, reached, sum(run.seconds for run in runs), failure)
 
 
 def _attack_in_the_plane(net: MLP, settings: AttackSettings, progress: Progress) -> AttackResult:
