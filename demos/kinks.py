@@ -91,8 +91,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     draw_toy(axes[0], toy, x, vertices)
     draw_counts(axes[1], seen, unseen)
     axes[1].set_title(
-        f"{options.images}, n = {n}: kinks through a training image: mean {seen.mean():.1f};\n"
-        f"through an unseen image: mean {unseen.mean():.1f}"
+        f"Kinks through an image, {options.images}, n = {n}:\n"
+        f"mean {seen.mean():.1f} (training images), {unseen.mean():.1f} (unseen images)"
     )
     save_figure(figure, options.save)
     clock.say(f"figure: {options.save}")
