@@ -207,15 +207,15 @@ def _plane_figure(
     largest = found.multipliers.max() if len(found.labels) else 1.0
     for label, text, colour, marker in CLASSES:
         if data is not None:
-            x, y = data
+            points = data[0][data[1] == label]
             ax.scatter(
-                x[y == label, 0], x[y == label, 1], s=190, marker=marker, facecolors="none", edgecolors=BLACK,
-                linewidths=1.2, label=f"training point, label {text}",
+                points[:, 0], points[:, 1], s=190, marker=marker, facecolors="none",
+                edgecolors=BLACK, linewidths=1.2, label=f"training point, label {text}",
             )  # fmt: skip
         mine = found.labels == label
-        area = 15 + 60 * found.multipliers[mine] / largest
+        points, area = found.candidates[mine], 15 + 60 * found.multipliers[mine] / largest
         ax.scatter(
-            found.candidates[mine, 0], found.candidates[mine, 1], s=area, marker=marker, c=colour, edgecolors="white",
+            points[:, 0], points[:, 1], s=area, marker=marker, c=colour, edgecolors="white",
             linewidths=0.6, label=f"candidate, label {text}",
         )  # fmt: skip
     ax.set(xlim=box, ylim=box, aspect="equal", xlabel="input 1", ylabel="input 2")
