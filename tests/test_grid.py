@@ -78,6 +78,12 @@ def test_points_come_back_with_their_labels(toy):
         reconstruct_on_grid(net, restarts=3)
 
 
+def test_the_steps_of_all_rounds_are_counted(toy):
+    seen = []
+    found = reconstruct_on_grid(toy[0], step=0.08, callback=lambda stage, *_: seen.append(stage))
+    assert seen.count("merged") > 1 and found.runs[0].steps == seen.count("moved")
+
+
 def softplus_optimum(x, y):
     """A smooth network at a minimum of loss plus weight decay: stationarity is exact."""
     rng = np.random.default_rng(0)

@@ -79,6 +79,8 @@ def test_removal_stops_before_the_residual_has_grown_too_much(toy, found_and_sta
     assert least < found.runs[0].objective ** 0.5 <= 1.15 * least
     assert 1.15 * least < fewest.runs[0].objective ** 0.5 <= 2 * least
     assert "by over 15%" in found.runs[0].stop_reason
+    more_steps = fewest.runs[0].steps - found.runs[0].steps  # each tries three removals
+    assert fewest.runs[0].evaluations == found.runs[0].evaluations + 3 * more_steps
 
 
 def test_the_callback_and_the_run_tell_every_step(found_and_stages):
