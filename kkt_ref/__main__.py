@@ -1,73 +1,92 @@
-"""Command line: ``python -m kkt_ref audit WEIGHTS``, ``check module:object``, ``golden DIR``."""
+"""Audit the weights of a network, or check another implementation.
+
+For example:
+
+  kkt-ref audit weights.npz --data data.npz --held-out unseen.npz
+  kkt-ref check yourpackage.module:YourClass --dtype float32
+  kkt-ref golden folder
+
+`kkt-ref COMMAND --help` lists the options of a command; `python -m kkt_ref` is the same program.
+"""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
+import math
+import pkgutil
 import sys
 from pathlib import Path
-from typing import Any
 
+import kkt_ref
 from kkt_ref._io import write_atomically
 from kkt_ref.audit import command as audit_command
-from kkt_ref.conformance.checks import check_implementation
-from kkt_ref.conformance.golden import write_golden
+from kkt_ref.conformance import check_implementation, write_golden
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return its exit status.
+    """Run a command; without one, print the help.
 
-    0 done and right, 1 checks failed, 2 misused, 130 stopped.
+    Returns
+    -------
+    int
+        The exit status: 0 done and right, 1 checks failed, 2 misused, 130 stopped.
     """
-    parser = argparse.ArgumentParser(prog="python -m kkt_ref", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="is an implementation right?")
+    parser = argparse.ArgumentParser(
+        prog="kkt-ref", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"kkt-ref {kkt_ref.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    audit = commands.add_parser("audit", help="report what weights reveal about training data")
+    audit_command.add_arguments(audit)
+    check = commands.add_parser("check", help="check an implementation and name its mistakes")
     check.add_argument("target", help="package.module:object, found from the current folder")
     check.add_argument("--dtype", choices=("float64", "float32"), default="float64")
-    check.add_argument("--json", type=Path, help="write the results for machines")
-    golden = commands.add_parser("golden", help="write golden vectors")
-    golden.add_argument("folder", type=Path)
-    audit = commands.add_parser("audit", help="what do a network's weights give away?")
-    audit_command.add_arguments(audit)
+    check.add_argument("--json", type=_json_path, help="also write the results to this file")
+    golden = commands.add_parser("golden", help="write the inputs and right answers of the checks")
+    golden.add_argument("folder", type=Path, help="gets golden.npz and golden.json")
     options = parser.parse_args(arguments)
     if options.command == "audit":
         return audit_command.run_command(options)
-    if options.command == "golden":
-        if not options.folder.is_dir():
-            parser.error(f"{options.folder}: expected a folder; create it first")
-        for path in write_golden(options.folder):
-            print(path)
-        return 0
     try:
-        implementation = _load(options.target)
-        results = check_implementation(implementation, dtype=options.dtype, on_fail="return")
-    except (ImportError, AttributeError, ValueError) as error:
+        if options.command == "check":
+            return _check(options.target, options.dtype, options.json)
+        if options.command == "golden":
+            print(*write_golden(options.folder), sep="\n")
+            return 0
+    except (ImportError, AttributeError, ValueError, OSError) as error:
         parser.error(str(error))
+    parser.print_help()
+    return 2
+
+
+def _check(target: str, dtype: str, path: Path | None) -> int:
+    """Print the results of all checks that did not pass, and how many there are of each kind."""
+    sys.path.insert(0, "")
+    found = pkgutil.resolve_name(target)
+    implementation = found() if isinstance(found, type) else found
+    results = check_implementation(implementation, dtype=dtype, on_fail="return")
     for result in results:
         if result.status != "passed":
-            said = result.diagnosis or result.meaning
-            print(f"{result.status:8} {result.name}: error {result.error:.1e}; {said}")
+            print(result)
     counts = {s: sum(r.status == s for r in results) for s in ("passed", "failed", "skipped")}
     print(", ".join(f"{count} {status}" for status, count in counts.items()))
-    if options.json:
+    if path:
         rows = [result._asdict() for result in results]
-        for row in rows:
-            row["error"] = None if row["error"] != row["error"] else row["error"]
-        with write_atomically(options.json) as file:
+        rows = [row | ({"error": None} if math.isnan(row["error"]) else {}) for row in rows]
+        with write_atomically(path) as file:
             file.write((json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode())
     return 1 if counts["failed"] else 0
 
 
-def _load(target: str) -> Any:
-    module, separator, name = target.partition(":")
-    if not separator or not module or not name:
-        raise ValueError(f"target: expected package.module:object, got {target!r}")
-    sys.path.insert(0, "")
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found() if isinstance(found, type) else found
+def _json_path(text: str) -> Path:
+    """Refuse a file that cannot be written, before any work is done."""
+    path = Path(text)
+    if path.suffix != ".json":
+        raise argparse.ArgumentTypeError(f"expected a name such as results.json, got {text}")
+    if not path.resolve().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: its folder does not exist; create it first")
+    return path
 
 
 if __name__ == "__main__":

@@ -41,7 +41,6 @@ INNER = words(
     "attacks.grid.solve_in_band attacks.grid.lattice attacks.grid.finer_lattice "
     "attacks.grid.merge_neighbours attacks.grid.check_distances "
     "attacks.pooling.agreements attacks.pooling.distinct attacks.pooling.pool_alternations "
-    "conformance.golden.digest "
     "attacks.base.with_copies attacks.base.refuse attacks.base.slackness_violation "
     "attacks.base.measured_run attacks.haim_loss.with_gates "
     "attacks.haim_loss.RelativeLoss"

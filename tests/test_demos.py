@@ -168,7 +168,7 @@ def test_verify_pytorch(tmp_path):
     pytest.importorskip("torch", reason="needs pip install torch")
     assert run("verify_pytorch", cwd=tmp_path).returncode == 0
     wrong = run("verify_pytorch", "--mistake", cwd=tmp_path)
-    assert wrong.returncode == 1 and "matches if divided by m" in wrong.stdout
+    assert wrong.returncode == 1 and "matches if the sum is divided by m" in wrong.stdout
 
 
 @pytest.mark.slow

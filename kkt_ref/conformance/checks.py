@@ -1,9 +1,8 @@
-"""Is another implementation right?  The kit asks it the same questions as this library.
+"""Is another implementation right?  The kit compares its answers with those of autograd.
 
-An implementation is any object with some of the methods of :class:`Implementation`,
-NumPy arrays in and out.  Each of its answers is compared with autograd's, norm-wise for
-each array.  For one that is wrong the kit tries the known wrong conventions and says
-which of them gives that answer (:mod:`kkt_ref.conformance.causes`).
+An implementation is any object with some of the methods of :class:`Implementation`, which
+take and return NumPy arrays.  If an answer is wrong, the kit tries the known mistakes and says
+which of them gives exactly this answer (:mod:`kkt_ref.conformance.diagnose`).
 """
 
 from __future__ import annotations
@@ -15,60 +14,41 @@ import numpy as np
 
 from kkt_ref._validation import check_count, check_dtype
 from kkt_ref.conformance.cases import Case, ImageCase
-from kkt_ref.conformance.causes import diagnose
-from kkt_ref.conformance.questions import QUESTIONS, Answer, Implementation, Question
+from kkt_ref.conformance.diagnose import diagnosis_of
+from kkt_ref.conformance.questions import QUESTIONS, Answer, Question
 
 Array = np.ndarray
 TOLERANCES = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}
-__all__ = [
-    "ConformanceError",
-    "Implementation",
-    "Result",
-    "check_implementation",
-    "check_names",
-    "parametrize_with_checks",
-]
-FUNCTIONS = tuple(QUESTIONS)
-PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-EXPECTED, UNEXPECTED = "expected failure", "unexpected pass"
 
 
 class Result(NamedTuple):
-    """One check."""
+    """The result of one check."""
 
-    name: str  # "function: case"
-    status: str  # passed, failed, skipped, expected failure, unexpected pass
-    error: float  # worst relative error over the arrays; NaN where none was measured
+    name: str  # "question: case"
+    status: str  # passed, failed, skipped, expected failure or unexpected pass
+    error: float  # largest relative error over the arrays; NaN if there is none to measure
     tolerance: float
-    meaning: str  # what a failure usually means
-    diagnosis: str  # what it means this time, where that is known
+    meaning: str  # what the check tests
+    diagnosis: str  # the mistake, if it is known
 
     @property
     def bad(self) -> bool:
-        """Whether the verdict is against the implementation."""
-        return self.status in (FAILED, UNEXPECTED)
+        """Whether this result speaks against the implementation."""
+        return self.status in ("failed", "unexpected pass")
+
+    def __str__(self) -> str:
+        """Return the result as one line of text."""
+        error = "" if np.isnan(self.error) else f"error {self.error:.1e}; "
+        return f"{self.status:8} {self.name}: {error}{self.diagnosis or self.meaning}"
 
 
 class ConformanceError(AssertionError):
-    """An implementation failed checks; ``results`` holds all of them."""
+    """An implementation failed checks.  ``results`` holds the results of all checks."""
 
     def __init__(self, results: list[Result]) -> None:
         self.results = results
-        bad = [result for result in results if result.bad]
-        lines = [
-            f"  {r.name}: {r.status}, error {r.error:.1e} (tolerance {r.tolerance:.0e}); "
-            f"{r.diagnosis or r.meaning}"
-            for r in bad
-        ]
-        super().__init__("\n".join([f"{len(bad)} of {len(results)} checks failed", *lines]))
-
-
-def check_names() -> list[str]:
-    """Return the names of all checks."""
-    questions = QUESTIONS.values()
-    return [f"{q.name}: {case.name}" for q in questions for case in q.cases(np.float64, 0)] + [
-        f"{q.name}: no memory" for q in questions
-    ]
+        bad = [str(result) for result in results if result.bad]
+        super().__init__("\n".join([f"{len(bad)} of {len(results)} checks failed", *bad]))
 
 
 def check_implementation(
@@ -79,200 +59,202 @@ def check_implementation(
     on_fail: str = "raise",
     seed: int = 0,
 ) -> list[Result]:
-    """Ask an implementation every question.
+    """Check an implementation against the definitions by autograd.
 
     Parameters
     ----------
     implementation : object
-        With any of the methods of :class:`Implementation`.
-    dtype : float64 or float32
-        Of the arrays it is given and must return; tolerance 1e-10 or 1e-5.
-    expected_failures : mapping, optional
-        Name of a check to the reason why it fails.  If it passes, that is a failure.
+        It has at least one of the methods of :class:`Implementation`.
+    dtype : {float64, float32}
+        The dtype of the arrays that its methods get and must return.  The largest relative
+        error allowed is 1e-10 in float64 and 1e-5 in float32.
+    expected_failures : mapping of str to str, optional
+        Names of checks that are known to fail, as :func:`check_names` lists them, with the
+        reasons.  It counts as a failure if such a check passes.
     on_fail : {"raise", "return"}
+        What to do if a check fails: raise an error, or return the results all the same.
     seed : int
-        Of the inputs.
+        Draws the inputs, ≥ 0.
 
     Returns
     -------
     list of Result
-        What the implementation lacks is skipped, never passed.
+        One for each check.  Checks of methods that are missing, or that raise
+        NotImplementedError, have the status "skipped".
 
     Raises
     ------
     ConformanceError
         If a check fails and ``on_fail`` is "raise".
     ValueError
-        If an argument is off, or the implementation has none of the methods.
+        If ``implementation`` has none of the methods, ``expected_failures`` names an unknown
+        check, or ``dtype``, ``on_fail`` or ``seed`` is not one of the values above.
+    TypeError
+        If ``expected_failures`` is not a mapping.
+
+    Notes
+    -----
+    Source: this library.
     """
     dtype, seed = check_dtype(dtype), check_count(seed, "seed", 0)
     if on_fail not in ("raise", "return"):
         raise ValueError(f"on_fail: expected 'raise' or 'return', got {on_fail!r}")
-    if not any(_has(implementation, question) for question in QUESTIONS.values()):
+    if not any(callable(getattr(implementation, name, None)) for name in QUESTIONS):
         raise ValueError(
-            f"implementation: expected an object with methods {', '.join(FUNCTIONS)}, got "
-            f"{implementation!r}, which has none of them"
+            f"implementation: expected an object with at least one of the methods "
+            f"{', '.join(QUESTIONS)}, but {implementation!r} has none of them"
         )
     if not isinstance(expected_failures, (Mapping, type(None))):
         raise TypeError(
-            f"expected_failures: expected a mapping of names to reasons, got {expected_failures!r}"
+            "expected_failures: expected a mapping of names of checks to reasons, got "
+            f"{expected_failures!r}"
         )
     expected = dict(expected_failures or {})
     unknown = sorted(expected.keys() - set(check_names()))
     if unknown:
-        raise ValueError(f"expected_failures: there are no checks named {unknown}")
-    results = []
-    for question in QUESTIONS.values():
-        for case in question.cases(dtype, seed):
-            results.append(_check(implementation, question, case, dtype, expected))
-        results.append(_check_memory(implementation, question, dtype, seed, expected))
+        raise ValueError(
+            f"expected_failures: expected names from check_names(), got the unknown {unknown}"
+        )
+    results = [check.run(implementation, expected) for check in _all_checks(dtype, seed)]
     if on_fail == "raise" and any(result.bad for result in results):
         raise ConformanceError(results)
     return results
 
 
-def _check(
-    implementation: Any,
-    question: Question,
-    case: Case | ImageCase,
-    dtype: Any,
-    expected: dict[str, str],
-) -> Result:
-    name, tolerance = f"{question.name}: {case.name}", TOLERANCES[dtype]
-    if not _has(implementation, question):
-        return Result(name, SKIPPED, float("nan"), tolerance, case.meaning, "not implemented")
-    right = question.reference(case)
-    answer, problem = _ask(implementation, question, case, dtype, right)
-    if answer is None and not problem:
-        return Result(name, SKIPPED, float("nan"), tolerance, case.meaning, "not implemented")
-    error = float("nan")
-    if not problem:
-        error = _error(question, case, answer, right)
-        if error > tolerance:
-            problem = diagnose(question, case, answer, right, error, tolerance, _error)
-    failed = bool(problem) or not error <= tolerance
-    return _verdict(name, failed, error, tolerance, case.meaning, problem, expected)
-
-
-def _check_memory(
-    implementation: Any, question: Question, dtype: Any, seed: int, expected: dict[str, str]
-) -> Result:
-    """One case before and after another: nothing may be remembered or changed in place."""
-    name, tolerance = f"{question.name}: no memory", TOLERANCES[dtype]
-    meaning = "state from an earlier call, or arguments changed in place"
-    if not _has(implementation, question):
-        return Result(name, SKIPPED, float("nan"), tolerance, meaning, "not implemented")
-    case, other = (question.cases(dtype, seed + later)[0] for later in (0, 1))
-    before = [np.copy(part) for part in _inputs(case)]
-    first, problem = _ask(implementation, question, case, dtype, question.reference(case))
-    if first is None:
-        status = FAILED if problem else SKIPPED
-        return Result(name, status, float("nan"), tolerance, meaning, problem or "not implemented")
-    right = question.reference(other)
-    second, problem = _ask(implementation, question, other, dtype, right)
-    error = float("nan")
-    if not problem:
-        if not all(map(np.array_equal, before, _inputs(case))):
-            problem = "an argument was changed in place"
-        else:
-            error = _error(question, other, second, right)
-            if error > tolerance and _error(question, other, first, second) == 0.0:
-                problem = "the second call returned the first one's answer: a stale cache"
-    failed = bool(problem) or not error <= tolerance
-    return _verdict(name, failed, error, tolerance, meaning, problem, expected)
-
-
-def _has(implementation: Any, question: Question) -> bool:
-    return callable(getattr(implementation, question.name, None))
-
-
-def _inputs(case: Case | ImageCase) -> list[Array]:
-    if isinstance(case, ImageCase):
-        return [case.a, case.b]
-    return [*case.net.arrays, case.x, case.y, case.multipliers]
-
-
-def _verdict(
-    name: str,
-    failed: bool,
-    error: float,
-    tolerance: float,
-    meaning: str,
-    problem: str,
-    expected: dict[str, str],
-) -> Result:
-    if name in expected:
-        status = EXPECTED if failed else UNEXPECTED
-        problem = expected[name]
-    else:
-        status = FAILED if failed else PASSED
-    return Result(name, status, error, tolerance, meaning, problem)
-
-
-def _ask(
-    implementation: Any, question: Question, case: Any, dtype: Any, right: Answer
-) -> tuple[Any, str]:
-    """The answer as a tuple of arrays and "", or None and what is wrong with it."""
-    try:
-        answer = getattr(implementation, question.name)(*question.arguments(case))
-    except NotImplementedError:
-        return None, ""
-    except Exception as error:  # whatever it raises is a failure of its own
-        return None, f"it raised {type(error).__name__}: {error}"
-    answer = answer if len(question.parts) > 1 else (answer,)
-    if not isinstance(answer, (tuple, list)) or len(answer) != len(right):
-        return None, f"expected {len(right)} values, got {type(answer).__name__}"
-    arrays = tuple(np.asarray(part) for part in answer)
-    for part, wanted in zip(arrays, right, strict=True):
-        if part.shape != wanted.shape:
-            return None, f"expected shape {wanted.shape}, got {part.shape}"
-        if wanted.ndim and part.dtype != dtype:
-            return None, f"expected dtype {dtype}, got {part.dtype}"
-        if not np.all(np.isfinite(part)):
-            return None, "expected finite values, got NaN or infinity"
-    return arrays, ""
-
-
-def _error(question: Question, case: Any, answer: Answer, wanted: Answer) -> float:
-    """Worst relative norm-wise error over the arrays that an answer is made of."""
-    if question.flat:
-        cuts = np.cumsum([p.size for p in case.net.arrays])[:-1]
-        answer, wanted = (tuple(np.split(part[0], cuts, axis=-1)) for part in (answer, wanted))
-    worst = 0.0
-    for part, right in zip(answer, wanted, strict=True):
-        right = np.asarray(right, np.float64)
-        difference = float(np.linalg.norm(np.asarray(part, np.float64) - right))
-        size = float(np.linalg.norm(right))
-        worst = max(worst, difference / size if size > 0 else difference)
-    return worst
+def check_names() -> list[str]:
+    """Return the names of all checks, such as "stationarity: plain"."""
+    return [check.name for check in _all_checks(np.dtype(np.float64), 0)]
 
 
 def parametrize_with_checks(implementations: list[Any], *, dtype: Any = np.float64) -> Any:
-    """Return a pytest decorator: one test for each implementation and check.
+    """Return a pytest decorator that makes one test of each implementation and check.
 
-    The test takes ``implementation`` and ``check``, and calls ``check(implementation)``,
-    which raises :class:`ConformanceError` or skips.
+    The decorated test has the arguments ``implementation`` and ``check``, and calls
+    ``check(implementation)``, which raises :class:`ConformanceError` or skips.
+
+    Parameters
+    ----------
+    implementations : list of objects
+        As in :func:`check_implementation`.
+    dtype : {float64, float32}
+
+    Returns
+    -------
+    decorator
+
+    Raises
+    ------
+    ValueError
+        If ``dtype`` is another one.
     """
     import pytest
 
-    def one(name: str) -> Any:
-        def check(implementation: Any) -> None:
-            function, label = name.split(": ")
-            question, kind = QUESTIONS[function], np.dtype(dtype)
-            if label == "no memory":
-                result = _check_memory(implementation, question, kind, 0, {})
-            else:
-                case = next(case for case in question.cases(kind, 0) if case.name == label)
-                result = _check(implementation, question, case, kind, {})
-            if result.status == SKIPPED:
+    def as_test(check: _Check) -> Any:
+        def run(implementation: Any) -> None:
+            result = check.run(implementation, {})
+            if result.status == "skipped":
                 pytest.skip(result.diagnosis)
             if result.bad:
                 raise ConformanceError([result])
 
-        return pytest.param(check, id=name)
+        return pytest.param(run, id=check.name)
+
+    tests = [as_test(check) for check in _all_checks(check_dtype(dtype), 0)]
 
     def decorate(test: Any) -> Any:
-        test = pytest.mark.parametrize("check", [one(name) for name in check_names()])(test)
+        test = pytest.mark.parametrize("check", tests)(test)
         return pytest.mark.parametrize("implementation", implementations)(test)
 
     return decorate
+
+
+class _UnusableAnswer(Exception):
+    """The implementation raised an error, or its answer has the wrong form."""
+
+
+class _Check(NamedTuple):
+    """One question about one case, or about two in a row to see that no state is kept."""
+
+    name: str
+    question: Question
+    case: Case | ImageCase
+    second: Case | ImageCase | None
+    dtype: np.dtype
+
+    def run(self, implementation: Any, expected: dict[str, str]) -> Result:
+        """Return the result; ``expected`` maps names of checks to reasons of failure."""
+        tolerance, meaning, error = TOLERANCES[self.dtype], self.case.meaning, float("nan")
+        if self.second is not None:
+            meaning = "no state is kept between calls and no argument is changed"
+        try:
+            measure = self._one_call if self.second is None else self._two_calls
+            error, problem = measure(implementation, tolerance)
+        except NotImplementedError:
+            return Result(self.name, "skipped", error, tolerance, meaning, "not implemented")
+        except _UnusableAnswer as unusable:
+            problem = str(unusable)
+        failed = bool(problem) or not error <= tolerance
+        status = "failed" if failed else "passed"
+        if self.name in expected:
+            status, problem = "expected failure", expected[self.name]
+            status = status if failed else "unexpected pass"
+        return Result(self.name, status, error, tolerance, meaning, problem)
+
+    def _one_call(self, implementation: Any, tolerance: float) -> tuple[float, str]:
+        answer, right = self._ask(implementation, self.case)
+        error = self.question.error(self.case, answer, right)
+        if error <= tolerance:
+            return error, ""
+        return error, diagnosis_of(self.question, self.case, answer, right, tolerance)
+
+    def _two_calls(self, implementation: Any, tolerance: float) -> tuple[float, str]:
+        before = [np.copy(part) for part in _arrays(self.case)]
+        first, _ = self._ask(implementation, self.case)
+        second, right = self._ask(implementation, self.second)
+        if not all(map(np.array_equal, before, _arrays(self.case))):
+            raise _UnusableAnswer("an argument was changed in place")
+        error = self.question.error(self.second, second, right)
+        if error > tolerance and self.question.error(self.second, first, second) == 0.0:
+            return error, "the second call returned the answer of the first one: a stale cache"
+        return error, ""
+
+    def _ask(self, implementation: Any, case: Any) -> tuple[Answer, Answer]:
+        """Return the answer of an implementation and the right one, both of the same form."""
+        method = getattr(implementation, self.question.name, None)
+        if not callable(method):
+            raise NotImplementedError
+        right = self.question.reference(case)
+        try:
+            answer = method(*self.question.arguments(case))
+        except NotImplementedError:
+            raise
+        except Exception as error:  # any error is a failure of the implementation
+            raise _UnusableAnswer(f"it raised {type(error).__name__}: {error}") from error
+        answer = answer if len(right) > 1 else (answer,)
+        if not isinstance(answer, (tuple, list)) or len(answer) != len(right):
+            raise _UnusableAnswer(f"expected {len(right)} values, got {type(answer).__name__}")
+        arrays = tuple(map(np.asarray, answer))
+        for part, wanted in zip(arrays, right, strict=True):
+            if part.shape != wanted.shape:
+                raise _UnusableAnswer(f"expected shape {wanted.shape}, got {part.shape}")
+            if wanted.ndim and part.dtype != self.dtype:
+                raise _UnusableAnswer(f"expected dtype {self.dtype}, got {part.dtype}")
+            if not np.all(np.isfinite(part)):
+                raise _UnusableAnswer("expected finite values, got NaN or infinity")
+        return arrays, right
+
+
+def _all_checks(dtype: np.dtype, seed: int) -> list[_Check]:
+    checks = []
+    for name, question in QUESTIONS.items():
+        found = question.cases(dtype, seed)
+        second = question.cases(dtype, seed + 1)[0]
+        checks += [_Check(f"{name}: {case.name}", question, case, None, dtype) for case in found]
+        checks.append(_Check(f"{name}: no memory", question, found[0], second, dtype))
+    return checks
+
+
+def _arrays(case: Case | ImageCase) -> list[Array]:
+    if isinstance(case, ImageCase):
+        return [case.a, case.b]
+    return [*case.net.arrays, case.x, case.y, case.multipliers]

@@ -1,14 +1,9 @@
-"""Golden vectors: the kit's questions and answers as files, for those who cannot import Python.
-
-One npz with an array for each input and answer, and a JSON manifest that says what
-they are.
-"""
+"""Golden vectors: inputs and right answers of the kit as files, for other languages."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -26,22 +21,37 @@ from kkt_ref.stationarity import closed_form
 STORED = ("outputs", "per_sample_gradients", "stationarity_residual", "stationarity")
 
 
-def write_golden(folder: str | Path, *, seed: int = 0) -> tuple[Path, Path]:
-    """Write ``golden.npz`` and ``golden.json``.
+def write_golden(folder: str | os.PathLike[str], *, seed: int = 0) -> tuple[Path, Path]:
+    """Write ``golden.npz`` and its description ``golden.json``.
 
     Parameters
     ----------
     folder : path-like
-        Must exist; files of these names are replaced.
+        It is made if it does not exist.  Files of these two names are replaced.
     seed : int
-        Of the inputs, as in :func:`~kkt_ref.conformance.checks.check_implementation`.
+        Draws the inputs, as in :func:`~kkt_ref.conformance.check_implementation`.
 
     Returns
     -------
-    (Path, Path)
-        Of the arrays, all float64, named ``case/quantity``, and of the manifest.
+    arrays : Path
+        The npz: for each case its network, x, y, multipliers and answers, all float64 arrays
+        named ``case/quantity``.
+    manifest : Path
+        The JSON: the activation and the meaning of each case.
+
+    Raises
+    ------
+    ValueError
+        If ``seed`` is not an integer ≥ 0.
+    TypeError
+        If ``folder`` is not a path.
+    OSError
+        If the folder cannot be made or written to.
     """
     folder, seed = check_path(folder, "folder"), check_count(seed, "seed", 0)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: expected a folder, got a file")
+    folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, np.ndarray] = {}
     manifest: dict[str, Any] = {
         "seed": seed,
@@ -51,7 +61,7 @@ def write_golden(folder: str | Path, *, seed: int = 0) -> tuple[Path, Path]:
             "numpy": np.__version__,
             "scipy": scipy.__version__,
         },
-        "order_of_parameters": "W_1, b_1, W_2, ... each in C order; weights (out, in)",
+        "order_of_parameters": "W_1, b_1, W_2, ..., each in C order; weights are (out, in)",
         "cases": {},
     }
     for case in cases(np.float64, seed):
@@ -64,23 +74,12 @@ def write_golden(folder: str | Path, *, seed: int = 0) -> tuple[Path, Path]:
             "smallest_preactivation": min((float(np.abs(z).min()) for z in hidden), default=None),
             "meaning": case.meaning,
         }
-    raw = io.BytesIO()
-    np.savez_compressed(raw, **arrays)
-    manifest["sha256_of_arrays"] = digest(arrays)
     npz, text = folder / "golden.npz", folder / "golden.json"
     with write_atomically(npz) as file:
-        file.write(raw.getvalue())
+        np.savez_compressed(file, **arrays)
     with write_atomically(text) as file:
         file.write((json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
     return npz, text
-
-
-def digest(arrays: dict[str, np.ndarray]) -> str:
-    """SHA-256 of names and values, which does not depend on the archive's dates."""
-    found = hashlib.sha256()
-    for name in sorted(arrays):
-        found.update(name.encode() + np.ascontiguousarray(arrays[name], np.float64).tobytes())
-    return found.hexdigest()
 
 
 def _arrays(case: Case) -> dict[str, np.ndarray]:

@@ -1,4 +1,8 @@
-"""What the conformance kit asks: each question with its inputs and the right answer."""
+"""The questions of the conformance kit, and their right answers by autograd.
+
+Names of dimensions: n samples, d inputs, P parameters, C channels, H and W pixels;
+h_l is the width of layer l.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import numpy as np
 from scipy.special import expit
 
 from kkt_ref.conformance.cases import Case, ImageCase, cases, image_cases
-from kkt_ref.metrics.ssim import WANG, structural_similarity
+from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.network.activations import GatedReLU
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.definition import stationarity_by_autograd, stationarity_residual
@@ -20,11 +24,12 @@ Answer = tuple[Array, ...]
 
 
 class Implementation(Protocol):
-    """What the kit can ask; leave out what there is not, or raise NotImplementedError.
+    """The methods that the kit can test; leave out a method, or raise NotImplementedError.
 
-    ``net`` holds plain arrays: ``net.weights[l]`` is (h_{l+1}, h_l), ``net.biases[l]`` is
-    (h_{l+1},) or None; ``net.activation`` is ``ReLU()``, ``GatedReLU(alpha)`` or
-    ``Softplus(alpha)``.  Flat gradients are in the order W_1, b_1, W_2, ...
+    The network is given as plain NumPy arrays: ``net.weights[l]`` of shape (h_{l+1}, h_l) and
+    ``net.biases[l]`` of shape (h_{l+1},) or None.  ``net.activation`` is ``ReLU()``,
+    ``GatedReLU(alpha)`` or ``Softplus(alpha)``.  Vectors of length P are in the order
+    W_1, b_1, W_2, ...  Answers are arrays of the dtype of the inputs, or floats.
     """
 
     def outputs(self, net: MLP, x: Array) -> Array:
@@ -39,50 +44,63 @@ class Implementation(Protocol):
     def stationarity(
         self, net: MLP, x: Array, y: Array, multipliers: Array
     ) -> tuple[float, Array, Array]:
-        """Return its squared norm and the gradients in x, (n, d), and λ, (n,)."""
+        """Return the squared norm of that residual, and its gradients in x (n, d) and λ (n,)."""
 
     def kkt_conditions(
         self, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
     ) -> tuple[float, float, float, float]:
-        """Return the violations, as :class:`~kkt_ref.KKTReport` defines them.
+        """Return how much the four conditions are violated, q being ``margin``.
 
-        Stationarity relative, primal feasibility, dual feasibility, and complementary
-        slackness relative; q is ``margin``.
+        They are the relative stationarity, primal feasibility, dual feasibility and relative
+        complementary slackness of :class:`~kkt_ref.KKTReport`.
         """
 
     def training_step(self, net: MLP, x: Array, y: Array, step: float) -> Array:
-        """Return θ, shape (P,), after a gradient step on the mean logistic loss."""
+        """Return θ, shape (P,), after one gradient step on the mean logistic loss."""
 
     def ssim(self, a: Array, b: Array) -> float:
-        """Return Wang's SSIM of images (C, H, W) in [0, 1]: :data:`kkt_ref.metrics.ssim.WANG`."""
+        """Return Wang's SSIM of two images (C, H, W) in [0, 1], the mean over the channels."""
 
 
 class Question(NamedTuple):
-    """A method of an implementation, and what it is called with."""
+    """A method of an implementation, its inputs and its right answer."""
 
-    name: str
-    parts: tuple[str, ...]  # names of what it returns; one is returned bare
-    flat: bool  # whether the answer's last axis is θ, to be compared array by array
-    cases: Callable[[Any, int], list[Any]]  # of a dtype and a seed
-    arguments: Callable[[Any], tuple[Any, ...]]  # of a case
-    answer: Callable[..., Any]  # of the arguments, by autograd, in their dtype
+    name: str  # of the method
+    parts: tuple[str, ...]  # names of the arrays that the method returns
+    arguments: Callable[[Any], tuple[Any, ...]]  # maps a case to the arguments of the method
+    answer: Callable[..., Any]  # maps the arguments to the right answer
+    cases: Callable[[Any, int], list[Any]] = cases  # maps a dtype and a seed to the cases
+    flat: bool = False  # whether the last axis of the answer is that of θ
 
     def reference(self, case: Case | ImageCase) -> Answer:
-        """Return the right answer, in float64, from the case's own numbers."""
+        """Return the right answer for a case, computed in float64 from its rounded numbers."""
         answer = self.answer(*map(in_float64, self.arguments(case)))
         return tuple(map(np.asarray, answer if len(self.parts) > 1 else (answer,)))
 
+    def error(self, case: Any, answer: Answer, right: Answer) -> float:
+        """Return the largest error, relative to the norm of each array, or of each W_l and b_l."""
+        if self.flat:
+            ends = np.cumsum([p.size for p in case.net.arrays])[:-1]
+            answer, right = (tuple(np.split(part[0], ends, axis=-1)) for part in (answer, right))
+        worst = 0.0
+        for found, wanted in zip(answer, right, strict=True):
+            wanted = np.asarray(wanted, np.float64)
+            difference = float(np.linalg.norm(np.asarray(found, np.float64) - wanted))
+            size = float(np.linalg.norm(wanted))
+            worst = max(worst, difference / size if size > 0 else difference)
+        return worst
+
 
 def in_float64(argument: Any) -> Any:
-    """Return a network or an array in float64, anything else as it is."""
+    """Return a network or an array in float64, and anything else as it is."""
     return argument.astype(np.float64) if isinstance(argument, (MLP, np.ndarray)) else argument
 
 
 def kkt_conditions(
     net: MLP, x: Array, y: Array, multipliers: Array, margin: float
 ) -> tuple[float, float, float, float]:
-    """Return the violations of the four conditions, as :class:`~kkt_ref.KKTReport` has them."""
-    residual = stationarity_residual(net, x, y, multipliers)
+    """Return the right answer to the question of this name."""
+    residual = stationarity_residual(net, x, y, multipliers)  # (P,)
     u = y * phi(net.arrays, x, net)  # (n,)
     mass = np.sum(np.abs(multipliers)) * margin
     return (
@@ -94,27 +112,27 @@ def kkt_conditions(
 
 
 def training_step(net: MLP, x: Array, y: Array, step: float) -> Array:
-    """Return θ − step · ∇θ (1/n) Σ_i log(1 + exp(−y_i Φ(θ; x_i))), flat."""
-    pull = y * expit(-y * phi(net.arrays, x, net)) / len(y)  # (n,)
-    moved = zip(net.arrays, weighted_phi_gradient(net, x, pull), strict=True)
-    return np.concatenate([(p + step * g).ravel() for p, g in moved])  # (P,)
+    """Return θ − step · ∇θ (1/n) Σ_i log(1 + exp(−y_i Φ(θ; x_i))), shape (P,)."""
+    c = y * expit(-y * phi(net.arrays, x, net)) / len(y)  # (n,)
+    gradient = np.concatenate([g.ravel() for g in weighted_phi_gradient(net, x, c)])  # (P,)
+    return net.theta + step * gradient
 
 
 def _with_margin(case: Case) -> tuple[Any, ...]:
     multipliers = case.multipliers.copy()
     multipliers[0] *= -1  # so that dual feasibility is violated
     margin = np.median(np.abs(phi(case.net.arrays, case.x, case.net)))
-    return (*case[1:4], multipliers, float(margin))
+    return case.net, case.x, case.y, multipliers, float(margin)
 
 
 def _with_step(case: Case) -> tuple[Any, ...]:
     net, x, y = map(in_float64, case[1:4])
     gradient = np.linalg.norm(training_step(net, x, y, 1.0) - net.theta)
-    return (*case[1:4], float(np.linalg.norm(net.theta) / gradient))  # as long as θ
+    return case.net, case.x, case.y, float(np.linalg.norm(net.theta) / gradient)  # moves θ by ‖θ‖
 
 
 def _trainable(dtype: Any, seed: int) -> list[Case]:
-    """All but smoothed gates, whose ∇θΦ is no gradient of Φ, and equal samples."""
+    """Return the cases whose ∇θΦ is the gradient of Φ and whose samples differ."""
     return [
         case
         for case in cases(dtype, seed)
@@ -123,55 +141,32 @@ def _trainable(dtype: Any, seed: int) -> list[Case]:
     ]
 
 
-_ALL: tuple[Question, ...] = (
-    Question(
-        "outputs",
-        ("outputs",),
-        False,
-        cases,
-        lambda case: case[1:3],
-        lambda net, x: phi(net.arrays, x, net),
-    ),
+_INPUTS, _SUM = (lambda case: case[1:3]), (lambda case: case[1:5])  # net, x; net, x, y, λ
+_CONDITIONS = "stationarity primal_feasibility dual_feasibility complementary_slackness"
+_ALL = (
+    Question("outputs", ("outputs",), _INPUTS, lambda net, x: phi(net.arrays, x, net)),
     Question(
         "per_sample_gradients",
         ("per_sample_gradients",),
-        True,
-        cases,
-        lambda case: case[1:3],
+        _INPUTS,
         per_sample_gradients,
+        flat=True,
     ),
-    Question(
-        "stationarity_residual",
-        ("residual",),
-        True,
-        cases,
-        lambda case: case[1:5],
-        stationarity_residual,
-    ),
+    Question("stationarity_residual", ("residual",), _SUM, stationarity_residual, flat=True),
     Question(
         "stationarity",
         ("value", "grad_x", "grad_multipliers"),
-        False,
-        cases,
-        lambda case: case[1:5],
+        _SUM,
         stationarity_by_autograd,
     ),
-    Question(
-        "kkt_conditions",
-        ("stationarity", "primal_feasibility", "dual_feasibility", "complementary_slackness"),
-        False,
-        cases,
-        _with_margin,
-        kkt_conditions,
-    ),
-    Question("training_step", ("theta",), True, _trainable, _with_step, training_step),
+    Question("kkt_conditions", tuple(_CONDITIONS.split()), _with_margin, kkt_conditions),
+    Question("training_step", ("theta",), _with_step, training_step, _trainable, flat=True),
     Question(
         "ssim",
         ("ssim",),
-        False,
-        image_cases,
         lambda case: case[1:3],
-        lambda a, b: structural_similarity(a, b, data_range=1.0, channel_axis=0, settings=WANG),
+        lambda a, b: structural_similarity(a, b, data_range=1.0, channel_axis=0),
+        image_cases,
     ),
 )
 QUESTIONS: dict[str, Question] = {question.name: question for question in _ALL}

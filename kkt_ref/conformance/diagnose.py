@@ -1,0 +1,255 @@
+"""What does a wrong answer mean?  The known mistakes are tried one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import autograd.numpy as anp
+import numpy as np
+from autograd import value_and_grad
+
+from kkt_ref.conformance.questions import (
+    Answer,
+    Question,
+    in_float64,
+    kkt_conditions,
+    training_step,
+)
+from kkt_ref.kkt.multipliers import gradient_matrix
+from kkt_ref.metrics.ssim import HAIM, WANG, structural_similarity
+from kkt_ref.network.activations import GatedReLU, ReLU, Softplus
+from kkt_ref.network.mlp import MLP
+from kkt_ref.stationarity import closed_form
+from kkt_ref.stationarity.gradients import weighted_phi_gradient
+
+Array = np.ndarray
+Mistakes = Iterator[tuple[str, Any]]  # what is done wrong, and the answer that it gives
+
+
+def diagnosis_of(
+    question: Question, case: Any, answer: Answer, right: Answer, tolerance: float
+) -> str:
+    """Return the mistake that gives this wrong answer; "" if it is unknown."""
+    near = max(100 * tolerance, 1e-7)
+    for text, mistaken in _mistakes(question, case):
+        mistaken = tuple(map(np.asarray, mistaken))
+        if not all(np.all(np.isfinite(part)) for part in mistaken):
+            continue
+        if question.error(case, mistaken, right) <= tolerance:
+            continue  # in this case the mistake makes no difference
+        if question.error(case, answer, mistaken) <= near:
+            return f"matches if {text}"
+    if tolerance < 1e-8 and question.error(case, answer, right) < 1e-4:
+        return "right to single precision only: something is computed in float32"
+    parts = zip(question.parts, answer, right, strict=True)
+    wrong = [name for name, a, b in parts if np.linalg.norm(a - b) > near * np.linalg.norm(b)]
+    if len(wrong) < len(question.parts):
+        return f"wrong: {' and '.join(wrong)}; the rest is right"
+    return ""
+
+
+def _mistakes(question: Question, case: Any) -> Mistakes:
+    special = {"kkt_conditions": _conditions, "training_step": _steps, "ssim": _ssim}
+    if question.name in special:
+        return special[question.name](*map(in_float64, question.arguments(case)))
+    return _general(question.name, *map(in_float64, case[1:5]))
+
+
+def _general(name: str, net: MLP, x: Array, y: Array, lam: Array) -> Mistakes:
+    """Yield the mistakes in outputs, gradients, the residual and the stationarity loss."""
+    method = _METHODS[name]
+    for text, other in _networks(net):
+        yield text, method(other, x, y, lam, net.theta)
+    if name == "outputs":
+        return
+    yield from _left_out(name, net, x, y, lam)
+    for text, labels, multipliers, slope in _sums(y, lam):
+        answer = method(net, x, labels, multipliers, net.theta)
+        if name == "stationarity":
+            answer = (*answer[:2], slope * answer[2])
+        yield text, answer
+    right = method(net, x, y, lam, net.theta)
+    if name == "stationarity_residual":
+        yield "the residual has the opposite sign", (-right[0],)
+        yield "θ is missing and the sum is positive", (net.theta - right[0],)
+    if name == "stationarity":
+        yield from _losses(net, *right)
+
+
+def _stationarity(net: MLP, x: Array, y: Array, lam: Array, theta: Array) -> Answer:
+    terms = closed_form.stationarity_and_gradient(net, x, y, lam, (1.0,) * net.depth)
+    return terms.value, terms.grad_x, terms.grad_multipliers
+
+
+# (net, x, y, multipliers, θ of the right network) -> answer, by closed forms, which ask the
+# activation for its gates
+_METHODS: dict[str, Callable[..., Any]] = {
+    "outputs": lambda net, x, y, lam, theta: (closed_form.forward(net, x).outputs,),
+    "per_sample_gradients": lambda net, x, y, lam, theta: (gradient_matrix(net, x),),
+    "stationarity_residual": lambda net, x, y, lam, theta: (
+        theta - (lam * y) @ gradient_matrix(net, x),
+    ),
+    "stationarity": _stationarity,
+}
+
+
+@dataclass(frozen=True)
+class _SlopeAtZero(ReLU):
+    """ReLU whose derivative at exactly 0 is ``at_zero``."""
+
+    at_zero: float = 0.5
+
+    def slope(self, z: Array, xp: Any) -> Array:
+        return np.where(z == 0, self.at_zero, z > 0)
+
+    gate = slope
+
+
+class _EveryBackwardPass(GatedReLU):
+    """σ(αz) in every backward pass, as in the authors' code."""
+
+    gate_is_slope = True
+
+    def slope(self, z: Array, xp: Any) -> Array:
+        return self.gate(z, xp)
+
+
+class _ConstantGates(GatedReLU):
+    """Smoothed gates that are treated as constants when the loss is differentiated."""
+
+    def gate_slope(self, gate: Array) -> Array:
+        return np.zeros_like(gate)
+
+
+def _networks(net: MLP) -> Iterator[tuple[str, MLP]]:
+    """Yield networks that are read or evaluated wrongly."""
+    act, alpha = net.activation, getattr(net.activation, "alpha", None)
+    others: dict[str, Any] = {}
+    if isinstance(act, ReLU):
+        others = {
+            "relu'(0) is taken as 0.5": _SlopeAtZero(0.5),
+            "relu'(0) is taken as 1": _SlopeAtZero(1.0),
+        }
+    elif isinstance(act, GatedReLU):
+        others = {
+            "σ(αz) replaces the step in every backward pass": _EveryBackwardPass(alpha),
+            "the derivative of the gates is left out": _ConstantGates(alpha),
+            "softplus is used for smoothed gates": Softplus(alpha),
+            "the gates are hard": ReLU(),
+            "alpha is taken as 1": GatedReLU(1.0),
+        }
+    elif isinstance(act, Softplus):
+        others = {
+            "smoothed gates are used for softplus": GatedReLU(alpha),
+            "relu is used for softplus": ReLU(),
+            "alpha is taken as 1": Softplus(1.0),
+        }
+    for text, activation in others.items():
+        yield text, net.with_activation(activation)
+    zero = [None if b is None else 0.0 * b for b in net.biases]
+    yield "biases are not added", replace(net, biases=zero)
+    transposed = [W.T if W.shape[0] == W.shape[1] else W for W in net.weights]
+    yield "square weights are taken as (in, out)", replace(net, weights=transposed)
+
+
+def _left_out(name: str, net: MLP, x: Array, y: Array, lam: Array) -> Mistakes:
+    """Yield answers that leave a part of θ out of the gradient, or out of the norm as well."""
+    gradients = gradient_matrix(net, x)  # (n, P)
+    residual = net.theta - (lam * y) @ gradients  # (P,)
+    layer_of = [layer for layer, pair in enumerate(net.layers) for p in pair if p is not None]
+    kept_arrays = {"the biases are left out": [p.ndim == 2 for p in net.arrays]}
+    for left in range(net.depth):
+        kept_arrays[f"layer {left + 1} is left out"] = [layer != left for layer in layer_of]
+    for text, keep in kept_arrays.items():
+        kept = np.repeat(keep, [p.size for p in net.arrays])  # (P,)
+        if name == "per_sample_gradients":
+            yield text, (gradients * kept,)
+        elif name == "stationarity_residual":
+            yield text, (residual * kept,)
+            yield text, (np.where(kept, residual, net.theta),)
+        else:
+            value, grads = _loss_over(keep, net, x, y, lam)
+            yield text, (value, *grads)
+            yield text, (value + np.sum(net.theta[~kept] ** 2), *grads)
+
+
+def _loss_over(keep: list[bool], net: MLP, x: Array, y: Array, lam: Array) -> Any:
+    """Return the loss over some of the arrays W_1, b_1, ..., and its gradients in x and λ."""
+
+    def loss(variables: tuple[Any, Any]) -> Any:
+        points, multipliers = variables
+        total = weighted_phi_gradient(net, points, multipliers * y)
+        parts = zip(keep, net.arrays, total, strict=True)
+        return sum(k * anp.sum((p - g) ** 2) for k, p, g in parts)
+
+    return value_and_grad(loss)((x, lam))
+
+
+def _sums(y: Array, lam: Array) -> Iterator[tuple[str, Array, Array, Any]]:
+    """Yield wrong labels and multipliers, and the derivative of the latter in λ."""
+    m = len(lam)
+    yield "the sum is divided by m", y, lam / m, 1.0 / m
+    yield "y is left out", np.ones_like(y), lam, 1.0
+    yield "y has the opposite sign", -y, lam, 1.0
+    yield "y is taken as 0 and 1", (y + 1) / 2, lam, 1.0
+    yield "λ is squared", y, lam**2, 2.0 * lam
+    yield "λ is left out", y, np.ones_like(lam), 0.0
+    yield "the sum is doubled", y, 2.0 * lam, 2.0
+
+
+def _losses(net: MLP, value: Array, grad_x: Array, grad_lam: Array) -> Mistakes:
+    norm = np.sqrt(value)
+    for text, factor in (
+        ("the loss is halved", 0.5),
+        ("the mean over the parameters is taken", 1.0 / net.theta.size),
+        ("the loss is divided by ‖θ‖²", 1.0 / np.sum(net.theta**2)),
+    ):
+        yield text, (factor * value, factor * grad_x, factor * grad_lam)
+    yield "the norm is not squared", (norm, grad_x / (2 * norm), grad_lam / (2 * norm))
+    yield "∇θΦ is detached from x", (value, 0.0 * grad_x, grad_lam)
+    yield "everything is detached", (value, 0.0 * grad_x, 0.0 * grad_lam)
+    yield "the gradients have the opposite sign", (value, -grad_x, -grad_lam)
+
+
+def _conditions(net: MLP, x: Array, y: Array, lam: Array, margin: float) -> Mistakes:
+    stationarity, primal, dual, slackness = kkt_conditions(net, x, y, lam, margin)
+    norm, mass = np.linalg.norm(net.theta), np.sum(np.abs(lam)) * margin
+    yield "stationarity is not divided by ‖θ‖", (stationarity * norm, primal, dual, slackness)
+    yield "stationarity is squared", (stationarity**2, primal, dual, slackness)
+    yield "primal feasibility is not divided by q", (stationarity, primal * margin, dual, slackness)
+    yield "slackness is not divided by Σ λ q", (stationarity, primal, dual, slackness * mass)
+    yield "q is taken as 1", kkt_conditions(net, x, y, lam, 1.0)
+    yield "y has the opposite sign", kkt_conditions(net, x, -y, lam, margin)
+
+
+def _steps(net: MLP, x: Array, y: Array, step: float) -> Mistakes:
+    theta, moved = net.theta, training_step(net, x, y, step) - net.theta  # (P,)
+    biases = np.concatenate([np.full(p.size, p.ndim == 1) for p in net.arrays])  # (P,)
+    first = np.arange(theta.size) < net.layer_slices[0].stop  # (P,)
+    yield "the loss is summed, not averaged", (theta + len(y) * moved,)
+    yield "the step goes up", (theta - moved,)
+    yield "y has the opposite sign", (training_step(net, x, -y, step),)
+    yield "the biases are not moved", (theta + np.where(biases, 0.0, moved),)
+    yield "layer 1 is not moved", (theta + np.where(first, 0.0, moved),)
+    yield "the gradient is returned, not θ", (-moved / step,)
+
+
+def _ssim(a: Array, b: Array) -> Mistakes:
+    uniform = replace(WANG, window="uniform", size=7, sample_covariance=True)
+    for text, settings in (
+        ("the window is uniform, 7 by 7, as is the default of scikit-image", uniform),
+        ("the window is Gaussian, 3 by 3, as in the code of the paper", HAIM),
+        ("the border is not left out", replace(WANG, border="reflect")),
+        ("variances are those of samples, over N - 1", replace(WANG, sample_covariance=True)),
+        ("σ of the window is 1", replace(WANG, sigma=1.0)),
+    ):
+        yield text, (_similarity(a, b, settings=settings),)
+    yield "data_range is 2", (_similarity(a, b, data_range=2.0),)
+    yield "data_range is 255", (_similarity(a, b, data_range=255.0),)
+    yield "only the first channel counts", (_similarity(a[:1], b[:1]),)
+
+
+def _similarity(a: Array, b: Array, data_range: float = 1.0, settings: Any = WANG) -> Array:
+    return structural_similarity(a, b, data_range=data_range, channel_axis=0, settings=settings)
