@@ -1,20 +1,21 @@
-r"""Activations as value and gate.
+r"""Activations as a value, its slope and a gate.
 
-Backpropagation through a ReLU network meets its activation twice: the
-*value* a = value(z) on the way up, and the *gate* on the way down, in
+Backpropagation meets an activation twice: the *value* a = value(z) in the forward pass, and
+the *gate* in the backward pass,
 
     δ_{l-1} = gate(z_{l-1}) ⊙ (W_lᵀ δ_l),     ∇_{W_l}Φ = δ_l a_{l-1}ᵀ.
 
-The stationarity loss is differentiated once more in x, which needs
-``slope``, the derivative of the value, and ``gate_slope``, that of the gate (None: zero).
-For ReLU and softplus the gate *is* the slope (``gate_is_slope``).  :class:`GatedReLU` keeps
-ReLU's value but smooths the gate; its per-sample gradient is then the
-expression above, and its loss still has a true gradient, because the value
-is differentiated by its own step and not by the smoothed gate.
+The stationarity loss is differentiated once more in x.  This needs ``slope``, the derivative
+of the value, and ``gate_slope``, the derivative of the gate.
 
-Every method takes an array ``z`` and its array namespace ``xp`` (NumPy, or
-``autograd.numpy``, or any Array-API namespace) and returns an array like it;
-``gate_slope`` takes the gate, of which that of σ is a function: αg(1 − g).
+    class               value           slope      gate      the gate is the slope
+    ReLU                max(z, 0)       1[z > 0]   1[z > 0]  yes
+    GatedReLU           max(z, 0)       1[z > 0]   σ(αz)     no
+    AuthorsGatedReLU    max(z, 0)       σ(αz)      σ(αz)     yes, by decree
+    Softplus            log(1+e^{αz})/α σ(αz)      σ(αz)     yes
+
+Every method takes an array ``z`` and its array namespace ``xp`` and returns an array like
+it.  ``gate_slope`` takes the gate g instead, because the derivative of σ(αz) is αg(1 − g).
 """
 
 from __future__ import annotations
@@ -27,26 +28,19 @@ Array = Any
 LARGEST_ALPHA = 1e77  # beyond it αz may overflow
 
 
-def _sigmoid(z: Array, xp: Any) -> Array:
-    return 0.5 * (1.0 + xp.tanh(0.5 * z))  # overflows nowhere
+def sigmoid(z: Array, xp: Any) -> Array:
+    """σ(z) = 1 / (1 + e^{-z}), written so that it does not overflow."""
+    return 0.5 * (1.0 + xp.tanh(0.5 * z))
 
 
 def _step(z: Array, xp: Any) -> Array:
-    return xp.astype(z > 0, z.dtype)  # on large arrays ten times faster than where
+    return xp.astype(z > 0, z.dtype)  # ten times faster than where on large arrays
 
 
-def _check_alpha(alpha: float) -> None:
-    if not isinstance(alpha, Real) or not 0 < alpha <= LARGEST_ALPHA:
-        raise ValueError(
-            f"alpha: expected a finite number > 0 (sharpness of the gate), got {alpha!r}"
-        )
+class _Rectifier:
+    """The methods of ReLU; the other activations replace some of them."""
 
-
-@dataclass(frozen=True)
-class ReLU:
-    """max(z, 0), with gate 1[z > 0]: relu'(0) = 0 by convention."""
-
-    name: ClassVar[str] = "relu"
+    name: ClassVar[str]
     homogeneous: ClassVar[bool] = True
     gate_is_slope: ClassVar[bool] = True
 
@@ -59,13 +53,42 @@ class ReLU:
     def gate(self, z: Array, xp: Any) -> Array:
         return _step(z, xp)
 
-    def gate_slope(self, gate: Array) -> None:
-        return None  # zero everywhere, so that nobody multiplies by it
+    def gate_slope(self, gate: Array) -> Array | None:
+        return None  # zero everywhere: the caller skips the product
 
 
 @dataclass(frozen=True)
-class GatedReLU:
-    """max(z, 0) with the gate σ(αz) inside ∇θΦ.
+class ReLU(_Rectifier):
+    """max(z, 0), with gate 1[z > 0]; by convention relu'(0) = 0."""
+
+    name: ClassVar[str] = "relu"
+
+
+@dataclass(frozen=True)
+class _Smooth(_Rectifier):
+    """What the three activations with the gate σ(αz) share."""
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.alpha, Real) or not 0 < self.alpha <= LARGEST_ALPHA:
+            raise ValueError(
+                f"alpha: expected a finite number > 0 (sharpness of the gate), got {self.alpha!r}"
+            )
+
+    def gate(self, z: Array, xp: Any) -> Array:
+        return sigmoid(self.alpha * z, xp)
+
+    def gate_slope(self, gate: Array) -> Array:
+        return self.alpha * gate * (1.0 - gate)
+
+
+@dataclass(frozen=True)
+class GatedReLU(_Smooth):
+    """max(z, 0) with the gate σ(αz) inside ∇θΦ only.
+
+    The forward pass and its derivative in x are ReLU's, so that the stationarity loss with
+    these gates has a true gradient in x, which L-BFGS can follow.
 
     Parameters
     ----------
@@ -73,29 +96,31 @@ class GatedReLU:
         Sharpness of the gate, > 0; the limit α → ∞ is :class:`ReLU`.
     """
 
-    alpha: float
     name: ClassVar[str] = "gated"
-    homogeneous: ClassVar[bool] = True
     gate_is_slope: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        _check_alpha(self.alpha)
-
-    def value(self, z: Array, xp: Any) -> Array:
-        return z * _step(z, xp)
-
-    def slope(self, z: Array, xp: Any) -> Array:
-        return _step(z, xp)
-
-    def gate(self, z: Array, xp: Any) -> Array:
-        return _sigmoid(self.alpha * z, xp)
-
-    def gate_slope(self, gate: Array) -> Array:
-        return self.alpha * gate * (1.0 - gate)
 
 
 @dataclass(frozen=True)
-class Softplus:
+class AuthorsGatedReLU(_Smooth):
+    """max(z, 0) with σ(αz) in *every* backward pass, as in the authors' code.
+
+    σ(αz) then also stands where the loss is differentiated in x.  The result is the gradient
+    of no function: gradient descent makes progress along it, L-BFGS's line search stops.
+
+    Parameters
+    ----------
+    alpha : float
+        Sharpness of the gate, > 0; the limit α → ∞ is :class:`ReLU`.
+    """
+
+    name: ClassVar[str] = "authors"
+
+    def slope(self, z: Array, xp: Any) -> Array:
+        return sigmoid(self.alpha * z, xp)
+
+
+@dataclass(frozen=True)
+class Softplus(_Smooth):
     """log(1 + exp(αz)) / α, with gate σ(αz): smooth, and not homogeneous.
 
     Parameters
@@ -104,28 +129,18 @@ class Softplus:
         Sharpness, > 0; the limit α → ∞ is :class:`ReLU`.
     """
 
-    alpha: float
     name: ClassVar[str] = "softplus"
     homogeneous: ClassVar[bool] = False
-    gate_is_slope: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _check_alpha(self.alpha)
 
     def value(self, z: Array, xp: Any) -> Array:
         return xp.logaddexp(xp.zeros_like(z), self.alpha * z) / self.alpha
 
     def slope(self, z: Array, xp: Any) -> Array:
-        return _sigmoid(self.alpha * z, xp)
-
-    def gate(self, z: Array, xp: Any) -> Array:
-        return _sigmoid(self.alpha * z, xp)
-
-    def gate_slope(self, gate: Array) -> Array:
-        return self.alpha * gate * (1.0 - gate)
+        return sigmoid(self.alpha * z, xp)
 
 
-Activation = ReLU | GatedReLU | Softplus
+Activation = ReLU | GatedReLU | AuthorsGatedReLU | Softplus
+SMOOTH = {kind.name: kind for kind in (GatedReLU, AuthorsGatedReLU, Softplus)}
 
 
 def activation_by_name(name: str, alpha: float | None = None) -> Activation:
@@ -133,29 +148,26 @@ def activation_by_name(name: str, alpha: float | None = None) -> Activation:
 
     Parameters
     ----------
-    name : {"relu", "gated", "softplus"}
+    name : {"relu", "gated", "authors", "softplus"}
     alpha : float, optional
-        Sharpness; needed by "gated" and "softplus", refused by "relu".
+        Sharpness; "relu" refuses it and the others need it.
 
     Returns
     -------
-    ReLU, GatedReLU or Softplus
+    ReLU, GatedReLU, AuthorsGatedReLU or Softplus
 
     Raises
     ------
     ValueError
-        For an unknown name, or an ``alpha`` that is missing, superfluous or
-        not a finite number > 0.
+        If the name is unknown, or ``alpha`` is missing, superfluous or not a finite
+        number > 0.
     """
-    smooth = {"gated": GatedReLU, "softplus": Softplus}
-    if not isinstance(name, str):
-        raise TypeError(f"name: expected one of 'relu', 'gated', 'softplus', got {name!r}")
+    if name == ReLU.name and alpha is not None:
+        raise ValueError(f"alpha: 'relu' takes none, got {alpha}; use 'gated' or 'softplus'")
     if name == ReLU.name:
-        if alpha is not None:
-            raise ValueError(f"alpha: 'relu' takes none, got {alpha}; use 'gated' or 'softplus'")
         return ReLU()
-    if name not in smooth:
-        raise ValueError(f"name: expected one of 'relu', 'gated', 'softplus', got {name!r}")
+    if not isinstance(name, str) or name not in SMOOTH:
+        raise ValueError(f"name: expected one of {['relu', *SMOOTH]}, got {name!r}")
     if alpha is None:
         raise ValueError(f"alpha: {name!r} needs a sharpness, such as alpha=100.0")
-    return smooth[name](alpha)
+    return SMOOTH[name](alpha)

@@ -2,10 +2,10 @@ r"""A multilayer perceptron as plain data, and its output Φ(θ; x).
 
     a_0 = x,   z_l = W_l a_{l-1} + b_l,   a_l = act(z_l),   Φ = z_L.
 
-Dimensions, here and everywhere: n samples, m candidates, d inputs,
-h_l the width of layer l (h_0 = d, h_L = 1), L layers, P parameters.
-Weights are (out, in), as in PyTorch.  With a bias in the first layer only
-Φ(cθ; x) = c^L Φ(θ; x): the network is homogeneous of degree L.
+Dimensions, here and everywhere: n samples, m candidates, d inputs, h_l the width of
+layer l (h_0 = d, h_L = 1), L layers, P parameters.  Weights have shape (out, in), as in
+PyTorch.  A network with a bias in the first layer only is homogeneous of degree L:
+Φ(cθ; x) = c^L Φ(θ; x) for every c > 0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from kkt_ref._validation import check_dtype, check_positive, check_rng
-from kkt_ref.network.activations import Activation, ReLU
+from kkt_ref.network.activations import Activation, GatedReLU, ReLU, Softplus
 
 Array = Any
 FLOATING = ("float64", "float32", "float16")
@@ -38,8 +38,10 @@ class MLP:
     Raises
     ------
     ValueError
-        If shapes do not chain, the last layer has more than one output, dtypes
-        are mixed or not floating.
+        If the shapes of two layers do not fit, the last layer has more than one output,
+        or the dtypes are mixed or not floating.
+    TypeError
+        If weights or biases are no sequence, or the activation is none of this library's.
     """
 
     weights: tuple[Array, ...]
@@ -51,10 +53,10 @@ class MLP:
             given = getattr(self, name)
             if not isinstance(given, (tuple, list)):
                 raise TypeError(f"{name}: expected a sequence of arrays, got {given!r}")
-            object.__setattr__(self, name, tuple(given))
+            object.__setattr__(self, name, tuple(given))  # the dataclass is frozen
         if not isinstance(self.activation, Activation):
             raise TypeError(
-                f"activation: expected a ReLU, GatedReLU or Softplus, got {self.activation!r}"
+                f"activation: expected one of kkt_ref's, such as ReLU(), got {self.activation!r}"
             )
         _check_layers(self.weights, self.biases)
 
@@ -112,24 +114,21 @@ class MLP:
         return replace(self, weights=[W for W, _ in pairs], biases=[b for _, b in pairs])
 
     def with_theta(self, theta: np.ndarray) -> MLP:
-        """Return this network with the parameter vector ``theta`` of shape (P,).
-
-        Raises
-        ------
-        ValueError
-            If ``theta`` has not P entries.
-        """
+        """Return this network with the parameter vector ``theta`` of shape (P,)."""
         sizes = [p.size for p in self.arrays]
         if theta.shape != (sum(sizes),):
             raise ValueError(f"theta: expected shape ({sum(sizes)},), got {theta.shape}")
-        parts = np.split(theta, np.cumsum(sizes)[:-1])
-        return self.with_arrays(
-            [t.reshape(p.shape) for t, p in zip(parts, self.arrays, strict=True)]
-        )
+        parts = zip(np.split(theta, np.cumsum(sizes)[:-1]), self.arrays, strict=True)
+        return self.with_arrays([part.reshape(p.shape) for part, p in parts])
 
     def with_activation(self, activation: Activation) -> MLP:
         """Return this network with another activation."""
         return replace(self, activation=activation)
+
+    def with_gates(self, alpha: float) -> MLP:
+        """Return this network with gates σ(αz) in ∇θΦ; a softplus network stays as it is."""
+        smooth = isinstance(self.activation, Softplus)
+        return self if smooth else self.with_activation(GatedReLU(alpha))
 
     def astype(self, dtype: Any) -> MLP:
         """Return this network with its parameters in another floating dtype."""
@@ -140,35 +139,6 @@ class MLP:
         return self.with_arrays([p * p.dtype.type(c) for p in self.arrays])
 
 
-def init_paper(
-    widths: Any, rng: np.random.Generator, *, first_layer: float = 1e-4, dtype: Any = np.float64
-) -> MLP:
-    """The paper's start: layer 1 at N(0, first_layer²), others U(±1/√fan_in).
-
-    Parameters
-    ----------
-    widths : sequence of int
-        (d, h_1, ..., 1), at least two entries.
-    rng : numpy.random.Generator
-    first_layer : float
-        Standard deviation of layer 1's weights and bias; small values keep
-        training in the regime that learns features (paper, appendix).
-    dtype : numpy floating dtype
-
-    Returns
-    -------
-    MLP
-        ReLU network with a bias in the first layer only.
-    """
-    widths = _check_widths(widths)
-    first_layer = check_positive(first_layer, "first_layer", zero=True)
-    net = init_uniform(widths, rng, dtype=dtype)
-    first = [
-        rng.normal(0.0, first_layer, p.shape).astype(dtype) for p in (net.weights[0], net.biases[0])
-    ]
-    return replace(net, weights=(first[0], *net.weights[1:]), biases=(first[1], *net.biases[1:]))
-
-
 def init_uniform(
     widths: Any,
     rng: np.random.Generator,
@@ -177,7 +147,7 @@ def init_uniform(
     activation: Activation | None = None,
     dtype: Any = np.float64,
 ) -> MLP:
-    """PyTorch's default start: weights and biases U(±1/√fan_in).
+    """PyTorch's default initialisation: weights and biases U(±1/√fan_in).
 
     Parameters
     ----------
@@ -185,14 +155,20 @@ def init_uniform(
         (d, h_1, ..., 1), at least two entries.
     rng : numpy.random.Generator
     bias : {"first", "all", "none"}
-        Which layers carry a bias; "all" makes the network non-homogeneous.
+        Which layers have a bias; "all" makes the network non-homogeneous.
     activation : Activation, optional
         ReLU unless given.
-    dtype : numpy floating dtype
+    dtype : {float64, float32, float16}
 
     Returns
     -------
     MLP
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the widths do not end in 1, ``bias`` is another word, ``rng`` is no NumPy
+        Generator, or the dtype is another one.
     """
     widths, rng, dtype = _check_widths(widths), check_rng(rng), check_dtype(dtype, FLOATING)
     if bias not in ("first", "all", "none"):
@@ -204,6 +180,35 @@ def init_uniform(
         has_bias = bias == "all" or (bias == "first" and layer == 0)
         biases.append(rng.uniform(-bound, bound, fan_out).astype(dtype) if has_bias else None)
     return MLP(tuple(weights), tuple(biases), activation or ReLU())
+
+
+def init_paper(
+    widths: Any, rng: np.random.Generator, *, first_layer: float = 1e-4, dtype: Any = np.float64
+) -> MLP:
+    """The paper's initialisation: as :func:`init_uniform`, but layer 1 at N(0, first_layer²).
+
+    Parameters
+    ----------
+    widths, rng, dtype
+        As in :func:`init_uniform`.
+    first_layer : float
+        Standard deviation of layer 1's weights and bias, ≥ 0.  Small values keep training
+        in the regime that learns features (paper, appendix).
+
+    Returns
+    -------
+    MLP
+        A ReLU network with a bias in the first layer only.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`init_uniform`, or if ``first_layer`` is negative.
+    """
+    first_layer = check_positive(first_layer, "first_layer", zero=True)
+    net = init_uniform(widths, rng, dtype=dtype)
+    W, b = (rng.normal(0.0, first_layer, p.shape).astype(dtype) for p in net.arrays[:2])
+    return net.with_arrays([W, b, *net.arrays[2:]])
 
 
 def _check_widths(widths: Any) -> tuple[int, ...]:
@@ -224,34 +229,35 @@ def _check_layers(weights: tuple[Array, ...], biases: tuple[Array | None, ...]) 
             "weights, biases: expected one bias (or None) for each weight matrix, got "
             f"{len(weights)} weights and {len(biases)} biases"
         )
-    fan_in = None
     for layer, (W, b) in enumerate(zip(weights, biases, strict=True), start=1):
         for name, p, ndim in ((f"W_{layer}", W, 2), (f"b_{layer}", b, 1)):
-            if p is None:
-                continue
-            if not hasattr(p, "dtype") or "float" not in str(p.dtype) or p.ndim != ndim:
-                raise ValueError(
-                    f"{name}: expected a floating array with {ndim} axes, got "
-                    f"{getattr(p, 'dtype', type(p).__name__)} of shape {getattr(p, 'shape', None)}"
-                )
-            if p.dtype != weights[0].dtype:
-                raise ValueError(
-                    f"{name}: expected dtype {weights[0].dtype} as in W_1, got {p.dtype}; "
-                    "convert all parameters to one dtype"
-                )
-        if fan_in is not None and W.shape[1] != fan_in:
-            raise ValueError(
-                f"W_{layer}: expected shape (out, {fan_in}) to follow the layer below, got "
-                f"{W.shape}; weights are (out, in), a transposed matrix needs .T"
-            )
+            if p is not None:
+                _check_parameter(name, p, ndim, weights[0])
         if 0 in W.shape or (b is not None and b.shape[0] != W.shape[0]):
             raise ValueError(
                 f"b_{layer}: expected shape ({W.shape[0]},) to match W_{layer} of shape "
                 f"{W.shape}, got {None if b is None else b.shape}"
             )
-        fan_in = W.shape[0]
-    if fan_in != 1:
+        if layer > 1 and W.shape[1] != weights[layer - 2].shape[0]:
+            raise ValueError(
+                f"W_{layer}: expected shape (out, {weights[layer - 2].shape[0]}) to follow the "
+                f"layer before, got {W.shape}; weights are (out, in), a transposed matrix needs .T"
+            )
+    if weights[-1].shape[0] != 1:
         raise ValueError(
-            f"W_{len(weights)}: expected one output (a binary classifier), got {fan_in}; "
-            "for two logits pass the difference of their rows"
+            f"W_{len(weights)}: expected one output (a binary classifier), got "
+            f"{weights[-1].shape[0]}; for two logits pass the difference of their rows"
+        )
+
+
+def _check_parameter(name: str, p: Array, ndim: int, first: Array) -> None:
+    if not hasattr(p, "dtype") or "float" not in str(p.dtype) or p.ndim != ndim:
+        raise ValueError(
+            f"{name}: expected a floating array with {ndim} axes, got "
+            f"{getattr(p, 'dtype', type(p).__name__)} of shape {getattr(p, 'shape', None)}"
+        )
+    if p.dtype != first.dtype:
+        raise ValueError(
+            f"{name}: expected dtype {first.dtype} as in W_1, got {p.dtype}; "
+            "convert all parameters to one dtype"
         )

@@ -1,7 +1,7 @@
 """Where arrays live: NumPy, or CuPy and any other Array-API namespace on its device.
 
-Every public function takes and returns NumPy arrays.  One with a ``backend`` puts what
-it works on there at its start, and gets back what it returns.
+Every public function takes and returns NumPy arrays.  A function with a ``backend`` moves
+its arguments there first and brings its results back to the host.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class BackendError(RuntimeError):
 
 @dataclass(frozen=True)
 class Backend:
-    """An Array-API namespace and a device of it.
+    """An Array-API namespace and one of its devices.
 
     Parameters
     ----------
     xp : namespace
-        With ``asarray(array, device=...)``.
+        It has ``asarray(array, device=...)``.
     device : optional
-        As the namespace names it; its default unless given.
+        A device of the namespace; its default unless given.
     to_host : callable
         Maps an array of the namespace to a NumPy array.
     """

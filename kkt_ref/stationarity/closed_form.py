@@ -1,20 +1,20 @@
-r"""The stationarity loss without per-sample gradients.
+r"""The stationarity loss and its gradient without per-sample gradients.
 
-With c_i = λ_i y_i, δ_l the backpropagated signal and a_l the activations,
+With c_i = λ_i y_i, δ_l the backpropagated signals and a_l the activations,
 
-    Σ_i c_i ∇_{W_l}Φ(x_i) = Δ_lᵀ A_{l-1},    the rows of Δ_l being c_i δ_l(x_i),
+    Σ_i c_i ∇_{W_l}Φ(x_i) = Δ_lᵀ A_{l-1},    where the rows of Δ_l are c_i δ_l(x_i),
 
-is one backward pass.  With s = w ⊙ (Σ c_i ∇Φ_i − θ), half the loss's slope in that sum,
+is one backward pass.  Let s = w ⊙ (Σ c_i ∇Φ_i − θ), half the slope of the loss in that sum.
+Then
 
-    ∂/∂c_i = 2 S(x_i),   ∂/∂x_i = 2 c_i ∇_x S(x_i),   S(x) = ⟨s, ∇θΦ(x)⟩,
+    ∂/∂c_i = 2 S(x_i),   ∂/∂x_i = 2 c_i ∇_x S(x_i),   S(x) = ⟨s, ∇θΦ(x)⟩.
 
-and S is the forward tangent of Φ in direction s, so that one tangent pass
-and one reverse pass finish the gradient: seven matrix products a layer, and
-nothing of size (m, P).  How s is held is said in :mod:`.layer_residual`; the definition
-that all this must equal, by autograd, is :mod:`kkt_ref.stationarity.definition`.
+S is the forward tangent of Φ in the direction s.  So one tangent pass and one reverse pass
+complete the gradient: seven matrix products a layer, and nothing of size (m, P).
+The definition, by autograd, is :mod:`kkt_ref.stationarity.definition`.
 
-The functions use the Array-API subset only: NumPy, CuPy, PyTorch or any
-other namespace.  What a function has just made it changes in place; its arguments never.
+The functions use the Array API only, so that arrays may be those of NumPy, CuPy, PyTorch or
+any other namespace.  Functions may modify temporaries in place, never their arguments.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import namespace
-from kkt_ref.stationarity.layer_residual import ByGram, Formed, layer_residual
+from kkt_ref.stationarity.layer_residual import ArrayResidual, GramResidual, layer_residual
 
 Array = Any
-Pair = tuple[Array, Array | None]
-Direction = Formed | ByGram | None  # of one layer; None is zero
+Pair = tuple[Array, Array | None]  # (weight, bias) of one layer
+Direction = ArrayResidual | GramResidual | None  # s of one layer; None is zero
 
 
 class Forward(NamedTuple):
@@ -44,13 +46,13 @@ class Forward(NamedTuple):
 
 
 class Backward(NamedTuple):
-    """Signals of a backward pass, times the c_i that it started from."""
+    """The signals of a backward pass, multiplied by the c_i that it started from."""
 
     deltas: list[Array]  # c_i δ_l = c_i ∂Φ/∂z_l for l = 1..L, each (m, h_l)
     pulled: list[Array]  # W_{l+1}ᵀ δ_{l+1} for l = 1..L-1, before the gate, (m, h_l)
 
-    def times(self, c: Array) -> Backward:
-        """Return the pass that started from c_i times as much, ``c`` of shape (m,)."""
+    def scaled(self, c: Array) -> Backward:
+        """Return the pass multiplied by factors ``c`` of shape (m,)."""
         return Backward(*([c[:, None] * part for part in parts] for parts in self))
 
 
@@ -75,7 +77,7 @@ def gates_of(net: MLP, trace: Forward) -> list[Array]:
 
 
 def backward(net: MLP, gates: list[Array], c: Array) -> Backward:
-    """Pull c_i ∂Φ/∂z_L = c_i, ``c`` of shape (m,), down through the gates."""
+    """Run the backward pass from c_i ∂Φ/∂z_L = c_i, ``c`` of shape (m,), through the gates."""
     deltas, pulled = [c[:, None]], []
     for W, gate in zip(net.weights[:0:-1], gates[::-1], strict=True):
         pulled.append(deltas[-1] @ W)  # (m, h_l)
@@ -84,7 +86,7 @@ def backward(net: MLP, gates: list[Array], c: Array) -> Backward:
 
 
 def signals(net: MLP, trace: Forward) -> Backward:
-    """The backward pass of every sample by itself: c_i = 1."""
+    """Run the backward pass with c_i = 1: the signals of every sample by itself."""
     xp = namespace(trace.inputs[0])
     return backward(net, gates_of(net, trace), xp.ones_like(trace.outputs))
 
@@ -98,8 +100,20 @@ def gradient_sum(net: MLP, trace: Forward, back: Backward) -> list[Pair]:
     ]
 
 
+def gradient_matrix(net: MLP, x: np.ndarray) -> np.ndarray:
+    """∇θΦ(θ; x_i) as rows of an (m, P) array, equal to the loop; for small networks."""
+    trace = forward(net, x)
+    parts = []
+    for a, delta, b in zip(trace.inputs, signals(net, trace).deltas, net.biases, strict=True):
+        outer = delta[:, :, None] * a[:, None, :]  # (m, h_l, h_{l-1})
+        parts.append(outer.reshape(x.shape[0], -1))  # (m, h_l h_{l-1})
+        if b is not None:
+            parts.append(delta)  # (m, h_l)
+    return np.concatenate(parts, axis=1)  # (m, P)
+
+
 class Tangent(NamedTuple):
-    """Forward tangent of Φ in a direction s of parameter space."""
+    """The forward tangent of Φ in a direction s of parameter space."""
 
     values: Array  # S(x_i) = ⟨s, ∇θΦ(x_i)⟩, (m,)
     layers: list[Array | None]  # t_l, the tangent of z_l, l = 1..L, (m, h_l); None is zero
@@ -108,15 +122,14 @@ class Tangent(NamedTuple):
 def tangent(
     net: MLP, trace: Forward, gates: list[Array], back: Backward, direction: list[Direction]
 ) -> Tangent:
-    """S(x_i) = ⟨s, ∇θΦ(x_i)⟩, with s given layer by layer, None for zero."""
+    """Run the tangent pass t_l = (gate_{l-1} ⊙ t_{l-1}) W_lᵀ + A_{l-1} s_lᵀ."""
     t, layers = None, []
     for layer, s in enumerate(direction):
-        through = None if t is None else (gates[layer - 1] * t) @ net.weights[layer].T  # (m, h_l)
-        t = through
+        if t is not None:
+            t = (gates[layer - 1] * t) @ net.weights[layer].T  # (m, h_l)
         if s is not None:
-            t = s.tangent(trace.inputs[layer], trace.preactivations[layer], back.deltas[layer])
-            if through is not None:
-                t += through
+            own = s.tangent(trace.inputs[layer], trace.preactivations[layer], back.deltas[layer])
+            t = own if t is None else own + t
         layers.append(t)
     if t is None:
         return Tangent(namespace(trace.outputs).zeros_like(trace.outputs), layers)
@@ -132,7 +145,11 @@ def reverse(
     direction: list[Direction],
     zeta: Array | None = None,
 ) -> Array:
-    """∇_x of Σ_i c_i S(x_i) + ζ_i Φ(x_i), shape (m, d); c is that of ``back``."""
+    """∇_x of Σ_i c_i S(x_i) + ζ_i Φ(x_i), shape (m, d), with the c of ``back``.
+
+    The adjoint of a_{l-1} is D_l s_l + Z̄_l W_l.  The adjoint of z_{l-1} adds, to the
+    adjoint of a_{l-1} times the slope, what the derivative of the gate contributes.
+    """
     xp, act = namespace(trace.inputs[0]), net.activation
     z_bar = None if zeta is None else zeta[:, None]  # adjoint of z_l, (m, h_l)
     for layer in range(net.depth - 1, -1, -1):
@@ -148,8 +165,8 @@ def reverse(
             a_bar *= gate if act.gate_is_slope else act.slope(trace.preactivations[layer - 1], xp)
         z_bar, gate_slope = a_bar, act.gate_slope(gate)
         if t is not None and gate_slope is not None:
-            bent = gate_slope * t * back.pulled[layer - 1]  # (m, h_{l-1})
-            z_bar = bent if z_bar is None else z_bar + bent
+            through_gate = gate_slope * t * back.pulled[layer - 1]  # (m, h_{l-1})
+            z_bar = through_gate if z_bar is None else z_bar + through_gate
     return xp.zeros_like(trace.inputs[0]) if a_bar is None else a_bar
 
 
@@ -157,7 +174,7 @@ class StationarityTerms(NamedTuple):
     """The stationarity loss, its parts and its gradient."""
 
     value: Array  # Σ_l w_l ‖r_l‖² + extra, a scalar
-    by_layer: list[Array]  # ‖r_l‖² unweighted, one scalar a layer; None where w_l = 0
+    by_layer: list[Array | None]  # ‖r_l‖² without weights, scalars; None where w_l = 0
     outputs: Array  # Φ(θ; x_i), (m,)
     grad_x: Array  # (m, d)
     grad_multipliers: Array  # (m,)
@@ -168,27 +185,29 @@ def stationarity_and_gradient(
     x: Array,
     y: Array,
     multipliers: Array,
-    layer_weights: Sequence[float],
+    layer_weights: Sequence[float] | None = None,
     output_term: Callable[[Array], tuple[Array, Array]] | None = None,
     *,
     reduction: Any = None,
 ) -> StationarityTerms:
     """Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²_l and its gradient in x and λ.
 
+    Optimisers call this in every step, so that it checks nothing.
+
     Parameters
     ----------
     net : MLP
-        Parameters in the namespace of ``x``.
+        Its parameters are in the namespace of ``x``.
     x : array of shape (m, d)
     y : array of shape (m,), entries -1 and +1
     multipliers : array of shape (m,)
-    layer_weights : L numbers ≥ 0
-        Layers of weight zero skip their work.
+    layer_weights : L numbers ≥ 0, optional
+        Ones unless given; a layer of weight zero costs nothing.
     output_term : callable, optional
-        Maps Φ of shape (m,) to a value, added to the loss, and its gradient in
-        Φ of shape (m,), carried on to ``grad_x``.
+        Maps Φ of shape (m,) to a value, which is added to the loss, and to its gradient
+        in Φ of shape (m,), which is carried on to ``grad_x``.
     reduction : dtype, optional
-        In which the squares are summed; that of ``x`` unless given.
+        The dtype in which squares are summed; that of ``x`` unless given.
 
     Returns
     -------
@@ -200,13 +219,16 @@ def stationarity_and_gradient(
 
     direction: list[Direction] = []  # s = w ⊙ (Σ c_i ∇Φ_i − θ)
     by_layer: list[Array | None] = []
-    value = 0.0
-    layers = zip(layer_weights, *trace, back.deltas, *zip(*net.layers, strict=True), strict=True)
-    for w, *parts in layers:
-        square, s = layer_residual(w, *parts, reduction=reduction) if w > 0 else (None, None)
+    value: Array = 0.0
+    for layer, (W, b) in enumerate(net.layers):
+        w = 1.0 if layer_weights is None else layer_weights[layer]
+        square, s = None, None
+        if w > 0:
+            a, z, delta = trace.inputs[layer], trace.preactivations[layer], back.deltas[layer]
+            square, s = layer_residual(w, a, z, delta, W, b, reduction)
+            value = value + w * square
         direction.append(s)
         by_layer.append(square)
-        value = value if square is None else value + w * square
 
     tang = tangent(net, trace, gates, back, direction)
     zeta = None

@@ -1,8 +1,17 @@
-r"""The stationarity loss ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖², as the paper writes it.
+r"""The stationarity loss ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖² as the paper writes it, by autograd.
 
-With layer weights w the norm is Σ_l w_l ‖·‖² over the layers' parts.  No 1/m
-in the sum: the multipliers carry their own scale.  This module is the
-definition, by autograd; what optimisers call is :mod:`kkt_ref.stationarity.closed_form`.
+This module is the definition that everything fast is tested against; optimisers call
+:mod:`kkt_ref.stationarity.closed_form`.  With layer weights w the norm is Σ_l w_l ‖·‖² over
+the layers.  There is no 1/m in the sum: the multipliers carry their own scale.
+
+For ReLU and softplus ∇θΦ is reverse-mode differentiation of Φ.  The smoothed gates replace
+a derivative, and each of the two activations that have them says where:
+
+* :class:`~kkt_ref.network.activations.GatedReLU` only in ∇θΦ.  There, each activation is
+  replaced by the line act(z) ≈ value(z̄) + gate(z̄) (z − z̄) with z̄ = z at the present θ,
+  which is differentiated in the θ of z only.
+* :class:`~kkt_ref.network.activations.AuthorsGatedReLU` in every backward pass: autograd is
+  told that the derivative of max(z, 0) is σ(αz).
 """
 
 from __future__ import annotations
@@ -11,12 +20,86 @@ from typing import Any
 
 import autograd.numpy as anp
 import numpy as np
-from autograd import value_and_grad
+from autograd import grad, value_and_grad
+from autograd.extend import defvjp, primitive
 
-from kkt_ref._validation import check_multipliers
-from kkt_ref.network._validation import check_layer_weights, check_samples
+from kkt_ref._validation import check_multipliers, check_points
+from kkt_ref.network._validation import check_layer_weights, check_net, check_samples
+from kkt_ref.network.activations import AuthorsGatedReLU, GatedReLU, sigmoid
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.gradients import per_sample_gradients, weighted_phi_gradient
+
+Array = Any
+
+
+@primitive
+def _authors_relu(z: Array, alpha: float) -> Array:
+    return np.maximum(z, 0.0)
+
+
+defvjp(_authors_relu, lambda ans, z, alpha: lambda g: g * sigmoid(alpha * z, anp), None)
+
+
+def phi(arrays: tuple[Array, ...], x: Array, net: MLP) -> Array:
+    """Φ(θ; x) of shape (n,), traceable by autograd in θ, given like ``net.arrays``, and in x."""
+    act, a, z, given = net.activation, x, x, iter(arrays)
+    for layer, b in enumerate(net.biases):
+        if layer > 0 and isinstance(act, AuthorsGatedReLU):
+            a = _authors_relu(z, act.alpha)
+        elif layer > 0:
+            a = act.value(z, anp)
+        z = anp.dot(a, next(given).T)  # (n, h_l)
+        if b is not None:
+            z = z + next(given)
+    return z[:, 0]  # (n,)
+
+
+def phi_linearised(arrays: tuple[Array, ...], x: Array, net: MLP) -> Array:
+    """Φ with every activation replaced by its gated line at the θ of ``net``.
+
+    It equals :func:`phi` where ``arrays`` are ``net.arrays``, and its gradient in
+    ``arrays`` there is the backward pass with the activation's gates.
+    """
+    act, given = net.activation, iter(arrays)
+    a, a_bar, z, z_bar = x, x, x, x
+    for layer, (W, b) in enumerate(net.layers):
+        if layer > 0:
+            a_bar = act.value(z_bar, anp)
+            a = a_bar + act.gate(z_bar, anp) * (z - z_bar)
+        z, z_bar = anp.dot(a, next(given).T), anp.dot(a_bar, W.T)  # (n, h_l)
+        if b is not None:
+            z, z_bar = z + next(given), z_bar + b
+    return z[:, 0]  # (n,)
+
+
+def weighted_phi_gradient(net: MLP, x: Array, c: Array) -> tuple[Array, ...]:
+    """Σ_i c_i ∇θΦ(θ; x_i), shaped like ``net.arrays``, itself traceable in x and c."""
+    function = phi_linearised if isinstance(net.activation, GatedReLU) else phi
+    return grad(lambda arrays: anp.dot(c, function(arrays, x, net)))(net.arrays)
+
+
+def per_sample_gradients(net: MLP, x: np.ndarray) -> np.ndarray:
+    """∇θΦ(θ; x_i) for each sample, by a loop over samples.
+
+    Parameters
+    ----------
+    net : MLP
+    x : array of shape (n, d), dtype as the network's
+
+    Returns
+    -------
+    array of shape (n, P)
+        Row i in the order of ``net.theta``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If x has not d columns, holds NaN, or has another dtype than the network.
+    """
+    check_net(net)
+    x = check_points(x, "x", d=net.d, dtype=net.dtype)
+    one = np.ones(1, net.dtype)
+    rows = [weighted_phi_gradient(net, x_i[None, :], one) for x_i in x]
+    return np.stack([np.concatenate([g.ravel() for g in row]) for row in rows])  # (n, P)
 
 
 def stationarity_residual(
@@ -27,9 +110,9 @@ def stationarity_residual(
     Parameters
     ----------
     net : MLP
-    x : array of shape (n, d)
+    x : array of shape (n, d), dtype as the network's
     y : array of shape (n,), entries -1 and +1
-    multipliers : array of shape (n,)
+    multipliers : array of shape (n,), dtype as the network's
 
     Returns
     -------
@@ -38,7 +121,8 @@ def stationarity_residual(
     Raises
     ------
     ValueError, TypeError
-        If an argument does not fit the network.
+        If a shape or dtype does not fit the network, a value is not finite, or a label is
+        neither -1 nor +1.
     """
     x, y = check_samples(net, x, y)
     multipliers = check_multipliers(multipliers, len(y), net.dtype)
@@ -64,13 +148,12 @@ def stationarity_loss(
     Raises
     ------
     ValueError, TypeError
-        If an argument does not fit the network.
+        As :func:`stationarity_residual`, or if there are not L weights ≥ 0.
     """
     weights = check_layer_weights(layer_weights, net)
     residual = stationarity_residual(net, x, y, multipliers)
-    return float(
-        sum(w * np.sum(residual[s] ** 2) for w, s in zip(weights, net.layer_slices, strict=True))
-    )
+    squares = [np.sum(residual[s] ** 2) for s in net.layer_slices]
+    return float(sum(w * square for w, square in zip(weights, squares, strict=True)))
 
 
 def stationarity_by_autograd(
@@ -92,7 +175,7 @@ def stationarity_by_autograd(
     Raises
     ------
     ValueError, TypeError
-        If an argument does not fit the network.
+        As :func:`stationarity_loss`.
     """
     x, y = check_samples(net, x, y)
     multipliers = check_multipliers(multipliers, len(y), net.dtype)

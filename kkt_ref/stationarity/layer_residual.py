@@ -1,13 +1,14 @@
-r"""The weighted residual of one layer, s = w (Dᵀ A − W), formed or by Gram matrices.
+r"""The weighted residual of one layer, s = w (DᵀA − W), as an array or by Gram matrices.
 
-A holds the inputs of the layer and D its signals times c_i, so that DᵀA = Σ_i c_i ∇_WΦ(x_i);
-a bias is a column of ones in A.  The loss's gradient needs s only in two products, and
+A holds the inputs of the layer and D its signals times c_i, so that
+DᵀA = Σ_i c_i ∇_WΦ(x_i); a bias is a column of ones in A.  The gradient of the loss needs s
+in two products only, and with few samples both are cheaper without s itself:
 
-    A sᵀ = w ((A Aᵀ) D − Z),      D s = w ((D Dᵀ) A − D W),
-    ‖DᵀA − W‖² = ⟨A Aᵀ, D Dᵀ⟩ − 2 ⟨D, Z⟩ + ‖W‖²,      Z = A Wᵀ the preactivations,
+    A sᵀ = w ((A Aᵀ) D − Z),      D s = w ((D Dᵀ) A − D W),      Z = A Wᵀ (preactivations),
+    ‖DᵀA − W‖² = ⟨A Aᵀ, D Dᵀ⟩ − 2 ⟨D, Z⟩ + ‖W‖².
 
-so that with few samples nothing of the size of W need be formed.  The
-last line cancels where the residual is small; there it is formed after all.
+The last line loses digits by cancellation where the residual is small.  There the residual
+is formed as an array.
 
 Names of dimensions: m candidates, h neurons, p inputs of the layer.
 """
@@ -21,12 +22,12 @@ import numpy as np
 from kkt_ref.stationarity.backend import namespace
 
 Array = Any
-# part of ‖W‖² below which the Gram form has lost too many digits
+# the share of ‖W‖² below which the Gram form has lost too many digits
 CANCELLED = {kind: 100 * float(np.finfo(kind).eps) ** 0.5 for kind in ("float64", "float32")}
 
 
-class Formed(NamedTuple):
-    """A residual as arrays."""
+class ArrayResidual(NamedTuple):
+    """s as arrays."""
 
     weight: Array  # (h, p)
     bias: Array | None  # (h,)
@@ -46,8 +47,8 @@ class Formed(NamedTuple):
         return a_bar
 
 
-class ByGram(NamedTuple):
-    """A residual as two Gram matrices."""
+class GramResidual(NamedTuple):
+    """s as two Gram matrices."""
 
     w: float
     inputs: Array  # A Aᵀ, (m, m)
@@ -70,54 +71,36 @@ class ByGram(NamedTuple):
         return a_bar
 
 
-def by_gram(m: int, h: int, p: int) -> bool:
-    """Whether the Gram form takes fewer multiplications, 2m²(h + p) against 3mhp."""
+def gram_is_cheaper(m: int, h: int, p: int) -> bool:
+    """Whether the Gram form takes fewer multiplications: 2m²(h + p) instead of 3mhp."""
     return 2 * m * (h + p) < 3 * h * p
 
 
 def layer_residual(
-    w: float,
-    a: Array,
-    z: Array,
-    delta: Array,
-    W: Array,
-    b: Array | None,
-    *,
-    reduction: Any = None,
-) -> tuple[Array, Formed | ByGram]:
-    """Return ‖DᵀA − W‖², unweighted, and s.
-
-    Parameters
-    ----------
-    w : float
-        Weight of the layer, > 0.
-    a, z, delta : arrays of shape (m, p), (m, h), (m, h)
-    W, b : arrays of shape (h, p) and (h,); b may be None
-    reduction : dtype, optional
-        In which squares are summed.
-    """
-    if by_gram(a.shape[0], *W.shape):
+    w: float, a: Array, z: Array, delta: Array, W: Array, b: Array | None, dtype: Any = None
+) -> tuple[Array, ArrayResidual | GramResidual]:
+    """Return ‖DᵀA − W‖², without the weight w > 0, and s; squares are summed in ``dtype``."""
+    if gram_is_cheaper(a.shape[0], *W.shape):
         inputs = a @ a.T  # (m, m)
         if b is not None:
             inputs += 1.0
-        found = ByGram(w, inputs, delta @ delta.T)
-        whole = _square(W, reduction) + (0.0 if b is None else _square(b, reduction))
-        square = _inner(found.inputs, found.signals, reduction)
-        square = square - 2.0 * _inner(delta, z, reduction) + whole
+        found = GramResidual(w, inputs, delta @ delta.T)
+        whole = _inner(W, W, dtype) + (0.0 if b is None else _inner(b, b, dtype))
+        square = _inner(found.inputs, found.signals, dtype) - 2.0 * _inner(delta, z, dtype) + whole
         if float(square) > CANCELLED[str(W.dtype).split(".")[-1]] * float(whole):
             return square, found
     residual = delta.T @ a  # (h, p)
     residual -= W
-    square, bias = _square(residual, reduction), None
+    square, bias = _inner(residual, residual, dtype), None
     if b is not None:
         bias = namespace(delta).sum(delta, axis=0)  # (h,)
         bias -= b
-        square = square + _square(bias, reduction)
+        square = square + _inner(bias, bias, dtype)
     if w != 1:
         residual *= w
         if bias is not None:
             bias *= w
-    return square, Formed(residual, bias)
+    return square, ArrayResidual(residual, bias)
 
 
 def _inner(a: Array, b: Array, dtype: Any) -> Array:
@@ -126,7 +109,3 @@ def _inner(a: Array, b: Array, dtype: Any) -> Array:
     if dtype is not None:
         a, b = xp.astype(a, dtype), xp.astype(b, dtype)
     return xp.vecdot(a, b)
-
-
-def _square(a: Array, dtype: Any) -> Array:
-    return _inner(a, a, dtype)

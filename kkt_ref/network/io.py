@@ -1,0 +1,148 @@
+"""Networks in npz files, and from PyTorch state dicts given as NumPy arrays.
+
+Nothing in a file is ever executed, and PyTorch itself is not needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from kkt_ref._io import read_npz, write_atomically
+from kkt_ref._validation import check_path
+from kkt_ref.network._validation import check_net
+from kkt_ref.network.activations import Activation, ReLU, activation_by_name
+from kkt_ref.network.mlp import MLP
+
+FORMAT = "kkt_ref.mlp.1"
+
+
+def save_net(net: MLP, path: str | os.PathLike[str]) -> None:
+    """Write a network to an npz file, completely or not at all.
+
+    Parameters
+    ----------
+    net : MLP
+    path : path-like
+        An existing file is replaced.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the network holds NaN or is no MLP.
+    OSError
+        If the file cannot be written; nothing is left behind.
+    """
+    check_net(net)
+    arrays = {f"W_{layer}": W for layer, W in enumerate(net.weights, start=1)}
+    arrays |= {f"b_{layer}": b for layer, b in enumerate(net.biases, start=1) if b is not None}
+    alpha = getattr(net.activation, "alpha", None)
+    alpha = np.array([] if alpha is None else [alpha], float)
+    with write_atomically(check_path(path, "path")) as file:
+        np.savez(file, format=FORMAT, activation=net.activation.name, alpha=alpha, **arrays)
+
+
+def load_net(path: str | os.PathLike[str]) -> MLP:
+    """Read a network written by :func:`save_net`.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    MLP
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no npz file, is damaged, or was not written by :func:`save_net`.
+    """
+    path = check_path(path, "path")
+    what = "an npz file written by kkt_ref.save_net"
+    entries = read_npz(path, what)
+    if str(entries.get("format")) != FORMAT:
+        raise ValueError(f"{path}: expected {what}, but its entry 'format' is not {FORMAT!r}")
+    layers = range(1, 1 + sum(name.startswith("W_") for name in entries))
+    needed = {"format", "activation", "alpha", *(f"W_{layer}" for layer in layers)}
+    strange = entries.keys() - needed - {f"b_{layer}" for layer in layers}
+    if strange or needed - entries.keys():  # a renamed bias would be a lost bias
+        raise ValueError(
+            f"{path}: the file is damaged; entries {sorted(needed - entries.keys())} are missing "
+            f"and entries {sorted(strange)} belong to no network"
+        )
+    try:
+        alpha = entries["alpha"]
+        activation = activation_by_name(
+            str(entries["activation"]), float(alpha[0]) if alpha.size else None
+        )
+        weights = tuple(entries[f"W_{layer}"] for layer in layers)
+        net = MLP(weights, tuple(entries.get(f"b_{layer}") for layer in layers), activation)
+        check_net(net)
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    return net
+
+
+def from_state_dict(state: Mapping[str, np.ndarray], activation: Activation | None = None) -> MLP:
+    """Read an MLP from a PyTorch state dict.
+
+    Export it with ``{k: v.numpy() for k, v in model.state_dict().items()}``.
+
+    Parameters
+    ----------
+    state : mapping of str to array
+        ``<name>.weight`` of shape (out, in) for each linear layer, in order, and
+        ``<name>.bias`` of shape (out,) where the layer has one.
+    activation : Activation, optional
+        ReLU unless given; a state dict does not name it.
+
+    Returns
+    -------
+    MLP
+
+    Raises
+    ------
+    ValueError
+        If the dict holds anything but a chain of linear layers with one output.  The
+        message names convolutions, normalisation layers and embeddings.
+    TypeError
+        If an entry is no NumPy array.
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state: expected a mapping of names to arrays, got {state!r}")
+    if not state:
+        raise ValueError("state: expected linear layers, got an empty state dict")
+    layers: dict[str, dict[str, np.ndarray]] = {}
+    for key, value in state.items():
+        if not isinstance(value, np.ndarray):
+            raise TypeError(
+                f"state[{key!r}]: expected a NumPy array, got {type(value).__name__}; export "
+                "with {k: v.detach().cpu().numpy() for k, v in model.state_dict().items()}"
+            )
+        prefix, _, kind = key.rpartition(".")
+        if kind not in ("weight", "bias"):
+            raise ValueError(
+                f"state[{key!r}]: expected '<layer>.weight' or '<layer>.bias'; normalisation "
+                "layers and other buffers cannot be represented by an MLP"
+            )
+        layers.setdefault(prefix, {})[kind] = value
+    for prefix, layer in layers.items():
+        if "weight" not in layer:
+            raise ValueError(f"state: {prefix + '.weight'!r} is missing beside its bias")
+        shape = layer["weight"].shape
+        if len(shape) != 2:
+            kinds = {1: "a normalisation layer", 3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}
+            raise ValueError(
+                f"state[{prefix + '.weight'!r}]: expected a linear layer's (out, in), got shape "
+                f"{shape} ({kinds.get(len(shape), 'unknown')}); only MLPs can be represented"
+            )
+    weights = tuple(layer["weight"].copy() for layer in layers.values())
+    biases = tuple(layer["bias"].copy() if "bias" in layer else None for layer in layers.values())
+    net = MLP(weights, biases, activation or ReLU())
+    check_net(net)
+    return net
