@@ -34,7 +34,7 @@ from style import BLACK, COLOURS, HATCHES, save_figure
 
 import kkt_ref
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
-from kkt_ref.stationarity.layer_residual import by_gram
+from kkt_ref.stationarity.layer_residual import gram_is_cheaper
 
 LABELS = {"closed form": "closed form (kkt_ref)", "pytorch": "PyTorch", "jax": "JAX"}
 SIZES = {
@@ -62,9 +62,9 @@ def products(net: kkt_ref.MLP, m: int) -> Run:
             if layer > 0:
                 np.matmul(above, W, out=out[layer])  # backward
                 np.matmul(below, W.T, out=out[layer + 1])  # tangent, through the network
-            if layer < net.depth - 1 or by_gram(m, *W.shape):
+            if layer < net.depth - 1 or gram_is_cheaper(m, *W.shape):
                 np.matmul(above, W, out=out[layer])  # reverse, through the network
-            if by_gram(m, *W.shape):
+            if gram_is_cheaper(m, *W.shape):
                 np.matmul(below, below.T, out=gram)
                 np.matmul(above, above.T, out=gram)
                 np.matmul(gram, above, out=out[layer + 1])  # tangent, in the direction r

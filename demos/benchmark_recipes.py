@@ -104,7 +104,7 @@ def ways_to_a_residual(net: kkt_ref.MLP, n: int, seconds: float) -> tuple[float,
                 raise Reached
 
     try:
-        kkt_ref.reconstruct_paper(
+        kkt_ref.attacks.reconstruct_paper(
             double, candidates=m, seed=0, labels=y, alpha=ALPHA, max_iterations=2000, callback=watch
         )
     except Reached:

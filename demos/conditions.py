@@ -65,7 +65,7 @@ def measure(net: kkt_ref.MLP, data: Data, q: float) -> dict[str, float]:
         "stationarity": report.stationarity.relative,
         "primal_feasibility": report.primal_feasibility,
         "dual_feasibility": report.dual_feasibility / float(np.abs(data[2]).max()),
-        "complementary_slackness": report.complementary_slackness.relative,
+        "complementary_slackness": report.complementary_slackness,
     }
 
 
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     # 1. Train: with weight decay, every minimum of the loss is an exact solution of (S).
     x, y = toys.paper_circle()
     start = kkt_ref.init_paper((2, 50 if options.quick else 100, 1), rng, first_layer=0.3)
-    trained = kkt_ref.weight_decay_optimum(
+    trained = kkt_ref.training.weight_decay_optimum(
         start.with_activation(kkt_ref.Softplus(50.0)), x, y, decay=1e-2 if options.quick else 1e-4
     )
     net, lam = trained.net, trained.multipliers
@@ -131,7 +131,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     moved = [turned(x, d) for d in distance]
     sweep = {
         "distance": distance.tolist(),
-        "multipliers kept": [kkt_ref.stationarity_norms(net, z, y, lam).relative for z in moved],
+        "multipliers kept": [
+            kkt_ref.kkt.stationarity_norms(net, z, y, lam).relative for z in moved
+        ],
         "multipliers fitted again": [kkt_ref.residual_floor(net, z, y).relative for z in moved],
     }
     draw(table, sweep, options.save)

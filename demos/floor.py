@@ -32,10 +32,10 @@ RESIDUAL = "‖θ − Σλy∇Φ‖ / ‖θ‖"
 
 def smoothed(net: kkt_ref.MLP) -> kkt_ref.MLP:
     """The network with the smoothed gates of the attack."""
-    return net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, WIDTH)))
+    return net.with_activation(kkt_ref.GatedReLU(kkt_ref.attacks.gate_alpha(net, WIDTH)))
 
 
-def floors(net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> dict[str, kkt_ref.Stationarity]:
+def floors(net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> dict[str, kkt_ref.kkt.Stationarity]:
     """The residual on the true data for each kind of gates."""
     return {
         "hard gates": kkt_ref.residual_floor(net, x, y),
@@ -49,13 +49,13 @@ def floors(net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> dict[str, kkt_ref.
 def attack(net: kkt_ref.MLP, x: np.ndarray, seed: int, quick: bool) -> list[dict[str, Any]]:
     """Run the paper's attack: the residual of each start by iteration, and its matches."""
     frames: dict[int, list[Any]] = {}
-    found = kkt_ref.reconstruct_paper(
+    found = kkt_ref.attacks.reconstruct_paper(
         net,
         candidates=50,
         seed=seed,
         box=BOX,
         start_scale=0.5,
-        alpha=kkt_ref.gate_alpha(net, WIDTH),
+        alpha=kkt_ref.attacks.gate_alpha(net, WIDTH),
         restarts=2 if quick else 4,
         max_iterations=60 if quick else 600,
         callback=lambda stage, run, *frame: frames.setdefault(run, []).append(frame),
@@ -63,7 +63,7 @@ def attack(net: kkt_ref.MLP, x: np.ndarray, seed: int, quick: bool) -> list[dict
     runs = []
     for run, path in frames.items():
         one = found.of_run(run)
-        norms = [kkt_ref.stationarity_norms(smoothed(net), c, one.labels, m) for c, m in path]
+        norms = [kkt_ref.kkt.stationarity_norms(smoothed(net), c, one.labels, m) for c, m in path]
         matched = kkt_ref.match_points(x, one.candidates, 0.05).matched
         runs.append({"residual": [norm.relative for norm in norms], "matched": matched})
     return runs
@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
 
     # 1. Train: gradient descent towards a KKT point of the max-margin problem (P).
-    def record(at: kkt_ref.Record, net: kkt_ref.MLP) -> None:
+    def record(at: kkt_ref.training.Record, net: kkt_ref.MLP) -> None:
         if at.margin_min > 0:
             # 2. Measure the floor: stationarity (S) on the true data with the best multipliers.
             rows.append({"loss": float(np.exp(at.log_loss)), "floors": floors(net, x, y)})

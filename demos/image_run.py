@@ -52,7 +52,7 @@ def train(split: BinarySplit, settings: Settings, folder: Path) -> Resumed:
     start = kkt_ref.init_paper(widths, np.random.default_rng(settings.seed)).astype(np.float32)
     bar, first = Progress("training"), np.log(np.log(2.0))
 
-    def progress(record: kkt_ref.Record, net: kkt_ref.MLP) -> None:
+    def progress(record: kkt_ref.training.Record, net: kkt_ref.MLP) -> None:
         fraction = (first - record.log_loss) / (first - np.log(TARGET))
         bar.show(fraction, f"step {record.step}, loss {np.exp(record.log_loss):.1e}")
 
@@ -102,11 +102,11 @@ def by_paper(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int) 
         bar.show(done / (iterations * restarts), f"start {run + 1}")
 
     began = time.perf_counter()
-    found = kkt_ref.reconstruct_paper(
+    found = kkt_ref.attacks.reconstruct_paper(
         net.astype(np.float64),
         candidates=2 * settings.n,
         seed=settings.seed,
-        alpha=kkt_ref.gate_alpha(net, 0.25),
+        alpha=kkt_ref.attacks.gate_alpha(net, 0.25),
         layer_weights=(1.0, *(0.0,) * (net.depth - 1)),
         restarts=restarts,
         max_iterations=iterations,
@@ -157,7 +157,7 @@ def run(images: ImageSet, settings: Settings, folder: Path, restarts: int) -> Ou
     return Outcome(split, net, found, table)
 
 
-def training_table(trained: kkt_ref.TrainResult, split: BinarySplit) -> dict[str, Any]:
+def training_table(trained: kkt_ref.training.TrainResult, split: BinarySplit) -> dict[str, Any]:
     """Loss, margins, train and test error; on the unseen images if there are no test images."""
     net = trained.net.astype(np.float64)
     margins = kkt_ref.margins(net, split.x, split.y)
@@ -187,7 +187,7 @@ def conditions(net: kkt_ref.MLP, split: BinarySplit) -> dict[str, Any]:
             "stationarity_by_layer": report.stationarity.by_layer,
             "primal_feasibility": report.primal_feasibility,
             "dual_feasibility": report.dual_feasibility,
-            "complementary_slackness": report.complementary_slackness.relative,
+            "complementary_slackness": report.complementary_slackness,
             "epsilon": report.epsilon,
             "delta": report.delta,
         },

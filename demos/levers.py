@@ -55,14 +55,14 @@ def by_pixels(**changes: Any) -> Way:
                 raise OutOfTime
 
         settings = dict(
-            alpha=kkt_ref.gate_alpha(net, 0.25),
+            alpha=kkt_ref.attacks.gate_alpha(net, 0.25),
             layer_weights=(1.0, *(0.0,) * (net.depth - 1)),
             max_iterations=300,
         )
         for name, value in changes.items():
             settings[name] = value(net) if callable(value) else value
         with contextlib.suppress(OutOfTime):
-            kkt_ref.reconstruct_paper(
+            kkt_ref.attacks.reconstruct_paper(
                 net, candidates=2 * n, seed=0, restarts=1000, callback=keep, **settings
             )
         return np.concatenate(list(latest.values()))
@@ -86,7 +86,7 @@ def by_layer(*, starts_at_most: int | None = None, **changes: Any) -> Way:
 
 def alphas(net: kkt_ref.MLP) -> list[float]:
     """Three stages, to four times the usual sharpness."""
-    sharp = kkt_ref.gate_alpha(net, 0.25)
+    sharp = kkt_ref.attacks.gate_alpha(net, 0.25)
     return [sharp / 4, sharp, 4 * sharp]
 
 

@@ -177,9 +177,9 @@ def _residual_panel(
         ax.axhline(value, color=GREEN, ls="-", label="all four conditions (convex, one value)")
     if "paper" in traces:
         trace = traces["paper"]
-        gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, PAPER_GATES)))
+        gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.attacks.gate_alpha(net, PAPER_GATES)))
         values = [
-            kkt_ref.stationarity_norms(gated, x, trace.labels, multipliers).relative
+            kkt_ref.kkt.stationarity_norms(gated, x, trace.labels, multipliers).relative
             for x, multipliers in trace.frames
         ]
         ticks = 1 + np.arange(len(values))

@@ -49,7 +49,7 @@ def draw(net: kkt_ref.MLP, m: int, iterations: int, rng: np.random.Generator, nu
     mass = float(np.sum(net.weights[0] ** 2)) / m
     return Trial(
         number=number,
-        alpha=kkt_ref.gate_alpha(net, 10 ** -rng.uniform(0, 2)),
+        alpha=kkt_ref.attacks.gate_alpha(net, 10 ** -rng.uniform(0, 2)),
         lambda_min=float(rng.uniform(0, 0.05) * mass),
         start_scale=float(10 ** rng.uniform(-3, 0)),
         iterations=max(1, round(iterations * 10 ** rng.uniform(-1, 0))),
@@ -58,7 +58,7 @@ def draw(net: kkt_ref.MLP, m: int, iterations: int, rng: np.random.Generator, nu
 
 def run_trial(net: kkt_ref.MLP, m: int, trial: Trial, seed: int) -> tuple[Trial, np.ndarray]:
     """Attack twice with the settings of a trial; return it completed, and the candidates."""
-    found = kkt_ref.reconstruct_paper(
+    found = kkt_ref.attacks.reconstruct_paper(
         net,
         candidates=m,
         seed=int(np.random.default_rng([seed, trial.number, 1]).integers(2**31)),

@@ -49,7 +49,7 @@ def train(x: np.ndarray, y: np.ndarray, seed: int, quick: bool, clock: Clock) ->
     width, target = (100, 1e-6) if quick else (300, 1e-16)
     start = kkt_ref.init_paper((2, width, 1), np.random.default_rng(seed), first_layer=0.3)
 
-    def progress(record: kkt_ref.Record, net: kkt_ref.MLP) -> None:
+    def progress(record: kkt_ref.training.Record, net: kkt_ref.MLP) -> None:
         clock.say(
             f"step {record.step:6d}  log10 loss {record.log_loss / np.log(10):6.1f}  "
             f"margins {record.margin_min:.2f} to {record.margin_max:.2f}"
@@ -76,13 +76,13 @@ def by_stationarity(
     net: kkt_ref.MLP, seed: int, quick: bool, trace: Trace
 ) -> kkt_ref.Reconstruction:
     """Attack with stationarity alone: 50 candidates with balanced labels, several runs."""
-    return kkt_ref.reconstruct_paper(
+    return kkt_ref.attacks.reconstruct_paper(
         net,
         candidates=50,
         seed=seed,
         box=BOX,
         start_scale=0.5,
-        alpha=kkt_ref.gate_alpha(net, PAPER_GATES),
+        alpha=kkt_ref.attacks.gate_alpha(net, PAPER_GATES),
         restarts=2 if quick else 8,
         max_iterations=300 if quick else 1000,
         callback=trace.take,
@@ -110,13 +110,13 @@ def row(x: np.ndarray, found: kkt_ref.Reconstruction, seconds: float) -> dict[st
 def conditions(net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """How far the true data violate the KKT conditions, and the smallest residuals they reach."""
     report = kkt_ref.kkt_report(net, x, y)
-    gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, PAPER_GATES)))
+    gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.attacks.gate_alpha(net, PAPER_GATES)))
     return {
         "stationarity": report.stationarity.relative,
         "stationarity_clarke": kkt_ref.clarke_stationarity(net, x, y).stationarity.relative,
         "primal_feasibility": report.primal_feasibility,
         "dual_feasibility": report.dual_feasibility,
-        "complementary_slackness": report.complementary_slackness.relative,
+        "complementary_slackness": report.complementary_slackness,
         "epsilon": report.epsilon,
         "delta": report.delta,
         "floor": kkt_ref.residual_floor(gated, x, y).relative,
@@ -217,7 +217,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             "seconds": train_seconds,
             "loss": float(np.exp(last.log_loss)),
             "margin_min": last.margin_min,
-            "normalised_margin": kkt_ref.normalised_margin(trained.net, x, y),
+            "normalised_margin": kkt_ref.kkt.normalised_margin(trained.net, x, y),
         },
         "kkt": kkt,
         "methods": methods,

@@ -6,6 +6,17 @@ import kkt_ref
 from kkt_ref.datasets import toys
 
 
+def state_dict(net, names=None):
+    """What PyTorch's state_dict gives for nn.Sequential(nn.Linear, nn.ReLU, ...), as arrays."""
+    names = names or [str(2 * layer) for layer in range(net.depth)]
+    state = {}
+    for name, (W, b) in zip(names, net.layers, strict=True):
+        state[f"{name}.weight"] = W.copy()
+        if b is not None:
+            state[f"{name}.bias"] = b.copy()
+    return state
+
+
 def twelve_points(width):
     """A ReLU network trained on twelve points of the circle: net, x, y."""
     x, y = toys.even_circle(12)

@@ -6,8 +6,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 import kkt_ref
+from kkt_ref.network import AuthorsGatedReLU
 
 ACTIVATIONS = (kkt_ref.ReLU(), kkt_ref.GatedReLU(4.0), kkt_ref.Softplus(3.0))
+WITH_AUTHORS = (*ACTIVATIONS, AuthorsGatedReLU(4.0))  # the last is the gradient of no function
 
 
 class Problem(NamedTuple):

@@ -52,7 +52,7 @@ def assert_equal_runs(some, others):
 def test_digits_come_back_and_unseen_ones_do_not(trained):
     split, net = trained
     for seed in (0, 1, 2):
-        found = kkt_ref.reconstruct_first_layer(net, candidates=10, seed=seed, restarts=4)
+        found = kkt_ref.attacks.reconstruct_first_layer(net, candidates=10, seed=seed, restarts=4)
         scored = score_candidates(
             split.x, found.candidates, split.unseen_x, mean=split.mean, shape=split.shape
         )
@@ -64,7 +64,7 @@ def test_colour_images_come_back():
     split = binary_split(embedded_images("cifar10"), 10, unseen=10)
     start = kkt_ref.init_paper((3072, 200, 200, 1), np.random.default_rng(0))
     net = kkt_ref.loss_scaled_descent(start, split.x, split.y, rate=6.0, target_loss=4e-6).net
-    found = kkt_ref.reconstruct_first_layer(net, candidates=10, seed=0, restarts=6)
+    found = kkt_ref.attacks.reconstruct_first_layer(net, candidates=10, seed=0, restarts=6)
     assert np.sum(ncc_all_pairs(split.x, found.candidates).max(axis=1) >= 0.8) >= 4
 
 
@@ -220,7 +220,7 @@ def test_the_pool_is_sorted_in_both_signs_and_cut(trained, problem):
 
 def test_a_run_is_measured_with_the_networks_own_gates():
     problem, seen = FirstLayer(SMALL), []
-    found = kkt_ref.reconstruct_first_layer(
+    found = kkt_ref.attacks.reconstruct_first_layer(
         SMALL, candidates=6, restarts=2, callback=lambda *event: seen.append(event)
     )
     runs = run_alternations(problem, candidates=6, seed=0, restarts=2)
@@ -229,7 +229,7 @@ def test_a_run_is_measured_with_the_networks_own_gates():
         assert np.array_equal(x, problem.inputs(run.coordinates))
         assert np.array_equal(multipliers, run.multipliers)
         y = run.labels.astype(float)
-        residual = kkt_ref.stationarity_residual(SMALL, x, y, multipliers)
+        residual = kkt_ref.stationarity.stationarity_residual(SMALL, x, y, multipliers)
         relative = np.linalg.norm(residual) / np.linalg.norm(SMALL.theta)
         assert measured.residual == pytest.approx(relative)
         assert measured.objective == run.residual**2
@@ -237,13 +237,13 @@ def test_a_run_is_measured_with_the_networks_own_gates():
 
 
 def test_by_default_sixteen_runs_keep_eight_times_the_candidates_of_one():
-    found = kkt_ref.reconstruct_first_layer(SMALL, candidates=1)
+    found = kkt_ref.attacks.reconstruct_first_layer(SMALL, candidates=1)
     assert len(found.runs) == 16 and len(found.candidates) == 2 * 8
 
 
 def test_agreement_finds_the_truth(trained):
     split, net = trained
-    found = kkt_ref.reconstruct_first_layer(net, candidates=10, seed=0, restarts=6)
+    found = kkt_ref.attacks.reconstruct_first_layer(net, candidates=10, seed=0, restarts=6)
     best = np.abs(ncc_all_pairs(found.candidates, split.x)).max(axis=1)
     tenth = len(best) // 10
     assert best[:tenth].mean() > best[-tenth:].mean() + 0.1
@@ -271,4 +271,4 @@ def test_bad_input_is_named_before_the_first_run(change, message):
         raise AssertionError("a run was made")
 
     with pytest.raises(ValueError, match=message):
-        kkt_ref.reconstruct_first_layer(SMALL, **{"callback": never, **change})
+        kkt_ref.attacks.reconstruct_first_layer(SMALL, **{"callback": never, **change})

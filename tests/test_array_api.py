@@ -15,9 +15,9 @@ from kkt_ref.attacks.base import slackness_violation
 from kkt_ref.attacks.haim_loss import RelativeLoss
 from kkt_ref.conformance.checks import check_implementation
 from kkt_ref.datasets.toys import even_circle
-from kkt_ref.kkt.multipliers import gradient_matrix
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.backend import Backend, BackendError, get_backend
+from kkt_ref.stationarity.closed_form import gradient_matrix
 from kkt_ref.training import descent
 from tests.strategies import error
 
@@ -149,8 +149,8 @@ def test_reconstruction(backend, dtype):
     net = kkt_ref.init_uniform((2, 12, 8, 1), np.random.default_rng(0))
     net = kkt_ref.loss_scaled_descent(net, x, y, max_steps=300).net
     settings = dict(candidates=8, seed=0, max_iterations=5, alpha=10.0, slackness=0.1)
-    here = kkt_ref.reconstruct_paper(net, **settings)
-    there = kkt_ref.reconstruct_paper(net, **settings, backend=backend, dtype=dtype)
+    here = kkt_ref.attacks.reconstruct_paper(net, **settings)
+    there = kkt_ref.attacks.reconstruct_paper(net, **settings, backend=backend, dtype=dtype)
     tolerance = 1e-9 if dtype == np.float64 else 1e-3
     assert there.candidates.dtype == np.float64
     assert error(there.candidates, here.candidates) < tolerance
@@ -202,16 +202,16 @@ def test_a_backend_that_is_not_there_is_named(monkeypatch):
     x, y = even_circle(6)
     net = kkt_ref.init_uniform((2, 12, 1), np.random.default_rng(0))
     for call in (
-        lambda: kkt_ref.reconstruct_paper(net, candidates=4, seed=0, backend="cupy"),
+        lambda: kkt_ref.attacks.reconstruct_paper(net, candidates=4, seed=0, backend="cupy"),
         lambda: kkt_ref.loss_scaled_descent(net, x, y, max_steps=1, backend="cupy"),
         lambda: kkt_ref.gradient_descent(net, x, y, max_steps=1, backend="cupy"),
     ):
         with pytest.raises(BackendError, match=r"needs the extra cuda \(pip install"):
             call()
     with pytest.raises(ValueError, match="backend: expected 'numpy', 'cupy' or"):
-        kkt_ref.reconstruct_paper(net, candidates=4, seed=0, backend="tensorflow")
+        kkt_ref.attacks.reconstruct_paper(net, candidates=4, seed=0, backend="tensorflow")
     with pytest.raises(ValueError, match="dtype: expected float64 or float32"):
-        kkt_ref.reconstruct_paper(net, candidates=4, seed=0, dtype=np.float16)
+        kkt_ref.attacks.reconstruct_paper(net, candidates=4, seed=0, dtype=np.float16)
 
 
 def test_a_machine_without_a_device_is_told(monkeypatch):

@@ -23,8 +23,9 @@ from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.audit import command
 from kkt_ref.audit.report import find_warnings
 from kkt_ref.audit.run import KINKS, AttackSettings, Audit, compare, measure_conditions
+from kkt_ref.audit.weights import Weights, load_weights
 from kkt_ref.datasets import toys
-from kkt_ref.network.weights_file import Weights, load_weights
+from tests.networks import state_dict
 
 for extra in ("jinja2", "filelock", "threadpoolctl", "tqdm"):
     pytest.importorskip(extra, reason="needs pip install 'kkt_ref[audit]'")
@@ -120,7 +121,7 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
 
 def test_candidates_are_those_of_the_library(folder, trained):
     assert audit("net.npz", "--candidates", 7, "--seed", 3, "--restarts", 3, "--out", "o") == 0
-    found = kkt_ref.reconstruct_first_layer(trained[0], candidates=7, seed=3, restarts=3)
+    found = kkt_ref.attacks.reconstruct_first_layer(trained[0], candidates=7, seed=3, restarts=3)
     with np.load(folder / "o" / "candidates.npz") as arrays:
         assert set(arrays.files) == {
             "candidates", "labels", "multipliers", "agreement", "restart"
@@ -283,7 +284,7 @@ def mistakes(folder, trained):
     one = np.ones
     for name, arrays in {
         "objects": {"0.weight": np.array([Payload()], object)},
-        "nan": kkt_ref.to_state_dict(net) | {"2.weight": np.full((1, 60), np.nan)},
+        "nan": state_dict(net) | {"2.weight": np.full((1, 60), np.nan)},
         "ten": {"0.weight": one((10, 30))},
         "conv": {"0.weight": one((1, 3, 3, 3))},
         "linear": {"0.weight": one((1, 30))},
@@ -329,7 +330,7 @@ def same(net, other):
 
 def test_a_state_dict_says_the_same_as_the_network(folder, trained):
     net = trained[0].astype(np.float32)
-    np.savez(folder / "state.npz", **kkt_ref.to_state_dict(net))
+    np.savez(folder / "state.npz", **state_dict(net))
     weights = load_weights("state.npz", activation="softplus", alpha=9.0)
     assert same(weights.net, net) and weights.names == ("0", "2") and weights.activation_known
     assert weights.net.activation == kkt_ref.Softplus(9.0)
@@ -339,7 +340,7 @@ def test_a_state_dict_says_the_same_as_the_network(folder, trained):
 def test_safetensors_layers_come_in_the_order_of_their_numbers(folder):
     numpy = pytest.importorskip("safetensors.numpy", reason="needs pip install safetensors")
     net = kkt_ref.init_uniform((6, 6, 6, 1), np.random.default_rng(0), bias="all")
-    state = kkt_ref.to_state_dict(net, ["net.2", "net.10", "net.11"])
+    state = state_dict(net, ["net.2", "net.10", "net.11"])
     numpy.save_file(dict(reversed(state.items())), "net.safetensors")
     weights = load_weights("net.safetensors")
     assert same(weights.net, net) and weights.names == ("net.2", "net.10", "net.11")
@@ -351,7 +352,7 @@ def test_without_the_library_safetensors_says_how_to_install_it(folder, monkeypa
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     (folder / "net.safetensors").write_bytes(b"")
     assert audit("net.safetensors") == 2
-    assert "pip install safetensors" in capsys.readouterr().err
+    assert "kkt_ref[safetensors]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["jinja2", "filelock", "threadpoolctl", "tqdm"])
@@ -365,7 +366,7 @@ def test_without_the_extra_it_says_how_to_install_it(folder, monkeypatch, capsys
 
 def test_hostile_names_are_text_in_the_report(folder, trained):
     net = trained[0]
-    state = kkt_ref.to_state_dict(net, ["<script>alert(1)</script>", "<img src=x>"])
+    state = state_dict(net, ["<script>alert(1)</script>", "<img src=x>"])
     np.savez("<b>&.npz", **state)
     assert audit("<b>&.npz", "--candidates", 3, "--restarts", 2, "--out", "o") == 0
     text = (folder / "o" / "report.html").read_text()

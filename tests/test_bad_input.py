@@ -28,7 +28,7 @@ SAMPLES = [
 TAKES_SAMPLES = {
     "loss": lambda net, x, y: kkt_ref.stationarity_loss(net, x, y, LAM),
     "autograd": lambda net, x, y: kkt_ref.stationarity_by_autograd(net, x, y, LAM),
-    "norms": lambda net, x, y: kkt_ref.stationarity_norms(net, x, y, LAM),
+    "norms": lambda net, x, y: kkt_ref.kkt.stationarity_norms(net, x, y, LAM),
     "report": lambda net, x, y: kkt_ref.kkt_report(net, x, y),
     "floor": lambda net, x, y: kkt_ref.residual_floor(net, x, y),
     "clarke": lambda net, x, y: kkt_ref.clarke_stationarity(net, x, y),
@@ -36,8 +36,8 @@ TAKES_SAMPLES = {
     "multipliers": lambda net, x, y: fit_multipliers(net, x, y),
     "descent": lambda net, x, y: kkt_ref.gradient_descent(net, x, y),
     "scaled": lambda net, x, y: kkt_ref.loss_scaled_descent(net, x, y),
-    "decay": lambda net, x, y: kkt_ref.weight_decay_optimum(net, x, y),
-    "refine": lambda net, x, y: kkt_ref.refine(net, x, y, np.ones(len(x))),
+    "decay": lambda net, x, y: kkt_ref.training.weight_decay_optimum(net, x, y),
+    "refine": lambda net, x, y: kkt_ref.attacks.refine(net, x, y, np.ones(len(x))),
 }
 
 
@@ -64,9 +64,9 @@ TABLE = {
     "max_steps: expected an integer": lambda: kkt_ref.gradient_descent(NET, X, Y, max_steps=1.5),
     "target_loss: expected": lambda: kkt_ref.gradient_descent(NET, X, Y, target_loss=0.0),
     "record_every: expected": lambda: kkt_ref.gradient_descent(NET, X, Y, record_every=0),
-    "decay: expected": lambda: kkt_ref.weight_decay_optimum(NET, X, Y, decay=np.nan),
-    "the first layer is zero": lambda: kkt_ref.reconstruct_on_grid(NET.scaled(0.0)),
-    "net: expected float64": lambda: kkt_ref.reconstruct_on_grid(NET.astype(np.float32)),
+    "decay: expected": lambda: kkt_ref.training.weight_decay_optimum(NET, X, Y, decay=np.nan),
+    "the first layer is zero": lambda: kkt_ref.attacks.reconstruct_on_grid(NET.scaled(0.0)),
+    "net: expected float64": lambda: kkt_ref.attacks.reconstruct_on_grid(NET.astype(np.float32)),
     "tolerance: expected": lambda: kkt_ref.match_points(X, X, 0.0),
     r"candidates: expected shape \(n, 2\)": lambda: kkt_ref.match_points(X, np.ones((2, 3)), 0.1),
     "theta: expected shape": lambda: NET.with_theta(np.ones(3)),
@@ -80,11 +80,10 @@ TABLE = {
         (np.ones((1, 2)),), (np.ones(1, np.float32),)
     ),
     "expected one bias": lambda: kkt_ref.MLP((np.ones((1, 2)),), ()),
-    "name: expected one of": lambda: kkt_ref.activation_by_name("tanh"),
-    "alpha: 'gated' needs": lambda: kkt_ref.activation_by_name("gated"),
-    "alpha: 'relu' takes none": lambda: kkt_ref.activation_by_name("relu", 1.0),
+    "name: expected one of": lambda: kkt_ref.network.activation_by_name("tanh"),
+    "alpha: 'gated' needs": lambda: kkt_ref.network.activation_by_name("gated"),
+    "alpha: 'relu' takes none": lambda: kkt_ref.network.activation_by_name("relu", 1.0),
     "n: expected an even number": lambda: toys.spiral(5),
-    "names: expected 2": lambda: kkt_ref.to_state_dict(NET, ["a", "a"]),
 }
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from hypothesis import assume, given
-from strategies import ACTIVATIONS, error, problems
+from strategies import WITH_AUTHORS, error, problems
 
 import kkt_ref
+from kkt_ref.network import AuthorsGatedReLU
 from kkt_ref.stationarity.closed_form import forward, stationarity_and_gradient
 
 
@@ -32,7 +33,7 @@ def test_equals_double_backward(problem):
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("bias", ["first", "all", "none"])
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: a.name)
+@pytest.mark.parametrize("activation", WITH_AUTHORS, ids=lambda a: a.name)
 def test_equals_double_backward_on_every_kind(depth, bias, activation):
     rng = np.random.default_rng(depth)
     widths = (4, *(6, 5, 7, 3)[: depth - 1], 1)
@@ -44,6 +45,46 @@ def test_equals_double_backward_on_every_kind(depth, bias, activation):
     assert error(fast.value, value) < 1e-12
     assert error(fast.grad_x, grad_x) < 1e-12
     assert error(fast.grad_multipliers, grad_lam) < 1e-12
+
+
+@pytest.mark.slow
+def test_the_authors_activation_is_their_custom_backward():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; CI has it")
+    alpha = 4.0
+
+    class Theirs(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z):
+            ctx.save_for_backward(z)
+            return z.relu()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * torch.sigmoid(alpha * ctx.saved_tensors[0])
+
+    rng = np.random.default_rng(0)
+    net = kkt_ref.init_uniform((4, 9, 7, 1), rng, activation=AuthorsGatedReLU(alpha))
+    x, y, lam = rng.normal(size=(6, 4)), np.sign(rng.normal(size=6)), rng.uniform(size=6)
+    theta = [torch.tensor(p, requires_grad=True) for p in net.arrays]
+    points, weights = (torch.tensor(v, requires_grad=True) for v in (x, lam))
+    W1, b1, W2, W3 = theta
+    outputs = (Theirs.apply(Theirs.apply(points @ W1.T + b1) @ W2.T) @ W3.T)[:, 0]
+    total = torch.autograd.grad((weights * torch.tensor(y)) @ outputs, theta, create_graph=True)
+    loss = sum(((p.detach() - g) ** 2).sum() for p, g in zip(theta, total, strict=True))
+    loss.backward()
+    for ours in (
+        stationarity_and_gradient(net, x, y, lam),
+        (
+            *kkt_ref.stationarity_by_autograd(net, x, y, lam)[:1],
+            None,
+            None,
+            *kkt_ref.stationarity_by_autograd(net, x, y, lam)[1:],
+        ),
+    ):
+        value, _, _, grad_x, grad_lam = ours
+        assert error(value, loss.item()) < 1e-12
+        assert error(grad_x, points.grad.numpy()) < 1e-12
+        assert error(grad_lam, weights.grad.numpy()) < 1e-12
 
 
 @given(problems())
@@ -123,4 +164,4 @@ def test_one_layer_stationary_points_are_exact(problem):
 @given(problems())
 def test_residual_is_theta_where_all_multipliers_are_zero(problem):
     net, x, y, lam, _ = problem
-    assert np.array_equal(kkt_ref.stationarity_residual(net, x, y, 0 * lam), net.theta)
+    assert np.array_equal(kkt_ref.stationarity.stationarity_residual(net, x, y, 0 * lam), net.theta)

@@ -30,7 +30,7 @@ def test_whitening_is_the_stated_weight_of_the_residual(bias, widths):
     whitened = problem.target - (lam[:, None] * atoms.signals).T @ atoms.inputs
 
     W = net.weights[0]
-    residual = kkt_ref.stationarity_residual(
+    residual = kkt_ref.stationarity.stationarity_residual(
         gated(net, problem), problem.inputs(a), atoms.labels.astype(float), lam.astype(float)
     )
     R = residual[: W.size].reshape(W.shape)

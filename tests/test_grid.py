@@ -22,7 +22,7 @@ def toy():
 
 
 def smoothed(net, width):
-    return net.with_activation(kkt_ref.GatedReLU(kkt_ref.gate_alpha(net, width)))
+    return net.with_activation(kkt_ref.GatedReLU(kkt_ref.attacks.gate_alpha(net, width)))
 
 
 def test_lattice_covers_the_box_and_refuses_to_be_huge():
@@ -41,7 +41,7 @@ def test_atoms_lie_in_the_band_with_their_own_labels(toy):
     assert len(atoms.y) > 0 and np.all(atoms.multipliers > 0)
     assert np.all((np.abs(outputs) >= 5.0) & (np.abs(outputs) <= 50.0))
     assert np.array_equal(atoms.y, np.sign(outputs))
-    norms = kkt_ref.stationarity_norms(net, atoms.x, atoms.y, atoms.multipliers)
+    norms = kkt_ref.kkt.stationarity_norms(net, atoms.x, atoms.y, atoms.multipliers)
     assert np.isclose(norms.relative, atoms.residual, rtol=1e-3)
     nothing = solve_in_band(net, lattice((-1.5, 1.5), 2, 0.5), 1e6, 2e6)
     assert len(nothing.y) == 0 and nothing.residual == 1.0
@@ -89,7 +89,7 @@ def softplus_optimum(x, y):
     rng = np.random.default_rng(0)
     start = kkt_ref.init_paper((x.shape[1], 40, 1), rng, first_layer=0.3)
     start = start.with_activation(kkt_ref.Softplus(5.0))
-    return kkt_ref.weight_decay_optimum(start, x, y, decay=1e-6).net
+    return kkt_ref.training.weight_decay_optimum(start, x, y, decay=1e-6).net
 
 
 def test_a_smooth_network_of_one_input_gives_its_points_to_many_digits():

@@ -8,8 +8,8 @@ from scipy.optimize import lsq_linear, minimize
 from strategies import error, problems, separable
 
 import kkt_ref
-from kkt_ref.kkt.multipliers import gradient_matrix, solve_nnls
-from kkt_ref.stationarity.closed_form import forward
+from kkt_ref.kkt.multipliers import solve_nnls
+from kkt_ref.stationarity.closed_form import forward, gradient_matrix
 
 RELU = (kkt_ref.ReLU(),)
 
@@ -41,7 +41,7 @@ def test_epsilon_and_delta_are_those_of_the_normalised_network(problem):
     report = kkt_ref.kkt_report(net, x, y, lam)
     normalised = net.scaled(report.margin ** (-1 / net.depth))
     scaled = lam * report.margin ** ((net.depth - 2) / net.depth)
-    residual = kkt_ref.stationarity_residual(normalised, x, y, scaled)
+    residual = kkt_ref.stationarity.stationarity_residual(normalised, x, y, scaled)
     u = kkt_ref.margins(normalised, x, y)
     assert np.isclose(u.min(), 1.0)
     assert np.isclose(report.epsilon, np.linalg.norm(residual), rtol=1e-9)
@@ -51,8 +51,8 @@ def test_epsilon_and_delta_are_those_of_the_normalised_network(problem):
 @given(problems())
 def test_stationarity_by_layer_is_the_residual(problem):
     net, x, y, lam, _ = problem
-    norms = kkt_ref.stationarity_norms(net, x, y, lam)
-    residual = kkt_ref.stationarity_residual(net, x, y, lam)
+    norms = kkt_ref.kkt.stationarity_norms(net, x, y, lam)
+    residual = kkt_ref.stationarity.stationarity_residual(net, x, y, lam)
     assert np.isclose(norms.absolute, np.linalg.norm(residual), rtol=1e-10)
     for part, s in zip(norms.by_layer, net.layer_slices, strict=True):
         assert np.isclose(part * np.linalg.norm(net.theta[s]), np.linalg.norm(residual[s]))
@@ -108,23 +108,6 @@ def test_working_sets_solve_the_whole_problem(seed, k, size, batch):
     assert np.isclose(ours_left, peer_left, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("fails", ["gives up", "ends too early"])
-def test_a_failing_nnls_is_noticed(monkeypatch, fails):
-    """As SciPy's before 1.16 does, on one of some hundred small problems."""
-    rng = np.random.default_rng(0)
-    matrix, target = rng.uniform(size=(6, 9)), rng.uniform(size=9)
-    right = solve_nnls(matrix, target)
-
-    def failing(columns, target, maxiter):
-        if fails == "gives up":
-            raise RuntimeError("Maximum number of iterations reached.")
-        return np.linalg.norm(target) * np.eye(columns.shape[1])[0], 0.0
-
-    monkeypatch.setattr("kkt_ref.kkt.multipliers.nnls", failing)
-    assert np.allclose(solve_nnls(matrix, target), right, atol=1e-9)
-    assert np.count_nonzero(right) not in (0, 6)
-
-
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_linear_network_converges_to_the_hard_margin_svm(seed):
     x, y = separable(seed)
@@ -152,7 +135,7 @@ def test_a_linear_network_converges_to_the_hard_margin_svm(seed):
     report = kkt_ref.kkt_report(exact, x, y, lam)
     assert support.sum() <= 3
     assert report.stationarity.relative < 1e-6
-    assert report.complementary_slackness.relative < 1e-6
+    assert report.complementary_slackness < 1e-6
     assert report.primal_feasibility == report.dual_feasibility == 0.0
     assert np.isclose(lam.sum(), svm.x @ svm.x)  # strong duality
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import state_dict
 from strategies import ACTIVATIONS, problems
 
 import kkt_ref
@@ -136,10 +137,10 @@ def test_a_failed_write_leaves_the_old_file(stored, monkeypatch):
 
 def test_state_dict_round_trip():
     net = kkt_ref.init_uniform((3, 5, 4, 1), np.random.default_rng(0))
-    state = kkt_ref.to_state_dict(net)
+    state = state_dict(net)
     assert list(state) == ["0.weight", "0.bias", "2.weight", "4.weight"]
     assert np.array_equal(kkt_ref.from_state_dict(state).theta, net.theta)
-    named = kkt_ref.to_state_dict(net, ["a", "b", "out"])
+    named = state_dict(net, ["a", "b", "out"])
     assert "out.weight" in named and np.array_equal(kkt_ref.from_state_dict(named).theta, net.theta)
 
 

@@ -7,7 +7,7 @@ import pytest
 from networks import twelve_points
 
 import kkt_ref
-from kkt_ref.attacks import ATTACKS, Attack
+from kkt_ref.attacks import ATTACKS, Attack, gate_alpha
 from kkt_ref.attacks.base import slackness_violation
 from kkt_ref.datasets import toys
 from kkt_ref.stationarity.closed_form import forward
@@ -19,13 +19,13 @@ def relu_net(widths=(2, 12, 1)):
 
 def attack(**options):
     settings = dict(candidates=6, seed=3, max_iterations=20) | options
-    return kkt_ref.reconstruct_paper(relu_net(), **settings)
+    return kkt_ref.attacks.reconstruct_paper(relu_net(), **settings)
 
 
 def relative_residual(alpha, found):
     """With gates σ(αz) in ∇θΦ of the network of :func:`attack`."""
     net = relu_net().with_activation(kkt_ref.GatedReLU(alpha))
-    return kkt_ref.stationarity_norms(
+    return kkt_ref.kkt.stationarity_norms(
         net, found.candidates, found.labels, found.multipliers
     ).relative
 
@@ -52,7 +52,7 @@ def test_a_run_is_measured_with_the_networks_own_gates(method):
     for index, run in enumerate(found.runs):
         one = found.of_run(index)
         assert one.runs == (run,) and len(one.labels) == np.sum(found.run_index == index)
-        norms = kkt_ref.stationarity_norms(net, one.candidates, one.labels, one.multipliers)
+        norms = kkt_ref.kkt.stationarity_norms(net, one.candidates, one.labels, one.multipliers)
         assert np.isclose(run.residual, norms.relative) and np.allclose(
             run.by_layer, norms.by_layer
         )
@@ -84,8 +84,8 @@ def test_what_an_attack_cannot_use_is_refused():
 
 def test_the_box_alone_sets_the_step_of_the_convex_attacks():
     net = twelve_points(100)[0]
-    by_box = kkt_ref.reconstruct_on_kinks(net, box=(-3.0, 3.0))
-    by_step = kkt_ref.reconstruct_on_kinks(net, box=(-3.0, 3.0), step=0.04)
+    by_box = kkt_ref.attacks.reconstruct_on_kinks(net, box=(-3.0, 3.0))
+    by_step = kkt_ref.attacks.reconstruct_on_kinks(net, box=(-3.0, 3.0), step=0.04)
     assert np.array_equal(by_box.candidates, by_step.candidates)
 
 
@@ -95,13 +95,13 @@ def test_the_recommended_way_needs_no_settings():
     start = kkt_ref.init_paper((30, 60, 20, 1), rng)
     net = kkt_ref.loss_scaled_descent(start, images, y, target_loss=1e-4).net
     found = kkt_ref.reconstruct(net, restarts=3)
-    same = kkt_ref.reconstruct_first_layer(net, restarts=3)
+    same = kkt_ref.attacks.reconstruct_first_layer(net, restarts=3)
     assert np.array_equal(found.candidates, same.candidates) and len(found.runs) == 3
     given = kkt_ref.reconstruct(net, method="first-layer", candidates=5, restarts=2, seed=3)
     assert given.seed == 3 and 0 < len(given.candidates) <= 2 * 2 * 5
 
     by_paper = kkt_ref.reconstruct(relu_net(), method="paper", candidates=4)
-    plain = kkt_ref.reconstruct_paper(relu_net(), candidates=4)
+    plain = kkt_ref.attacks.reconstruct_paper(relu_net(), candidates=4)
     assert np.array_equal(by_paper.candidates, plain.candidates)
 
 
@@ -118,14 +118,14 @@ def exact():
     start = kkt_ref.init_uniform(
         (2, 100, 1), np.random.default_rng(0), activation=kkt_ref.Softplus(20.0)
     )
-    done = kkt_ref.weight_decay_optimum(start, x, y, tolerance=1e-6)
+    done = kkt_ref.training.weight_decay_optimum(start, x, y, tolerance=1e-6)
     assert done.converged
     return done.net, x, y, done.multipliers
 
 
 def test_the_truth_is_a_fixed_point(exact):
     net, x, y, lam = exact
-    found = kkt_ref.refine(net, x, y, lam)
+    found = kkt_ref.attacks.refine(net, x, y, lam)
     assert found.runs[0].residual < 2e-6
     assert np.abs(found.candidates - x).max() < 1e-3
 
@@ -133,7 +133,7 @@ def test_the_truth_is_a_fixed_point(exact):
 def test_points_come_back_from_nearby(exact):
     net, x, y, lam = exact
     off = x + np.random.default_rng(1).normal(0.0, 0.02, x.shape)
-    found = kkt_ref.refine(net, off, y, 1.1 * lam, box=(-2.0, 2.0), max_iterations=3000)
+    found = kkt_ref.attacks.refine(net, off, y, 1.1 * lam, box=(-2.0, 2.0), max_iterations=3000)
     assert np.abs(off - x).max() > 0.02
     assert found.runs[0].residual < 5e-6
     assert np.abs(found.candidates - x).max() < 5e-3
@@ -144,7 +144,7 @@ def test_bounds_hold_during_the_descent_and_not_by_clipping_its_end(exact, low, 
     """One bound excludes the truth, so that the best points lie on it."""
     net, x, y, lam = exact
     least, seen = factor * lam.min(), []
-    found = kkt_ref.refine(
+    found = kkt_ref.attacks.refine(
         net, x, y, lam, box=(low, 2.0), lambda_min=least, callback=lambda *e: seen.append(e)
     )
     if factor:
@@ -153,10 +153,10 @@ def test_bounds_hold_during_the_descent_and_not_by_clipping_its_end(exact, low, 
         assert low > x.min() and found.candidates.min() < low + 0.01
     assert all(cx.min() >= low and cl.min() >= least * (1 - 1e-12) for *_, cx, cl in seen)
     # the objective is that of the returned candidates, and lower than where the bounds put them
-    norms = kkt_ref.stationarity_norms(net, found.candidates, y, found.multipliers)
+    norms = kkt_ref.kkt.stationarity_norms(net, found.candidates, y, found.multipliers)
     assert np.isclose(found.runs[0].objective, norms.relative**2, rtol=1e-6)
     clipped = np.maximum(x, low), y, np.maximum(lam, least)
-    assert norms.relative < 0.9 * kkt_ref.stationarity_norms(net, *clipped).relative
+    assert norms.relative < 0.9 * kkt_ref.kkt.stationarity_norms(net, *clipped).relative
 
 
 BAD = [("candidates", 0), ("seed", -1), ("restarts", 0), ("box", (1, -1)), ("start_scale", 0)]
@@ -205,7 +205,7 @@ def test_layer_weights_choose_what_is_fitted():
     def first_layer(found):
         gated = relu_net().with_activation(kkt_ref.GatedReLU(100.0))
         ends = found.candidates, found.labels, found.multipliers
-        return kkt_ref.stationarity_norms(gated, *ends).by_layer[0]
+        return kkt_ref.kkt.stationarity_norms(gated, *ends).by_layer[0]
 
     first, whole = attack(layer_weights=(1, 0), max_iterations=200), attack(max_iterations=200)
     assert first_layer(first) < first_layer(whole)
@@ -234,12 +234,12 @@ def test_descent_lowers_the_objective_and_says_why_it_stopped():
 
 def test_other_stop_reasons(exact):
     net, x, y, lam = exact
-    reason = kkt_ref.refine(net, x, y, lam).runs[0].stop_reason
+    reason = kkt_ref.attacks.refine(net, x, y, lam).runs[0].stop_reason
     assert "projected gradient" in reason or "line search" in reason
 
 
 def test_alpha_follows_the_width_of_the_gates():
     net = relu_net()
-    assert np.isclose(kkt_ref.gate_alpha(net, 0.1), 2 * kkt_ref.gate_alpha(net, 0.2))
+    assert np.isclose(gate_alpha(net, 0.1), 2 * gate_alpha(net, 0.2))
     # scaling θ by c scales z_1 by c: the gates open over the same distance
-    assert np.isclose(kkt_ref.gate_alpha(net.scaled(3.0), 0.1), kkt_ref.gate_alpha(net, 0.1) / 3)
+    assert np.isclose(gate_alpha(net.scaled(3.0), 0.1), gate_alpha(net, 0.1) / 3)

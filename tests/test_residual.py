@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
-from strategies import ACTIVATIONS, error
+from strategies import WITH_AUTHORS, error
 
 import kkt_ref
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
-from kkt_ref.stationarity.layer_residual import CANCELLED, ByGram, Formed, layer_residual
+from kkt_ref.stationarity.layer_residual import (
+    CANCELLED,
+    ArrayResidual,
+    GramResidual,
+    layer_residual,
+)
 
 
 def draw(m=3, h=20, p=30, bias=True, seed=0):
@@ -23,10 +28,10 @@ def test_both_forms_are_the_definition(w, bias):
     a, z, delta, W, b = draw(bias=bias)
     z_bar = np.random.default_rng(1).normal(size=z.shape)
     square, found = layer_residual(w, a, z, delta, W, b)
-    assert isinstance(found, ByGram)
+    assert isinstance(found, GramResidual)
     S, s_b = w * (delta.T @ a - W), None if b is None else w * (delta.sum(0) - b)
     assert error(square, (np.sum(S**2) + (0.0 if b is None else np.sum(s_b**2))) / w**2) < 1e-13
-    for form in (found, Formed(S, s_b)):
+    for form in (found, ArrayResidual(S, s_b)):
         wanted = a @ S.T + (0.0 if b is None else s_b)
         assert error(form.tangent(a, z, delta), wanted) < 1e-13
         assert error(form.pull(a, delta, W, z_bar), delta @ S + z_bar @ W) < 1e-13
@@ -34,8 +39,8 @@ def test_both_forms_are_the_definition(w, bias):
 
 
 def test_the_form_follows_the_shape():
-    assert isinstance(layer_residual(1.0, *draw(m=17))[1], ByGram)
-    assert isinstance(layer_residual(1.0, *draw(m=18))[1], Formed)  # 2 · 18 · 50 = 3 · 20 · 30
+    assert isinstance(layer_residual(1.0, *draw(m=17))[1], GramResidual)
+    assert isinstance(layer_residual(1.0, *draw(m=18))[1], ArrayResidual)
 
 
 @pytest.mark.parametrize("distance", [1e-2, 1e-5, 1e-9, 0.0])
@@ -44,12 +49,12 @@ def test_small_residuals_keep_their_digits(distance):
     W = delta.T @ a + distance * W
     square, found = layer_residual(1.0, a, a @ W.T, delta, W, None)
     right = np.sum((delta.T @ a - W) ** 2)
-    assert isinstance(found, ByGram) == (right > CANCELLED["float64"] * np.sum(W**2))
+    assert isinstance(found, GramResidual) == (right > CANCELLED["float64"] * np.sum(W**2))
     assert abs(square - right) <= 1e-9 * right
 
 
 @pytest.mark.parametrize("bias", ["first", "all", "none"])
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: a.name)
+@pytest.mark.parametrize("activation", WITH_AUTHORS, ids=lambda a: a.name)
 def test_a_wide_network_equals_double_backward(bias, activation):
     rng = np.random.default_rng(2)
     net = kkt_ref.init_uniform((20, 30, 25, 1), rng, bias=bias, activation=activation)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from strategies import error, separable
 
 import kkt_ref
+from kkt_ref.training import weight_decay_optimum
 from kkt_ref.training.descent import log_mean_loss, loss_weights
 
 getcontext().prec = 400
@@ -111,7 +112,7 @@ def test_history_callback_and_stop_reasons():
 def test_history_measures_alignment_with_the_implied_multipliers():
     x, y = separable(0)
     done = kkt_ref.loss_scaled_descent(small_net(), x, y, max_steps=300)
-    norms = kkt_ref.stationarity_norms(done.net, x, y, done.multipliers)
+    norms = kkt_ref.kkt.stationarity_norms(done.net, x, y, done.multipliers)
     assert np.isclose(done.history.records[-1].residual, norms.relative, rtol=1e-9)
 
 
@@ -129,9 +130,9 @@ def test_weight_decay_gives_exact_stationary_points(depth, bias):
     widths = (3, *(8,) * (depth - 1), 1)
     smooth = kkt_ref.Softplus(10.0)
     start = kkt_ref.init_uniform(widths, np.random.default_rng(1), bias=bias, activation=smooth)
-    done = kkt_ref.weight_decay_optimum(start, x, y, decay=1e-2, tolerance=1e-6)
+    done = weight_decay_optimum(start, x, y, decay=1e-2, tolerance=1e-6)
     assert done.converged, done.stop_reason
-    residual = kkt_ref.stationarity_residual(done.net, x, y, done.multipliers)
+    residual = kkt_ref.stationarity.stationarity_residual(done.net, x, y, done.multipliers)
     assert np.linalg.norm(residual) <= 2e-6 * np.linalg.norm(done.net.theta)
     relative = np.linalg.norm(residual) / np.linalg.norm(done.net.theta)
     assert np.isclose(done.history.records[-1].residual, relative, rtol=1e-3)
@@ -139,7 +140,7 @@ def test_weight_decay_gives_exact_stationary_points(depth, bias):
 
 def test_weight_decay_multipliers_are_the_logistic_weights():
     x, y = separable(0)
-    done = kkt_ref.weight_decay_optimum(small_net(activation=kkt_ref.Softplus(10.0)), x, y)
+    done = weight_decay_optimum(small_net(activation=kkt_ref.Softplus(10.0)), x, y)
     u = kkt_ref.margins(done.net, x, y)
     assert np.allclose(done.multipliers, 1 / (1 + np.exp(u)) / 1e-3)
 
@@ -147,9 +148,9 @@ def test_weight_decay_multipliers_are_the_logistic_weights():
 def test_weight_decay_refuses_gates_and_float32():
     x, y = separable(0)
     with pytest.raises(ValueError, match="net: the gated activation"):
-        kkt_ref.weight_decay_optimum(small_net(activation=kkt_ref.GatedReLU(5.0)), x, y)
+        weight_decay_optimum(small_net(activation=kkt_ref.GatedReLU(5.0)), x, y)
     with pytest.raises(TypeError, match="net: expected float64"):
-        kkt_ref.weight_decay_optimum(small_net().astype(np.float32), x.astype(np.float32), y)
+        weight_decay_optimum(small_net().astype(np.float32), x.astype(np.float32), y)
 
 
 def test_a_network_without_gradient_stays_finite():

@@ -12,10 +12,10 @@ def watch(stage: str, run: int, x: object, multipliers: object) -> None:
 def use(net: kkt_ref.MLP) -> list[Reconstruction]:
     attacks: list[Attack] = [
         kkt_ref.reconstruct,
-        kkt_ref.reconstruct_on_grid,
-        kkt_ref.reconstruct_on_kinks,
-        kkt_ref.reconstruct_first_layer,
-        kkt_ref.reconstruct_paper,
+        kkt_ref.attacks.reconstruct_on_grid,
+        kkt_ref.attacks.reconstruct_on_kinks,
+        kkt_ref.attacks.reconstruct_first_layer,
+        kkt_ref.attacks.reconstruct_paper,
     ]
     found = [attack(net, candidates=7, box=(-1, 1), restarts=2) for attack in attacks]
     found += [kkt_ref.reconstruct(net, method="paper", candidates=7, seed=3, callback=watch)]
@@ -30,8 +30,8 @@ BAD = {
     "kkt_ref.reconstruct(net, box=0.5)": "arg-type",
     "kkt_ref.reconstruct(net, seed=None)": "arg-type",
     "kkt_ref.reconstruct(net, callback=lambda x: None)": "arg-type",
-    'kkt_ref.reconstruct_on_kinks(net, step="fine")': "arg-type",
-    "kkt_ref.reconstruct_paper(net, candidates=7, start=0.1)": "call-arg",
+    'kkt_ref.attacks.reconstruct_on_kinks(net, step="fine")': "arg-type",
+    "kkt_ref.attacks.reconstruct_paper(net, candidates=7, start=0.1)": "call-arg",
 }
 
 

@@ -45,7 +45,7 @@ def test_the_objective_is_clarkes_residual_and_the_residual_that_of_the_own_gate
     found, _ = found_and_stages
     reached = found.runs[0].objective ** 0.5
     free = kkt_ref.clarke_stationarity(net, x, y).stationarity.relative
-    own = kkt_ref.stationarity_norms(net, found.candidates, found.labels, found.multipliers)
+    own = kkt_ref.kkt.stationarity_norms(net, found.candidates, found.labels, found.multipliers)
     assert 0.8 * free < reached < min(1.5 * free, 0.2)
     assert np.isclose(found.runs[0].residual, own.relative) and own.relative > 2 * reached
 

@@ -25,10 +25,10 @@ from kkt_ref._validation import as_array, check_box, check_points, check_positiv
 from kkt_ref.attacks.base import Callback, Reconstruction, refuse, with_copies
 from kkt_ref.attacks.haim import refine
 from kkt_ref.attacks.haim_loss import gate_alpha, with_gates
-from kkt_ref.kkt.multipliers import gradient_matrix, solve_nnls
+from kkt_ref.kkt.multipliers import solve_nnls
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.closed_form import forward
+from kkt_ref.stationarity.closed_form import forward, gradient_matrix
 
 BAND = 1.25  # upper end of a band of |Φ|, relative to its lower end
 _RATIO = 1.07  # of neighbouring bands in the search for the margin

@@ -32,11 +32,11 @@ from kkt_ref.attacks.grid import (
     solve_in_band,
 )
 from kkt_ref.attacks.kinks import kink_vertices
-from kkt_ref.kkt.multipliers import gradient_matrix, solve_nnls
+from kkt_ref.kkt.multipliers import solve_nnls
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.closed_form import forward
+from kkt_ref.stationarity.closed_form import forward, gradient_matrix
 
 _TOLERANCE = 2e-3  # largest distance of a kink from a vertex on it
 _FAINT = 0.02  # candidates with a smaller share of the largest multiplier are removed

@@ -28,9 +28,9 @@ from kkt_ref.audit.run import (
     run_attack,
     run_settings,
 )
+from kkt_ref.audit.weights import load_weights
 from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP
-from kkt_ref.network.weights_file import load_weights
 
 STOPPED = 130
 EXTRA = ("jinja2", "filelock", "threadpoolctl", "tqdm")

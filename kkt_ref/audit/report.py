@@ -179,7 +179,7 @@ def _kkt_numbers(report: KKTReport) -> dict[str, Any]:
         "stationarity_by_layer": report.stationarity.by_layer,
         "primal_feasibility": report.primal_feasibility,
         "dual_feasibility": report.dual_feasibility,
-        "complementary_slackness": report.complementary_slackness.relative,
+        "complementary_slackness": report.complementary_slackness,
         "epsilon": report.epsilon,
         "delta": report.delta,
         "normalised_margin": report.normalised_margin,

@@ -21,15 +21,20 @@ from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.kinks import kinks_at
 from kkt_ref.attacks.pooling import pool_alternations
 from kkt_ref.attacks.restarts import run_alternations
-from kkt_ref.kkt.conditions import KKTReport, kkt_report, residual_floor, stationarity_norms
-from kkt_ref.kkt.margin import margins
+from kkt_ref.audit.weights import Weights
+from kkt_ref.kkt.conditions import (
+    KKTReport,
+    kkt_report,
+    margins,
+    residual_floor,
+    stationarity_norms,
+)
 from kkt_ref.kkt.multipliers import fit_multipliers
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP
-from kkt_ref.network.weights_file import Weights
 
 # called with the part of the attack that is done (0 to 1, None where unknown) and a note
 Progress = Callable[[float | None, str], object]

@@ -17,12 +17,12 @@ from kkt_ref.conformance.questions import (
     kkt_conditions,
     training_step,
 )
-from kkt_ref.kkt.multipliers import gradient_matrix
 from kkt_ref.metrics.ssim import HAIM, WANG, structural_similarity
-from kkt_ref.network.activations import GatedReLU, ReLU, Softplus
+from kkt_ref.network.activations import AuthorsGatedReLU, GatedReLU, ReLU, Softplus
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
-from kkt_ref.stationarity.gradients import weighted_phi_gradient
+from kkt_ref.stationarity.closed_form import gradient_matrix
+from kkt_ref.stationarity.definition import weighted_phi_gradient
 
 Array = np.ndarray
 Mistakes = Iterator[tuple[str, Any]]  # what is done wrong, and the answer that it gives
@@ -107,15 +107,6 @@ class _SlopeAtZero(ReLU):
     gate = slope
 
 
-class _EveryBackwardPass(GatedReLU):
-    """σ(αz) in every backward pass, as in the authors' code."""
-
-    gate_is_slope = True
-
-    def slope(self, z: Array, xp: Any) -> Array:
-        return self.gate(z, xp)
-
-
 class _ConstantGates(GatedReLU):
     """Smoothed gates that are treated as constants when the loss is differentiated."""
 
@@ -134,7 +125,7 @@ def _networks(net: MLP) -> Iterator[tuple[str, MLP]]:
         }
     elif isinstance(act, GatedReLU):
         others = {
-            "σ(αz) replaces the step in every backward pass": _EveryBackwardPass(alpha),
+            "σ(αz) replaces the step in every backward pass": AuthorsGatedReLU(alpha),
             "the derivative of the gates is left out": _ConstantGates(alpha),
             "softplus is used for smoothed gates": Softplus(alpha),
             "the gates are hard": ReLU(),

@@ -16,8 +16,13 @@ from kkt_ref.conformance.cases import Case, ImageCase, cases, image_cases
 from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.network.activations import GatedReLU
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.definition import stationarity_by_autograd, stationarity_residual
-from kkt_ref.stationarity.gradients import per_sample_gradients, phi, weighted_phi_gradient
+from kkt_ref.stationarity.definition import (
+    per_sample_gradients,
+    phi,
+    stationarity_by_autograd,
+    stationarity_residual,
+    weighted_phi_gradient,
+)
 
 Array = np.ndarray
 Answer = tuple[Array, ...]
@@ -52,7 +57,7 @@ class Implementation(Protocol):
         """Return how much the four conditions are violated, q being ``margin``.
 
         They are the relative stationarity, primal feasibility, dual feasibility and relative
-        complementary slackness of :class:`~kkt_ref.KKTReport`.
+        complementary slackness of :class:`~kkt_ref.kkt.KKTReport`.
         """
 
     def training_step(self, net: MLP, x: Array, y: Array, step: float) -> Array:

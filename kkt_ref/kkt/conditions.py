@@ -5,10 +5,10 @@ r"""The KKT conditions of  min ½‖θ‖²  s.t.  y_i Φ(θ; x_i) ≥ q, as one
     dual feasibility          λ_i ≥ 0
     complementary slackness   λ_i (y_i Φ(θ; x_i) − q) = 0
 
-The paper's max-margin problem has q = 1.  A homogeneous network may be rescaled, so
-here θ stays as it is and q is its smallest margin.  (ε, δ) are those of the
-approximate KKT point at the margin-normalised θ̃ = θ / q^{1/L} (Lyu & Li 2020,
-definition C.4), with λ̃ = λ q^{(L−2)/L}:
+The paper's max-margin problem has q = 1.  A homogeneous network may be rescaled, so here θ
+is not changed and q is its smallest margin.  (ε, δ) are those of the approximate KKT point at
+the margin-normalised θ̃ = θ / q^{1/L} (Lyu & Li 2020, definition C.4), with
+λ̃ = λ q^{(L−2)/L}:
 
     ε = ‖θ̃ − Σ λ̃_i y_i ∇Φ(θ̃; x_i)‖,    δ = max_i λ̃_i (y_i Φ(θ̃; x_i) − 1).
 """
@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kkt_ref._validation import check_multipliers, check_positive
-from kkt_ref.kkt.margin import margins, positive_margin
 from kkt_ref.kkt.multipliers import fit_multipliers
 from kkt_ref.network._validation import check_nonzero, check_samples
 from kkt_ref.network.mlp import MLP
@@ -28,7 +27,7 @@ from kkt_ref.stationarity import closed_form
 
 
 class Stationarity(NamedTuple):
-    """The residual r = θ − Σ λ_i y_i ∇θΦ(x_i).
+    """The residual r = θ − Σ λ_i y_i ∇θΦ(x_i), in norms.
 
     Attributes
     ----------
@@ -45,23 +44,8 @@ class Stationarity(NamedTuple):
     by_layer: tuple[float, ...]
 
 
-class Slackness(NamedTuple):
-    """The violation of complementary slackness.
-
-    Attributes
-    ----------
-    absolute : float
-        max_i |λ_i (y_iΦ(x_i) − q)|.
-    relative : float
-        Σ |λ_i (y_iΦ(x_i) − q)| / Σ |λ_i| q.
-    """
-
-    absolute: float
-    relative: float
-
-
 class KKTReport(NamedTuple):
-    """The four conditions, each as its violation: 0 is satisfied.
+    """The four conditions, each as its violation: 0 means satisfied.
 
     Attributes
     ----------
@@ -70,7 +54,8 @@ class KKTReport(NamedTuple):
         max_i (q − y_iΦ(x_i))₊ / q.
     dual_feasibility : float
         max_i (−λ_i)₊.
-    complementary_slackness : Slackness
+    complementary_slackness : float
+        Σ |λ_i (y_iΦ(x_i) − q)| / Σ |λ_i| q.
     epsilon, delta : float
         ε and δ at the margin-normalised θ.
     margin : float
@@ -80,19 +65,93 @@ class KKTReport(NamedTuple):
     multipliers : array of shape (n,)
         λ.
     warnings : tuple of str
-        What limits the meaning of the above.
+        What limits the meaning of these numbers.
     """
 
     stationarity: Stationarity
     primal_feasibility: float
     dual_feasibility: float
-    complementary_slackness: Slackness
+    complementary_slackness: float
     epsilon: float
     delta: float
     margin: float
     normalised_margin: float
     multipliers: np.ndarray
     warnings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all but the multipliers under plain names, as JSON can hold them."""
+        return {
+            "stationarity": self.stationarity.relative,
+            "stationarity_by_layer": list(self.stationarity.by_layer),
+            "primal_feasibility": self.primal_feasibility,
+            "dual_feasibility": self.dual_feasibility,
+            "complementary_slackness": self.complementary_slackness,
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "margin": self.margin,
+            "normalised_margin": self.normalised_margin,
+            "warnings": list(self.warnings),
+        }
+
+    def __str__(self) -> str:
+        by_layer = ", ".join(f"{part:.2g}" for part in self.stationarity.by_layer)
+        lines = [
+            f"stationarity             {self.stationarity.relative:.3g} (by layer {by_layer})",
+            f"primal feasibility       {self.primal_feasibility:.3g}",
+            f"dual feasibility         {self.dual_feasibility:.3g}",
+            f"complementary slackness  {self.complementary_slackness:.3g}",
+            f"epsilon, delta           {self.epsilon:.3g}, {self.delta:.3g}",
+            f"margin                   {self.margin:.3g}",
+            f"normalised margin        {self.normalised_margin:.3g}",
+        ]
+        return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
+
+
+def margins(net: MLP, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The margins y_i Φ(θ; x_i).
+
+    Parameters
+    ----------
+    net : MLP
+    x : array of shape (n, d), dtype as the network's
+    y : array of shape (n,), entries -1 and +1
+
+    Returns
+    -------
+    array of shape (n,)
+        Negative where a sample is misclassified.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a shape or dtype does not fit the network, a value is not finite, or a label is
+        neither -1 nor +1.
+    """
+    x, y = check_samples(net, x, y)
+    return y * closed_form.forward(net, x).outputs
+
+
+def normalised_margin(net: MLP, x: np.ndarray, y: np.ndarray) -> float:
+    """min_i y_i Φ(θ; x_i) / ‖θ‖^L, which does not change if a homogeneous network is rescaled.
+
+    Parameters
+    ----------
+    net, x, y
+        As in :func:`margins`.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`margins`, or if all parameters are zero.
+    """
+    values = margins(net, x, y)
+    check_nonzero(net)
+    return float(values.min() / np.linalg.norm(net.theta) ** net.depth)
 
 
 def stationarity_norms(
@@ -102,9 +161,8 @@ def stationarity_norms(
 
     Parameters
     ----------
-    net : MLP
-    x : array of shape (n, d), dtype as the network's
-    y : array of shape (n,), entries -1 and +1
+    net, x, y
+        As in :func:`margins`.
     multipliers : array of shape (n,), dtype as the network's
 
     Returns
@@ -114,7 +172,7 @@ def stationarity_norms(
     Raises
     ------
     ValueError, TypeError
-        If an argument does not fit the network.
+        As :func:`margins`, or if the multipliers do not fit the samples.
     """
     x, y = check_samples(net, x, y)
     multipliers = check_multipliers(multipliers, len(y), net.dtype)
@@ -124,10 +182,9 @@ def stationarity_norms(
 
 
 def residual_norms(net: MLP, total: list[closed_form.Pair]) -> Stationarity:
-    """The norms of θ minus a sum of gradients, given as pairs (weight, bias)."""
-    residual = np.concatenate([g.ravel() for pair in total for g in pair if g is not None])
+    """The norms of θ − Σ c_i ∇θΦ_i for a sum that is given as pairs (weight, bias)."""
     theta = net.theta
-    residual = theta - residual  # (P,)
+    residual = theta - np.concatenate([g.ravel() for pair in total for g in pair if g is not None])
     by_layer = tuple(
         _ratio(np.linalg.norm(residual[s]), np.linalg.norm(theta[s])) for s in net.layer_slices
     )
@@ -138,14 +195,16 @@ def residual_norms(net: MLP, total: list[closed_form.Pair]) -> Stationarity:
 def residual_floor(
     net: MLP, x: np.ndarray, y: np.ndarray, *, layer_weights: Any = None
 ) -> Stationarity:
-    """The residual on the true data with the best λ ≥ 0: what no attack need beat.
+    """The residual on the true data with the best λ ≥ 0.
+
+    An attack has no reason to go below this value.
 
     Parameters
     ----------
     net, x, y
-        As in :func:`stationarity_norms`.
+        As in :func:`margins`.
     layer_weights : sequence of L numbers ≥ 0, optional
-        Weights under which λ is fitted; the norms returned are unweighted.
+        The weights with which λ is fitted; the norms are returned without weights.
 
     Returns
     -------
@@ -154,7 +213,7 @@ def residual_floor(
     Raises
     ------
     ValueError, TypeError
-        If an argument does not fit the network.
+        As :func:`margins`, or if there are not L weights ≥ 0.
     """
     return stationarity_norms(net, x, y, fit_multipliers(net, x, y, layer_weights=layer_weights))
 
@@ -171,11 +230,10 @@ def kkt_report(
 
     Parameters
     ----------
-    net : MLP
-    x : array of shape (n, d), dtype as the network's
-    y : array of shape (n,), entries -1 and +1
+    net, x, y
+        As in :func:`margins`.
     multipliers : array of shape (n,), optional
-        λ at this θ; the non-negative least squares fit unless given.
+        λ at this θ; unless given, it is fitted by non-negative least squares.
     margin : float, optional
         q > 0; the smallest margin unless given.
 
@@ -186,7 +244,7 @@ def kkt_report(
     Raises
     ------
     ValueError, TypeError
-        If an argument does not fit the network, or (with no ``margin`` given) a
+        As :func:`margins`; if all parameters are zero; or if no ``margin`` is given and a
         sample is misclassified.
     """
     x, y = check_samples(net, x, y)
@@ -194,18 +252,17 @@ def kkt_report(
     if multipliers is None:
         multipliers = fit_multipliers(net, x, y)
     multipliers = check_multipliers(multipliers, len(y), net.dtype)
-    q = positive_margin(net, x, y) if margin is None else check_positive(margin, "margin")
-
     u = margins(net, x, y)  # (n,)
+    q = _positive(u) if margin is None else check_positive(margin, "margin")
+
     residual = stationarity_norms(net, x, y, multipliers)
-    violation = np.abs(multipliers * (u - q))  # (n,)
-    mass = float(np.sum(np.abs(multipliers))) * q
+    weights = np.abs(multipliers)  # (n,)
     normalised = multipliers * q ** ((net.depth - 2) / net.depth)  # λ̃
     return KKTReport(
         stationarity=residual,
         primal_feasibility=float(np.maximum(q - u, 0.0).max() / q),
         dual_feasibility=float(np.maximum(-multipliers, 0.0).max()),
-        complementary_slackness=Slackness(float(violation.max()), _ratio(violation.sum(), mass)),
+        complementary_slackness=_ratio(weights @ np.abs(u - q), weights.sum() * q),
         epsilon=residual.absolute / q ** (1 / net.depth),
         delta=float(np.max(normalised * (u / q - 1.0))),
         margin=q,
@@ -213,6 +270,17 @@ def kkt_report(
         multipliers=multipliers,
         warnings=_warnings(net),
     )
+
+
+def _positive(values: np.ndarray) -> float:
+    """Return the smallest margin, or raise unless it is positive."""
+    if values.min() <= 0:
+        wrong = int(np.sum(values <= 0))
+        raise ValueError(
+            f"net: no positive margin, {wrong} of {len(values)} samples are misclassified "
+            f"(smallest y·Φ = {values.min():.3g}); train until all samples are separated"
+        )
+    return float(values.min())
 
 
 def _ratio(numerator: float, denominator: float) -> float:
@@ -232,6 +300,6 @@ def _warnings(net: MLP) -> tuple[str, ...]:
             f"Φ is not homogeneous: {net.activation.name} is smooth at 0; the theory, ε and δ "
             "hold for ReLU, its limit"
         )
-    if net.activation.name == "gated":
+    if net.activation.name in ("gated", "authors"):
         found.append("∇θΦ is taken with smoothed gates; ReLU's own residual differs")
     return tuple(found)

@@ -2,9 +2,11 @@ r"""Multipliers for fixed samples: a convex problem.
 
     min_{λ ≥ 0}  Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²_l
 
-is a non-negative least squares problem, solved by SciPy's NNLS: on the matrix of
-per-sample gradients where it fits into memory, else on its Gram matrix
+is a non-negative least squares problem, which SciPy's NNLS solves: on the matrix of per-sample
+gradients g_i = y_i ∇θΦ(x_i) if it fits into memory, otherwise on its Gram matrix
 K_ij = Σ_l w_l ⟨δ_i, δ_j⟩ ⟨a_i, a_j⟩.
+
+Names of dimensions: n samples, P parameters, k rows of a least squares problem.
 """
 
 from __future__ import annotations
@@ -13,87 +15,78 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
-from scipy.optimize import lsq_linear, nnls
+from scipy.optimize import nnls
 
 from kkt_ref.network._validation import check_layer_weights, check_samples
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 
-LARGEST_MATRIX = 50_000_000  # entries of the (n, P) matrix; beyond, its Gram matrix serves
+LARGEST_MATRIX = 50_000_000  # entries of the (n, P) matrix; a larger one is not formed
 
 
-def gradient_matrix(net: MLP, x: np.ndarray) -> np.ndarray:
-    """∇θΦ(θ; x_i) for all samples at once, equal to the loop of autograd.
+def fit_multipliers(
+    net: MLP, x: np.ndarray, y: np.ndarray, *, layer_weights: Any = None
+) -> np.ndarray:
+    """The λ ≥ 0 that minimise the stationarity loss for fixed x and y.
 
     Parameters
     ----------
     net : MLP
-    x : array of shape (n, d)
+    x : array of shape (n, d), dtype as the network's
+    y : array of shape (n,), entries -1 and +1
+    layer_weights : sequence of L numbers ≥ 0, optional
+        Ones unless given.
 
     Returns
     -------
-    array of shape (n, P)
-        It is formed whole: meant for small networks or few samples.
+    array of shape (n,), dtype as the network's
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a shape or dtype does not fit the network, a value is not finite, a label is
+        neither -1 nor +1, or there are not L weights ≥ 0.
     """
-    trace = closed_form.forward(net, x)
-    back = closed_form.signals(net, trace)
-    parts = []
-    for a, delta, b in zip(trace.inputs, back.deltas, net.biases, strict=True):
-        parts.append(
-            (delta[:, :, None] * a[:, None, :]).reshape(x.shape[0], -1)
-        )  # (n, h_l h_{l-1})
-        if b is not None:
-            parts.append(delta)  # (n, h_l)
-    return np.concatenate(parts, axis=1)  # (n, P)
+    x, y = check_samples(net, x, y)
+    weights = check_layer_weights(layer_weights, net)
+    if len(y) * net.theta.size <= LARGEST_MATRIX:
+        rows = y[:, None] * closed_form.gradient_matrix(net, x)
+        rows, target = (scale_layers(v, net, weights).astype(float) for v in (rows, net.theta))
+        multipliers = solve_nnls(rows, target)
+    else:
+        multipliers = solve_nnls_gram(*gram_matrix(net, x, y, weights))
+    return multipliers.astype(net.dtype)
 
 
 def gram_matrix(
-    net: MLP, x: np.ndarray, y: np.ndarray, *, layer_weights: Any = None
+    net: MLP, x: np.ndarray, y: np.ndarray, weights: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """⟨g_i, g_j⟩ and ⟨g_i, θ⟩ of g_i = y_i ∇θΦ(x_i), layer by layer, without forming g_i.
-
-    Parameters
-    ----------
-    net : MLP
-    x : array of shape (n, d)
-    y : array of shape (n,), entries -1 and +1
-    layer_weights : sequence of L numbers ≥ 0, optional
-
-    Returns
-    -------
-    gram : array of shape (n, n), float64
-    toward : array of shape (n,), float64
-    """
-    weights = check_layer_weights(layer_weights, net)
+    """Return ⟨g_i, g_j⟩, shape (n, n), and ⟨g_i, θ⟩, shape (n,), without forming g_i."""
     net, x, y = net.astype(np.float64), x.astype(np.float64), y.astype(np.float64)
     trace = closed_form.forward(net, x)
-    back = closed_form.signals(net, trace)
+    deltas = closed_form.signals(net, trace).deltas
     gram, toward = np.zeros((len(y), len(y))), np.zeros(len(y))
-    for w, a, delta, W, b in zip(
-        weights, trace.inputs, back.deltas, net.weights, net.biases, strict=True
-    ):
-        has_bias = b is not None
-        gram += w * (delta @ delta.T) * (a @ a.T + has_bias)  # (n, n)
-        toward += w * np.sum((a @ W.T + (b if has_bias else 0.0)) * delta, axis=1)  # (n,)
+    for w, a, z, delta, b in zip(weights, *trace, deltas, net.biases, strict=True):
+        gram += w * (delta @ delta.T) * (a @ a.T + (b is not None))  # (n, n)
+        toward += w * np.sum(z * delta, axis=1)  # (n,), for ⟨δ aᵀ, W⟩ + ⟨δ, b⟩ = ⟨δ, z⟩
     return gram * y[:, None] * y, toward * y
 
 
-def scale_layers(vectors: np.ndarray, net: MLP, layer_weights: Any) -> np.ndarray:
+def scale_layers(vectors: np.ndarray, net: MLP, weights: tuple[float, ...]) -> np.ndarray:
     """Multiply each layer's part of vectors (..., P) by √w_l and drop layers of weight zero."""
-    weights = check_layer_weights(layer_weights, net)
     kept = zip(weights, net.layer_slices, strict=True)
     return np.concatenate([np.sqrt(w) * vectors[..., s] for w, s in kept if w > 0], axis=-1)
 
 
 def solve_nnls(matrix: np.ndarray, target: np.ndarray, *, batch: int = 100) -> np.ndarray:
-    """Solve min_{λ ≥ 0} ‖target − λᵀ matrix‖ for a matrix of shape (k, P), k large.
+    """Solve min_{λ ≥ 0} ‖target − λᵀ matrix‖ for a matrix of shape (k, P) with large k.
 
-    SciPy's NNLS on a working set of rows: those that carry a multiplier, and the
-    ``batch`` that violate the optimality condition ⟨row, residual⟩ ≤ 0 most; until
-    none does.  The solution is that of all rows, at a fraction of the time.
+    SciPy's NNLS runs on a working set of rows: those that carry a multiplier, and the
+    ``batch`` rows that violate the optimality condition ⟨row, residual⟩ ≤ 0 most.  This
+    repeats until no row violates it.  The solution is that of all rows, in less time.
     """
     norms = np.linalg.norm(matrix, axis=1)
-    norms[norms == 0] = 1.0  # rows that never violate
+    norms[norms == 0] = 1.0  # such a row never violates the condition
     multipliers = np.zeros(len(matrix))
     residual, smallest = target, np.inf
     while True:
@@ -107,21 +100,22 @@ def solve_nnls(matrix: np.ndarray, target: np.ndarray, *, batch: int = 100) -> n
         working = np.union1d(np.flatnonzero(multipliers), worst)
         columns = np.column_stack([matrix[working].T, target])  # (P, w + 1)
         if columns.shape[0] > columns.shape[1]:
-            columns = np.linalg.qr(columns, mode="r")  # (w + 1, w + 1): the same minimiser
+            columns = np.linalg.qr(columns, mode="r")  # (w + 1, w + 1), with the same minimiser
         multipliers = np.zeros(len(matrix))
-        multipliers[working] = _nnls(columns[:, :-1], columns[:, -1], 30 * columns.shape[1])
+        solved = nnls(columns[:, :-1], columns[:, -1], maxiter=30 * columns.shape[1])
+        multipliers[working] = solved[0]
         residual = target - multipliers @ matrix  # (P,)
 
 
 def solve_nnls_gram(gram: np.ndarray, toward: np.ndarray) -> np.ndarray:
     """Solve min_{λ ≥ 0} λᵀ gram λ − 2 λᵀ toward, for the (k, k) Gram matrix of k rows.
 
-    Equal to :func:`solve_nnls` where the rows are too long to be kept.  Forming the
-    Gram matrix squares the condition number, so a ridge of 1e-10 (1e-6 in float32) of
-    each row's own square keeps it definite, or more where its rounding asks for it.
+    This equals :func:`solve_nnls` and needs no rows.  A Gram matrix has the square of the
+    rows' condition number, so that a ridge of 1e-10 (1e-6 in float32) of each row's own
+    square keeps it definite, or a larger one if rounding requires it.
     """
     if not (len(gram) and np.all(np.isfinite(gram)) and np.all(np.isfinite(toward))):
-        # on an empty problem SciPy's NNLS may abort the whole process
+        # SciPy's NNLS may abort the whole process on an empty problem
         raise ValueError(
             f"gram, toward: expected finite values of k >= 1 rows, got k = {len(gram)}"
         )
@@ -138,48 +132,4 @@ def solve_nnls_gram(gram: np.ndarray, toward: np.ndarray) -> np.ndarray:
         except LinAlgError:
             ridge *= 10.0
     right = solve_triangular(factor, scale * toward, lower=True)
-    return scale * _nnls(factor.T, right, 100 * len(gram))
-
-
-def _nnls(columns: np.ndarray, target: np.ndarray, iterations: int) -> np.ndarray:
-    """SciPy's NNLS, or where it fails (before 1.16 it may give up or end too early), its BVLS."""
-    try:
-        found = nnls(columns, target, maxiter=iterations)[0]
-        slope = columns.T @ (target - columns @ found)
-        small = 1e-8 * np.linalg.norm(columns, axis=0) * np.linalg.norm(target)
-        if np.all(slope <= small) and np.all(np.abs(slope[found > 0]) <= small[found > 0]):
-            return found
-    except RuntimeError:
-        pass
-    return lsq_linear(columns, target, (0.0, np.inf), method="bvls", tol=1e-14).x
-
-
-def fit_multipliers(
-    net: MLP, x: np.ndarray, y: np.ndarray, *, layer_weights: Any = None
-) -> np.ndarray:
-    """The λ ≥ 0 that minimise the stationarity loss for fixed x and y.
-
-    Parameters
-    ----------
-    net : MLP
-    x : array of shape (n, d), dtype as the network's
-    y : array of shape (n,), entries -1 and +1
-    layer_weights : sequence of L numbers ≥ 0, optional
-
-    Returns
-    -------
-    array of shape (n,), dtype as the network's
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument does not fit the network.
-    """
-    x, y = check_samples(net, x, y)
-    if len(y) * net.theta.size <= LARGEST_MATRIX:
-        atoms = scale_layers(y[:, None] * gradient_matrix(net, x), net, layer_weights)
-        target = scale_layers(net.theta, net, layer_weights)
-        multipliers = solve_nnls(atoms.astype(np.float64), target.astype(np.float64))
-    else:
-        multipliers = solve_nnls_gram(*gram_matrix(net, x, y, layer_weights=layer_weights))
-    return multipliers.astype(net.dtype)
+    return scale * nnls(factor.T, right, maxiter=100 * len(gram))[0]

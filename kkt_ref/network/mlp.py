@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from kkt_ref._validation import check_dtype, check_positive, check_rng
-from kkt_ref.network.activations import Activation, GatedReLU, ReLU, Softplus
+from kkt_ref.network.activations import Activation, ReLU
 
 Array = Any
 FLOATING = ("float64", "float32", "float16")
@@ -125,11 +125,6 @@ class MLP:
         """Return this network with another activation."""
         return replace(self, activation=activation)
 
-    def with_gates(self, alpha: float) -> MLP:
-        """Return this network with gates σ(αz) in ∇θΦ; a softplus network stays as it is."""
-        smooth = isinstance(self.activation, Softplus)
-        return self if smooth else self.with_activation(GatedReLU(alpha))
-
     def astype(self, dtype: Any) -> MLP:
         """Return this network with its parameters in another floating dtype."""
         return self.with_arrays([p.astype(dtype) for p in self.arrays])
@@ -189,11 +184,13 @@ def init_paper(
 
     Parameters
     ----------
-    widths, rng, dtype
+    widths, rng
         As in :func:`init_uniform`.
     first_layer : float
         Standard deviation of layer 1's weights and bias, ≥ 0.  Small values keep training
         in the regime that learns features (paper, appendix).
+    dtype
+        As in :func:`init_uniform`.
 
     Returns
     -------

@@ -222,7 +222,7 @@ def _descend(
                 f"step: the loss is not finite after {steps} steps; use a smaller step or rate"
             )
         weights = loss_weights(margins)
-        sums = closed_form.gradient_sum(net, trace, back.times(weights * y))
+        sums = closed_form.gradient_sum(net, trace, back.scaled(weights * y))
         ascent = [g for pair in sums for g in pair if g is not None]
 
         reached, last = log_loss <= target, steps == max_steps
