@@ -131,14 +131,13 @@ GOOD = {
     "attacks.kinks_at": dict(net=NET, x=X, tolerance=0.01),
     "attacks.kink_vertices": dict(net=KINKED, box=(-1.5, 1.5), tolerance=0.01, lines=3),
     "metrics.SSIMSettings": dict(
-        window="gaussian", size=5, sigma=1.0, k1=0.01, k2=0.03, sample_covariance=True,
-        border="crop", eps=0.0,
+        window="gaussian", size=5, sigma=1.0, sample_covariance=True, border="crop", eps=0.0
     ),
     "metrics.structural_similarity": dict(
         x=PICTURES[:, None], y=OTHERS[:, None], data_range=1.0, channel_axis=1, settings=HAIM
     ),
     "metrics.ncc_all_pairs": dict(x=FLAT, y=SEEN, channels=4),
-    "metrics.unit_images": dict(x=FLAT, channels=4, name="x"),
+    "metrics.unit_images": dict(x=FLAT, channels=4),
     "metrics.match_one_to_one": dict(scores=FLAT),
     "metrics.score_candidates": dict(images=FLAT, candidates=SEEN, unseen=UNSEEN, **IMAGES),
     "attacks.first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), rank=2, sharpness=30.0),

@@ -93,7 +93,7 @@ X = np.arange(12.0).reshape(3, 4)
 @pytest.mark.parametrize(
     ("y", "channels", "error", "match"),
     [
-        (X[:, :2], 1, ValueError, "x, y: expected images of equal size"),
+        (X[:, :2], 1, ValueError, r"y: expected shape \(n, 4\)"),
         (X.astype(int), 1, TypeError, "y: expected a floating array"),
         (X, 3, ValueError, "channels: expected a divisor of d = 4, got 3"),
     ],

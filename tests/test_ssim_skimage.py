@@ -15,10 +15,6 @@ CASES = {
     "uniform 3": ({"win_size": 3}, {"window": "uniform", "size": 3}),
     "gaussian 1.5": ({"gaussian_weights": True, "sigma": 1.5}, {}),
     "gaussian 0.8": ({"gaussian_weights": True, "sigma": 0.8}, {"sigma": 0.8, "size": 7}),
-    "constants": (
-        {"win_size": 7, "K1": 0.1, "K2": 0.2},
-        {"window": "uniform", "size": 7, "k1": 0.1, "k2": 0.2},
-    ),
 }
 
 

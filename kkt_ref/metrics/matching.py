@@ -1,8 +1,7 @@
 """One candidate for each image, or for each point in the plane.
 
 No candidate serves two images or two points, so that counts hold no duplicates.  In the code of
-Haim et al. one candidate may serve many images; that is ``scores.argmax(axis=1)``, where
-``scores = ncc_all_pairs(images, candidates, channels=C)``.
+Haim et al. one candidate may serve many images.
 
 Names of dimensions: n images or points, m candidates, d numbers in each.
 """
@@ -36,30 +35,14 @@ class Matching(NamedTuple):
 
 
 class PointMatches(NamedTuple):
-    """Matches of candidates to training points at one tolerance.
+    """Matches of candidates to training points at one tolerance."""
 
-    Attributes
-    ----------
-    matched : int
-        Training points with a candidate of their own within the tolerance.
-    missed : int
-        The other training points.
-    strays : int
-        Candidates farther than the tolerance from every training point.
-    stray_mass : float
-        The share of the strays in the sum of the multipliers, in [0, 1].
-    pairs : array of shape (matched, 2)
-        Row of the training point and row of its candidate.
-    distances : array of shape (n,)
-        Distance of each training point to its nearest candidate, whatever the tolerance.
-    """
-
-    matched: int
-    missed: int
-    strays: int
-    stray_mass: float
-    pairs: np.ndarray
-    distances: np.ndarray
+    matched: int  # training points with a candidate of their own within the tolerance
+    missed: int  # the other training points
+    strays: int  # candidates farther than the tolerance from every training point
+    stray_mass: float  # the share of the strays in the sum of the multipliers, in [0, 1]
+    pairs: np.ndarray  # (matched, 2), row of the training point and row of its candidate
+    distances: np.ndarray  # (n,), of each training point to its nearest candidate
 
 
 def match_one_to_one(scores: ArrayLike) -> Matching:
@@ -77,10 +60,8 @@ def match_one_to_one(scores: ArrayLike) -> Matching:
 
     Raises
     ------
-    TypeError
-        If ``scores`` is not floating.
-    ValueError
-        If ``scores`` is not two-dimensional, is empty or holds NaN or infinity.
+    TypeError, ValueError
+        If ``scores`` is not floating; if it is not (n, m), is empty, or holds NaN or infinity.
     """
     scores = check_points(scores, "scores")
     image, chosen = linear_sum_assignment(scores, maximize=True)
@@ -103,8 +84,7 @@ def match_points(
     ----------
     points : array of shape (n, d)
         Training points, floating.
-    candidates : array of shape (m, d)
-        Floating.
+    candidates : array of shape (m, d), floating
     tolerance : float
         Euclidean distance > 0, in the units of the points.
     multipliers : array of shape (m,), optional

@@ -1,13 +1,10 @@
 r"""Normalised cross-correlation (NCC) of flat images, from which the training mean was subtracted.
 
-With ``channels=1`` an image is standardised over all its pixels and channels together, and NCC is
-Pearson's correlation.  kkt_ref reports this number.  It also removes the mean of each single
-image, because that is brightness, which any blurred image shares: if it stays (23% of the energy
-of CIFAR-10), 13 of 100 images have NCC >= 0.8 with one of 600 blurred other images; otherwise 1.
-
-With ``channels=C`` every channel is standardised on its own, as in the code of Haim et al.:
-x̂ = (x − mean) / std, where std divides by p − 1 = H·W − 1.  Their distance D = ‖x̂ − ŷ‖² gives
-NCC = 1 − D / (2 C (p − 1)), the mean of the channels' correlations.
+With ``channels=1`` NCC is Pearson's correlation over all pixels and channels together; kkt_ref
+reports this number.  It removes the mean of each image, because any blurred image shares that
+brightness: if it stays, 13 of 100 images of CIFAR-10 have NCC >= 0.8 with one of 600 blurred other
+images; otherwise 1.  With ``channels=C`` NCC is the mean of the channels' correlations.  For
+D = ‖x̂ − ŷ‖², the distance in the code of Haim et al., it is 1 − D / (2 C (p − 1)).
 
 The sign counts: the negative of an image is no reconstruction of it.  An image or channel without
 variance has correlation 0 with every image, also with itself.
@@ -30,10 +27,8 @@ def ncc_all_pairs(x: ArrayLike, y: ArrayLike, *, channels: int = 1) -> NDArray[n
 
     Parameters
     ----------
-    x : array_like, (n, d)
+    x, y : array_like, (n, d) and (m, d)
         Flat images of any floating dtype.
-    y : array_like, (m, d)
-        The same.
     channels : int
         C: 1 to standardise the image as a whole, more to standardise every channel.
 
@@ -50,14 +45,13 @@ def ncc_all_pairs(x: ArrayLike, y: ArrayLike, *, channels: int = 1) -> NDArray[n
         If ``x`` or ``y`` is not two-dimensional, is empty or holds NaN or infinity, if their d
         differ, or if ``channels`` does not divide d.
     """
-    x = unit_images(x, channels=channels, name="x")
-    y = unit_images(y, channels=channels, name="y")
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(f"x, y: expected images of equal size, got {x.shape} and {y.shape}")
-    return np.clip(x @ y.T, -1.0, 1.0)  # (n, m)
+    x = check_points(x, "x", huge=True)
+    y = check_points(y, "y", d=x.shape[1], huge=True)
+    scores = unit_images(x, channels=channels) @ unit_images(y, channels=channels).T
+    return np.clip(scores, -1.0, 1.0)  # (n, m)
 
 
-def unit_images(x: ArrayLike, *, channels: int = 1, name: str = "x") -> NDArray[np.float64]:
+def unit_images(x: ArrayLike, *, channels: int = 1) -> NDArray[np.float64]:
     """Return standardised images: their inner products are their correlations.
 
     Parameters
@@ -65,8 +59,6 @@ def unit_images(x: ArrayLike, *, channels: int = 1, name: str = "x") -> NDArray[
     x : array_like, (n, d)
     channels : int
         As for :func:`ncc_all_pairs`.
-    name : str
-        The name of ``x`` in error messages.
 
     Returns
     -------
@@ -78,7 +70,7 @@ def unit_images(x: ArrayLike, *, channels: int = 1, name: str = "x") -> NDArray[
     TypeError, ValueError
         As :func:`ncc_all_pairs` for one array.
     """
-    x = check_points(x, name, huge=True)
+    x = check_points(x, "x", huge=True)
     n, d = x.shape
     if d % check_count(channels, "channels"):
         raise ValueError(f"channels: expected a divisor of d = {d}, got {channels}")

@@ -1,21 +1,20 @@
 """Scores of candidates against the training images, beside the same scores by chance.
 
-A blurred candidate resembles some image of every large set.  Therefore :func:`score_candidates`
-gives every score twice: for the training images, and for as many images that the network never
-saw (the null).
+A blurred candidate resembles some image of every large set.  Therefore every score is given twice:
+for the training images, and for as many images that the network never saw (the null).
 
 Names of dimensions: n images, m candidates, d = C·H·W pixels, channel first.
 """
 
 from __future__ import annotations
 
-from numbers import Integral
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kkt_ref._validation import as_array, check_points
+from kkt_ref._validation import as_array, check_count, check_points
 from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.ssim import HAIM, structural_similarity
@@ -60,7 +59,7 @@ def score_candidates(
     images : array_like, (n, d)
         Training images, floating, training mean subtracted.
     candidates : array_like, (m, d)
-        Candidates of all restarts, in the same coordinates.
+        In the same coordinates.
     unseen : array_like, (n, d)
         Other images of the same classes, the same training mean subtracted.
     mean : array_like, (d,)
@@ -79,10 +78,9 @@ def score_candidates(
         If an array does not fit ``shape``, is empty or holds NaN or infinity, if an image is
         smaller than 3 x 3 pixels, or if ``unseen`` and ``images`` differ in number.
     """
-    whole = isinstance(shape, (tuple, list)) and all(isinstance(s, Integral) for s in shape)
-    if not whole or len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"shape: expected (channels, height, width), all >= 1, got {shape!r}")
-    d = int(np.prod(shape))
+    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
+        raise ValueError(f"shape: expected (channels, height, width), got {shape!r}")
+    d = math.prod(check_count(side, "shape") for side in shape)
     images, candidates, unseen, mean = (
         check_points(array, name, d=d).astype(np.float64)
         for array, name in (

@@ -3,20 +3,14 @@ r"""Structural similarity (SSIM) of images.
 With local means μ, variances σ² and covariance σ_xy under a sliding window,
 
     SSIM = (2 μ_x μ_y + C1)(2 σ_xy + C2) / ((μ_x² + μ_y² + C1)(σ_x² + σ_y² + C2) + eps),
-    C1 = (K1 L)²,  C2 = (K2 L)²,  L = data_range,
+    C1 = (0.01 L)²,  C2 = (0.03 L)²,  L = data_range,
 
-averaged over the image and its channels.  Two published choices have names:
-
-* :data:`WANG`, the original: Gaussian window of 11 pixels, σ = 1.5, without the border where the
-  window does not fit.  In scikit-image: ``gaussian_weights=True, sigma=1.5,
-  use_sample_covariance=False``.
-* :data:`HAIM`, what the code of Haim et al. calls through kornia: Gaussian window of 3 pixels,
-  σ = 1.5, reflected borders, eps = 1e-12.
+averaged over the image and its channels.  :data:`WANG` are the settings of Wang, Bovik, Sheikh
+and Simoncelli (IEEE Trans. Image Processing 13, 2004): a Gaussian window of 11 pixels and no
+border.  :data:`HAIM` are those of the code of Haim et al. (2022), which calls kornia: 3 pixels and
+reflected borders.
 
 Names of dimensions: C channels, H and W pixels; (h, w) is (H, W) without a cropped border.
-
-Wang, Bovik, Sheikh, Simoncelli, IEEE Trans. Image Processing 13, 2004;
-Haim, Vardi, Yehudai, Shamir, Irani, arXiv 2206.07758, 2022.
 """
 
 from __future__ import annotations
@@ -28,7 +22,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kkt_ref._validation import as_array, check_kind, check_positive
+from kkt_ref._validation import check_array, check_count, check_kind, check_positive
 
 Floats = NDArray[np.float64]
 _PLANE = (-2, -1)
@@ -39,38 +33,16 @@ _LARGEST_RATIO = 1e4  # of |x| to data_range: above it, rounding errors of σ² 
 class SSIMSettings:
     """The choices in which implementations of SSIM differ.
 
-    Parameters
-    ----------
-    window : {"gaussian", "uniform"}
-    size : int
-        Side of the window in pixels, odd, at least 3.
-    sigma : float
-        Standard deviation of the Gaussian window in pixels, > 0.
-    k1, k2 : float
-        Wang's constants, > 0.
-    sample_covariance : bool
-        Multiply variances and covariance by N / (N - 1), N = size².
-    border : {"crop", "reflect"}
-        Average where the window fits into the image, or over the whole image, which is then
-        reflected at the centres of its outermost pixels.
-    eps : float
-        Added to the denominator, >= 0.  If eps > 0, SSIM(x, x) is below 1: by 1.1e-5 for a black
-        image, eps = 1e-12 and data_range = 1.
-
-    Raises
-    ------
-    ValueError
-        If a value is outside these ranges.
+    A value outside its range raises ValueError.
     """
 
     window: Literal["gaussian", "uniform"] = "gaussian"
-    size: int = 11
-    sigma: float = 1.5
-    k1: float = 0.01
-    k2: float = 0.03
-    sample_covariance: bool = False
+    size: int = 11  # side of the window in pixels, odd, at least 3
+    sigma: float = 1.5  # standard deviation of the Gaussian window in pixels, > 0
+    sample_covariance: bool = False  # multiply (co)variances by N / (N - 1), N = size²
+    # average where the window fits into the image, or reflect the image at its outermost pixels
     border: Literal["crop", "reflect"] = "crop"
-    eps: float = 0.0
+    eps: float = 0.0  # >= 0; if eps > 0, SSIM(x, x) of a dark image is below 1
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -78,10 +50,9 @@ class SSIMSettings:
             raise ValueError(f"window: expected 'gaussian' or 'uniform', got {self.window!r}")
         if self.border not in ("crop", "reflect"):
             raise ValueError(f"border: expected 'crop' or 'reflect', got {self.border!r}")
-        if not isinstance(self.size, Integral) or self.size < 3 or self.size % 2 == 0:
+        if check_count(self.size, "size", 3) % 2 == 0:
             raise ValueError(f"size: expected an odd integer >= 3, got {self.size!r}")
-        for name in ("sigma", "k1", "k2"):
-            check_positive(getattr(self, name), name)
+        check_positive(self.sigma, "sigma")
         check_positive(self.eps, "eps", zero=True)
 
 
@@ -102,28 +73,25 @@ def structural_similarity(
     Parameters
     ----------
     x, y : array_like
-        Images (..., H, W) of equal shape, real or integer; leading axes are a batch.  With
-        ``channel_axis`` there is one more axis, at any place.
+        Images (..., H, W) of equal shape, real or integer; leading axes are a batch.
     data_range : float
         L, the largest minus the smallest value that a pixel can have, > 0.
     channel_axis : int, optional
-        The axis of the channels, over which SSIM is averaged.
+        One more axis, at any place: that of the channels, over which SSIM is averaged.
     settings : SSIMSettings
-        :data:`WANG` or :data:`HAIM`, or your own.
 
     Returns
     -------
     ndarray
-        float64 of the shape of the batch, () for one image.  At most 1 up to rounding, and
-        exactly 1 for x = y if ``settings.eps`` is 0.
+        float64 of the shape of the batch.  Exactly 1 for x = y if ``settings.eps`` is 0.
 
     Raises
     ------
-    TypeError
-        If an array is neither real nor integer, or ``settings`` no :class:`SSIMSettings`.
     ValueError
         If the shapes differ, an image has too few axes or is smaller than the window, a pixel is
         NaN, infinite or larger than 1e4 ``data_range``, or ``data_range`` is not > 0.
+    TypeError
+        If ``settings`` is no :class:`SSIMSettings`.
 
     Notes
     -----
@@ -135,7 +103,7 @@ def structural_similarity(
     y = _checked("y", y, data_range, channel_axis, settings.size)
     if x.shape != y.shape:
         raise ValueError(f"x, y: expected equal shapes, got {x.shape} and {y.shape}")
-    c1, c2 = (settings.k1 * data_range) ** 2, (settings.k2 * data_range) ** 2
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     mean_x, mean_y = _local_mean(x, settings), _local_mean(y, settings)  # (..., h, w)
     variances = _covariance(x, x, mean_x, mean_x, settings)
     variances += _covariance(y, y, mean_y, mean_y, settings)
@@ -171,30 +139,20 @@ def _checked(
     name: str, given: ArrayLike, data_range: float, channel_axis: int | None, window: int
 ) -> Floats:
     """Return the images as float64 with axes (..., H, W) or (..., C, H, W), or raise."""
-    images = as_array(given, name)
+    images = check_array(given, name)
     shape = images.shape
-    if images.dtype.kind not in "biuf":
-        raise TypeError(f"{name}: expected real or integer pixels, got dtype {images.dtype}")
-    if images.ndim < (2 if channel_axis is None else 3):
-        raise ValueError(
-            f"{name}: expected axes (..., H, W), and one of channels if channel_axis names it, got "
-            f"shape {shape}; reshape flat images to (n, channels, height, width)"
-        )
     if channel_axis is not None:
         if not isinstance(channel_axis, Integral) or not -images.ndim <= channel_axis < images.ndim:
             raise ValueError(
                 f"channel_axis: expected an axis of {name}, shape {shape}, got {channel_axis!r}"
             )
-        images = np.moveaxis(images, channel_axis, -3)  # (..., C, H, W)
-    if images.size == 0 or min(images.shape[-2:]) < window:
+        images = np.moveaxis(images, channel_axis, -3 if images.ndim > 2 else 0)  # (..., C, H, W)
+    if images.ndim < (2 if channel_axis is None else 3) or min(images.shape[-2:]) < window:
         raise ValueError(
-            f"{name}: expected images of at least {window} x {window} pixels, the window, got "
-            f"shape {shape}; choose a smaller window, or name the channel_axis"
+            f"{name}: expected axes (..., H, W), and one of channels if channel_axis names it, "
+            f"with images of at least {window} x {window} pixels, the window, got shape {shape}"
         )
-    images = images.astype(np.float64)
     largest = np.abs(images).max()
-    if not np.isfinite(largest):
-        raise ValueError(f"{name}: expected finite pixels, got NaN or infinity")
     if largest > _LARGEST_RATIO * data_range:
         raise ValueError(
             f"data_range: expected the range of the pixels, got {data_range}, but {name} reaches "
