@@ -2,11 +2,9 @@ r"""Full-batch gradient descent on the mean logistic loss: the paper's, and loss
 
 Both move along the gradient of −log(mean loss), Σ_i p_i y_i ∇θΦ(x_i) with the weights p_i of
 :func:`loss_weights`.  The paper's step is fixed on the loss itself.  The loss-scaled step is
-fixed on its logarithm, in units of 1 / max_i ‖∇θΦ(x_i)‖²: it follows the same path and
-reaches a loss of 1e-300 as easily as 1e-3 (Lyu & Li 2020, section 6).  Adam and sign descent
-converge to KKT points of other norms.  Loss and weights are computed in the log domain,
-because the loss underflows past a margin of about 740.  Names of dimensions: n samples,
-d inputs, P parameters.
+fixed on its logarithm: it follows the same path and reaches a loss of 1e-300 as easily as 1e-3
+(Lyu & Li 2020, section 6).  Loss and weights are computed in the log domain, because the loss
+underflows past a margin of about 740.  Dimensions: n samples, d inputs, P parameters.
 """
 
 from __future__ import annotations
@@ -27,38 +25,19 @@ Array = Any
 
 
 class Record(NamedTuple):
-    """One row of a training history.
+    """One row of a training history."""
 
-    Attributes
-    ----------
-    step : int
-        Steps done.
-    log_loss : float
-        Natural logarithm of the mean logistic loss, which itself may underflow.
-    margin_min, margin_max : float
-        Smallest and largest y_i Φ(θ; x_i).
-    norm : float
-        ‖θ‖.
-    residual : float
-        ‖θ − s Σ p_i y_i ∇Φ(x_i)‖ / ‖θ‖ with the best s ≥ 0.
-    """
-
-    step: int
-    log_loss: float
-    margin_min: float
-    margin_max: float
-    norm: float
-    residual: float
+    step: int  # steps done
+    log_loss: float  # natural logarithm of the mean logistic loss, which itself may underflow
+    margin_min: float  # smallest y_i Φ(θ; x_i)
+    margin_max: float  # largest y_i Φ(θ; x_i)
+    norm: float  # ‖θ‖
+    residual: float  # ‖θ − s Σ p_i y_i ∇Φ(x_i)‖ / ‖θ‖ with the best s ≥ 0
 
 
 @dataclass
 class History:
-    """Records in the order in which they were made.
-
-    Attributes
-    ----------
-    records : list of Record
-    """
+    """Records in the order in which they were made."""
 
     records: list[Record] = field(default_factory=list)
 
@@ -66,36 +45,17 @@ class History:
         """Return one field of all records as an array, such as ``column("margin_min")``."""
         return np.array([getattr(record, name) for record in self.records])
 
-    @property
-    def loss(self) -> np.ndarray:
-        """Mean logistic loss at each record; 0 where it underflows."""
-        return np.exp(self.column("log_loss"))
-
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A trained network.
-
-    Attributes
-    ----------
-    net : MLP
-    multipliers : array of shape (n,)
-        λ_i ∝ p_i, the multipliers that training itself implies.
-    history : History
-    steps : int
-        Steps (or iterations) done.
-    stop_reason : str
-        A sentence that says why training ended.
-    converged : bool
-        Whether the target was reached, rather than a limit.
-    """
+    """A trained network."""
 
     net: MLP
-    multipliers: np.ndarray
+    multipliers: np.ndarray  # (n,), λ_i ∝ p_i, the multipliers that training itself implies
     history: History
-    steps: int
-    stop_reason: str
-    converged: bool
+    steps: int  # steps (or iterations) done
+    stop_reason: str  # a sentence that says why training ended
+    converged: bool  # whether the target was reached, rather than a limit
 
 
 Callback = Callable[[Record, MLP], object]
@@ -121,15 +81,14 @@ def gradient_descent(
         The start; it is not changed.
     x : array of shape (n, d), dtype as the network's
     y : array of shape (n,), entries -1 and +1
-    step : float
-        Step size, > 0.
+    step : float, > 0
     max_steps : int, ≥ 0
     target_loss : float, optional
         Stop at this mean logistic loss, > 0.
     record_every : int
         Steps between records of the history.
     callback : callable, optional
-        Called with each record and the live network; training stops if it returns true.
+        Called with each record and the network at it; training stops if it returns true.
     backend : "numpy", "cupy" or Backend
         Where the arrays of the training are; the result's are NumPy's.
 
@@ -147,8 +106,8 @@ def gradient_descent(
     BackendError
         If this machine cannot give the backend.
     """
-    step, settings = check_positive(step, "step"), (max_steps, target_loss, record_every)
-    return _descend(net, x, y, step, True, *settings, callback, backend)
+    limits = max_steps, target_loss, record_every
+    return _descend(net, x, y, check_positive(step, "step"), True, limits, callback, backend)
 
 
 def loss_scaled_descent(
@@ -183,8 +142,8 @@ def loss_scaled_descent(
     ValueError, TypeError, BackendError
         As in :func:`gradient_descent`.
     """
-    rate, settings = check_positive(rate, "rate"), (max_steps, target_loss, record_every)
-    return _descend(net, x, y, rate, False, *settings, callback, backend)
+    limits = max_steps, target_loss, record_every
+    return _descend(net, x, y, check_positive(rate, "rate"), False, limits, callback, backend)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a step that is too long raises ValueError
@@ -194,13 +153,12 @@ def _descend(
     y: np.ndarray,
     size: float,
     fixed: bool,
-    max_steps: int,
-    target_loss: float | None,
-    record_every: int,
+    limits: tuple[int, float | None, int],
     callback: Callback | None,
     backend: str | Backend,
 ) -> TrainResult:
     """Descend by steps of one size on the loss if ``fixed``, otherwise on its logarithm."""
+    max_steps, target_loss, record_every = limits
     backend = get_backend(backend)
     x, y = check_samples(net, x, y)
     check_separable(x, y)
@@ -227,8 +185,13 @@ def _descend(
 
         reached, last = log_loss <= target, steps == max_steps
         if steps % record_every == 0 or reached or last:
-            here, direction = backend.get_net(net), [backend.to_host(g) for g in ascent]
-            scale, record = _record(here, steps, backend.to_host(margins), log_loss, direction)
+            here = backend.get_net(net)
+            theta = here.theta  # (P,)
+            direction = np.concatenate([backend.to_host(g).ravel() for g in ascent])  # (P,)
+            square = float(direction @ direction)
+            # the s ≥ 0 that brings s · direction closest to θ
+            scale = max(float(theta @ direction), 0.0) / square if square > 0 else 0.0
+            record = make_record(steps, backend.to_host(margins), theta, theta - scale * direction)
             history.records.append(record)
             halted = bool(callback and callback(record, here))
             if reached or last or halted:
@@ -237,8 +200,7 @@ def _descend(
         if fixed:  # ∇loss = loss · ∇log(loss), and ``ascent`` is −∇log(loss)
             length = size * float(np.exp(log_loss))
         else:
-            largest = _largest_gradient(net, trace, back)
-            length = size / max(largest, size * tiny)
+            length = size / max(_largest_gradient(net, trace, back), size * tiny)
         for p, g in zip(net.arrays, ascent, strict=True):
             p += length * g
 
@@ -261,17 +223,13 @@ def _largest_gradient(net: MLP, trace: Any, back: Any) -> float:
     return float(xp.max(squares))
 
 
-def _record(
-    net: MLP, steps: int, margins: np.ndarray, log_loss: float, ascent: list[np.ndarray]
-) -> tuple[float, Record]:
-    """The s ≥ 0 that brings s · ascent closest to θ, and the record with its residual."""
-    theta, direction = net.theta, np.concatenate([g.ravel() for g in ascent])  # (P,)
-    square = float(direction @ direction)
-    scale = max(float(theta @ direction), 0.0) / square if square > 0 else 0.0
-    norm = float(np.linalg.norm(theta))
-    residual = float(np.linalg.norm(theta - scale * direction)) / norm if norm > 0 else 0.0
-    record = Record(steps, log_loss, float(margins.min()), float(margins.max()), norm, residual)
-    return scale, record
+def make_record(
+    steps: int, margins: np.ndarray, theta: np.ndarray, residual: np.ndarray, factor: float = 1.0
+) -> Record:
+    """Return a record; ``residual`` of shape (P,) is ``factor`` times that of stationarity."""
+    norm, low, high = float(np.linalg.norm(theta)), float(margins.min()), float(margins.max())
+    relative = float(np.linalg.norm(residual)) / (factor * norm) if norm > 0 else 0.0
+    return Record(steps, log_mean_loss(margins), low, high, norm, relative)
 
 
 def log_mean_loss(margins: Array) -> float:

@@ -45,8 +45,7 @@ def resumable_descent(
     Parameters
     ----------
     folder : Path
-        An existing folder that belongs to this training alone: network, data and rate
-        must be those of the call that wrote its state.
+        An existing folder; its state must be of a call with the same network, data and rate.
     net, x, y, rate, target_loss, max_steps, record_every
         As in :func:`~kkt_ref.training.descent.loss_scaled_descent`.
     save_seconds : float
@@ -57,7 +56,6 @@ def resumable_descent(
     Returns
     -------
     Resumed
-        With the result of a run that was never stopped.
 
     Raises
     ------
@@ -106,20 +104,20 @@ def _save(path: Path, net: MLP, records: list[Record], seconds: float) -> None:
 
 
 def _load(path: Path, net: MLP) -> tuple[MLP, list[Record], float]:
+    wanted = _named(net)
     try:
         arrays = read_npz(path, "the state of a training")
-        table, seconds = arrays["records"], arrays["seconds"]
-        wanted = {name: (p.shape, p.dtype) for name, p in _named(net).items()}
-        if {name: (p.shape, p.dtype) for name, p in arrays.items() if name in wanted} != wanted:
-            raise ValueError("it holds another network")
-        if seconds.shape != () or table.ndim != 2 or table.shape[1] != len(Record._fields):
-            raise ValueError("its records are no table")
-        if not all(a.dtype.kind in "if" and np.all(np.isfinite(a)) for a in arrays.values()):
+        kinds = {name: (a.shape, a.dtype) for name, a in arrays.items()}
+        rows = (len(arrays["records"]), len(Record._fields))
+        other = {"records": (rows, np.dtype(float)), "seconds": ((), np.dtype(float))}
+        if kinds != other | {name: (p.shape, p.dtype) for name, p in wanted.items()}:
+            raise ValueError("it holds other arrays")
+        if not all(np.all(np.isfinite(a)) for a in arrays.values()):
             raise ValueError("an entry of it is not finite")
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: expected the state of this training, but {error}; delete the file to train "
             "anew"
         ) from error
-    records = [Record(int(row[0]), *map(float, row[1:])) for row in table]
-    return net.with_arrays([arrays[name] for name in wanted]), records, float(seconds)
+    records = [Record(int(row[0]), *map(float, row[1:])) for row in arrays["records"]]
+    return net.with_arrays([arrays[name] for name in wanted]), records, float(arrays["seconds"])

@@ -19,7 +19,7 @@ from kkt_ref.network._validation import check_samples
 from kkt_ref.network.activations import GatedReLU
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
-from kkt_ref.training.descent import Callback, History, Record, TrainResult, log_mean_loss
+from kkt_ref.training.descent import History, TrainResult, make_record
 
 
 def weight_decay_optimum(
@@ -30,40 +30,31 @@ def weight_decay_optimum(
     decay: float = 1e-3,
     tolerance: float = 1e-8,
     max_iterations: int = 20_000,
-    callback: Callback | None = None,
 ) -> TrainResult:
     """Train to a stationary point of the summed logistic loss plus (decay/2)‖θ‖².
 
     Parameters
     ----------
     net : MLP
-        The start, in float64, with ReLU or softplus; softplus converges, ReLU
-        may stall with samples on its kinks.
-    x : array of shape (n, d)
-    y : array of shape (n,), entries -1 and +1
+        The start, in float64; softplus converges, ReLU may stall with samples on its kinks.
+    x, y
+        As in :func:`~kkt_ref.training.descent.gradient_descent`.
     decay : float
         μ > 0.
     tolerance : float
-        Converged when ‖gradient‖ ≤ tolerance · decay · ‖θ‖: the relative
-        residual of stationarity.
+        The relative residual of stationarity at which training ends, > 0.
     max_iterations : int
-    callback : callable, optional
-        Called with each iteration's record and network; stops if true.
 
     Returns
     -------
     TrainResult
-        ``multipliers`` are the exact λ; the history's residual is the relative
-        residual of stationarity with them.
+        ``multipliers`` are the exact λ, and the history's residual is measured with them.
 
     Raises
     ------
-    ValueError
-        If a shape does not fit the network, an entry is NaN or infinite, a number is not > 0,
-        equal samples carry different labels, or the activation is gated and so has no true
-        gradient.
-    TypeError
-        If ``net`` is not an MLP in float64, or ``x`` has another dtype.
+    ValueError, TypeError
+        As in :func:`~kkt_ref.training.descent.gradient_descent`; ValueError also if the activation
+        is gated and so has no true gradient, TypeError if ``net`` is not in float64.
     """
     x, y = check_samples(net, x, y)
     check_separable(x, y)
@@ -78,12 +69,8 @@ def weight_decay_optimum(
         )
 
     history = History()
-    halted = False
 
-    def margins_at(here: MLP) -> np.ndarray:
-        return y * closed_form.forward(here, x).outputs  # (n,)
-
-    def value_and_gradient(theta: np.ndarray) -> tuple[float, np.ndarray]:
+    def evaluate(theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         here = net.with_theta(theta)
         trace = closed_form.forward(here, x)
         margins = y * trace.outputs  # (n,)
@@ -91,39 +78,34 @@ def weight_decay_optimum(
         pull = closed_form.gradient_sum(here, trace, back)
         flat = np.concatenate([g.ravel() for pair in pull for g in pair if g is not None])  # (P,)
         value = np.sum(np.logaddexp(0.0, -margins)) + 0.5 * decay * theta @ theta
-        return float(value), decay * theta - flat
+        return float(value), decay * theta - flat, margins
 
-    def add_record(here: MLP) -> Record:
-        margins, norm = margins_at(here), float(np.linalg.norm(here.theta))
-        gradient = float(np.linalg.norm(value_and_gradient(here.theta)[1]))
-        residual = gradient / (decay * norm) if norm > 0 else 0.0
-        low, high, steps = float(margins.min()), float(margins.max()), len(history.records)
-        record = Record(steps, log_mean_loss(margins), low, high, norm, residual)
-        history.records.append(record)
-        return record
+    def record(theta: np.ndarray) -> float:
+        _, gradient, margins = evaluate(theta)
+        step = len(history.records)
+        history.records.append(make_record(step, margins, theta, gradient, decay))
+        return history.records[-1].residual
 
     def watch(intermediate_result: OptimizeResult) -> None:  # the name is SciPy's convention
-        nonlocal halted
-        here = net.with_theta(intermediate_result.x.copy())
-        record = add_record(here)
-        halted = bool(callback and callback(record, here))
-        if halted or record.residual <= tolerance:
+        if record(intermediate_result.x) <= tolerance:
             raise StopIteration
 
-    add_record(net)
+    record(net.theta)
     options = dict(
         maxcor=30, ftol=0.0, gtol=0.0, maxiter=max_iterations, maxfun=20 * max_iterations, maxls=50
     )
     result = minimize(
-        value_and_gradient, net.theta, jac=True, method="L-BFGS-B", options=options, callback=watch
+        lambda theta: evaluate(theta)[:2],
+        net.theta,
+        jac=True,
+        method="L-BFGS-B",
+        options=options,
+        callback=watch,
     )
-    trained = net.with_theta(result.x)
     residual = history.records[-1].residual
     converged = residual <= tolerance
     if converged:
         reason = f"The relative residual {residual:.1e} reached the tolerance {tolerance:g}."
-    elif halted:
-        reason = "The callback stopped the training."
     elif result.nit >= max_iterations:
         reason = f"All {max_iterations} iterations were done; relative residual {residual:.1e}."
     else:
@@ -131,5 +113,5 @@ def weight_decay_optimum(
             "The line search found no lower value, because of rounding or a kink; relative "
             f"residual {residual:.1e}."
         )
-    multipliers = expit(-margins_at(trained)) / decay  # (n,)
+    trained, multipliers = net.with_theta(result.x), expit(-evaluate(result.x)[2]) / decay  # (n,)
     return TrainResult(trained, multipliers, history, int(result.nit), reason, converged)
