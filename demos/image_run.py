@@ -87,7 +87,7 @@ def by_first_layer(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts:
         problem, candidates=m, seed=seed, restarts=restarts, folder=folder, callback=progress
     )
     began = time.perf_counter()
-    found = pool_alternations(problem, runs, keep=8 * m, seed=seed)
+    found = pool_alternations(problem, runs, seed=seed)
     seconds = sum(run.seconds for run in runs) + time.perf_counter() - began
     return Attacked(found, seconds)
 

@@ -79,7 +79,7 @@ def by_layer(*, starts_at_most: int | None = None, **changes: Any) -> Way:
         while len(starts) < 2 or (time.process_time() < end and len(starts) != starts_at_most):
             rng = np.random.default_rng([0, len(starts)])
             starts.append(alternate(problem, rng.normal(size=(m, problem.k))))
-        return pool_alternations(problem, starts, keep=8 * m).candidates
+        return pool_alternations(problem, starts).candidates
 
     return attack
 

@@ -78,9 +78,6 @@ GOOD = {
     "network.Softplus": dict(alpha=2.0),
     "network.activation_by_name": dict(name="gated", alpha=2.0),
     "kkt.clarke_stationarity": dict(**FIT, width=0.5, max_iterations=5),
-    "attacks.find_margin": dict(
-        net=NET, points=_rng.uniform(-1.5, 1.5, (200, 3)), likely=X
-    ),
     "kkt.fit_multipliers": dict(**FIT, layer_weights=(1.0, 0.5)),
     "attacks.gate_alpha": dict(net=NET, width=0.1),
     "network.from_state_dict": dict(state=state_dict(NET), activation=NET.activation),
@@ -103,8 +100,7 @@ GOOD = {
         max_iterations=3, backend="numpy", dtype=np.float64,
     ),
     "attacks.reconstruct_first_layer": dict(
-        net=NET, candidates=4, box=None, seed=0, restarts=2, callback=None, keep=3,
-        noise=(0.1, 0.1),
+        net=NET, candidates=4, box=None, seed=0, restarts=2, callback=None, noise=(0.1, 0.1)
     ),
     "attacks.reconstruct_on_grid": dict(
         net=NET, box=(-1.5, 1.5), step=0.25, merge_distance=0.3
@@ -140,7 +136,7 @@ GOOD = {
     "metrics.unit_images": dict(x=FLAT, channels=4),
     "metrics.match_one_to_one": dict(scores=FLAT),
     "metrics.score_candidates": dict(images=FLAT, candidates=SEEN, unseen=UNSEEN, **IMAGES),
-    "attacks.first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), rank=2, sharpness=30.0),
+    "attacks.first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), sharpness=30.0),
     "attacks.baselines.model_inversion": dict(
         net=NET, low=-np.ones(3), high=np.ones(3), starts=2, seed=0, start_scale=0.1,
         max_iterations=3,

@@ -23,7 +23,8 @@ def gated(net, problem):
 def test_whitening_is_the_stated_weight_of_the_residual(bias, widths):
     net, rng = network(widths, bias=bias), np.random.default_rng(2)
     left, right = 0.2, 0.3
-    problem = FirstLayer(net, noise=(left, right), rank=min(widths[:2]))
+    problem = FirstLayer(net, noise=(left, right))
+    assert problem.k == min(widths[:2])
     a = problem.normalised(rng.normal(size=(5, problem.k)))
     lam = rng.uniform(0, 0.1, 5).astype(np.float32)
     atoms = problem.atoms(a)
@@ -50,8 +51,8 @@ def test_whitening_is_the_stated_weight_of_the_residual(bias, widths):
 
 
 def test_candidates_have_the_common_norm_and_coordinates_invert():
-    problem = FirstLayer(network(), rank=4)
-    a = problem.normalised(np.random.default_rng(3).normal(size=(5, 4)) * 10)
+    problem = FirstLayer(network())
+    a = problem.normalised(np.random.default_rng(3).normal(size=(5, 6)) * 10)
     assert np.allclose(np.linalg.norm(problem.inputs(a), axis=1), 0.25 * np.sqrt(6), rtol=1e-5)
     assert np.allclose(
         problem.normalised(problem.whitened(a) / problem.weights), a, rtol=1e-4, atol=1e-5
@@ -90,7 +91,6 @@ def test_rank_stops_where_the_noise_begins():
         (dict(net=network((4, 1))), ValueError, "at least two layers"),
         (dict(noise=(0.0, 0.1)), ValueError, "noise: expected"),
         (dict(noise=(0.1, np.nan)), ValueError, "noise: expected"),
-        (dict(rank=0), ValueError, "rank: expected"),
         (dict(sharpness=-1.0), ValueError, "sharpness: expected"),
         (
             dict(net=network().with_arrays([np.zeros((15, 6)), *network().arrays[1:]])),

@@ -59,14 +59,12 @@ def test_the_scale_of_the_weights_changes_nothing_but_the_margin(toy, found_and_
 
 def test_the_vertices_make_the_margin_sharper(toy):
     net, x, y = toy
-    true = kkt_ref.margins(net, x, y).min()
-    points = lattice((-1.5, 1.5), 2, 0.06)
+    true, grid = kkt_ref.margins(net, x, y).min(), lattice((-1.5, 1.5), 2, 0.06)
     vertices, _ = kink_vertices(net, lines=3)
     ring = 0.004 * np.column_stack([np.cos(np.arange(16)), np.sin(np.arange(16))])
-    around = (vertices[:, None] + ring).reshape(-1, 2)
-    q, solves = find_margin(net, points, around)
+    q, solves = find_margin(net, grid, (vertices[:, None] + ring).reshape(-1, 2))
     assert 0.9 * true < q < 1.02 * true
-    without, fewer = find_margin(net, points, vertices[:0])
+    without, fewer = find_margin(net, grid, vertices[:0])
     assert 0.5 * true < without < 1.2 * true and fewer < solves
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from kkt_ref._validation import check_count
 from kkt_ref.attacks.base import Attack, Callback, Reconstruction, Run
-from kkt_ref.attacks.grid import find_margin, reconstruct_on_grid
+from kkt_ref.attacks.grid import reconstruct_on_grid
 from kkt_ref.attacks.haim import reconstruct_paper, refine
 from kkt_ref.attacks.haim_loss import PublishedLoss, gate_alpha, published_loss
 from kkt_ref.attacks.kinks import kink_vertices, kinks_at
@@ -35,7 +35,6 @@ __all__ = [
     "PublishedLoss",
     "Reconstruction",
     "Run",
-    "find_margin",
     "gate_alpha",
     "kink_vertices",
     "kinks_at",

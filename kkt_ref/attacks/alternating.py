@@ -1,18 +1,16 @@
 r"""Alternating least squares on the whitened first-layer equation, one run from one start.
 
-If the signals are fixed, the equation of :mod:`kkt_ref.attacks.first_layer` is linear in
-all candidates; if the candidates are fixed, the best λ is a non-negative least squares
-problem.  Each step therefore
+With fixed signals, the equation of :mod:`kkt_ref.attacks.first_layer` is linear in all
+candidates; with fixed candidates, the best λ is a non-negative least squares problem.  A step
 
     1. computes the signals of the present candidates and fits λ by NNLS;
     2. solves (ΔΔᵀ + ρ)·step = Δ R, where row i of Δ is λ_i y_i δ(x_i) and R is the residual;
     3. accepts the step if it lowers the residual with the signals of the new candidates,
        and otherwise tries a larger damping ρ (Levenberg's rule).
 
-The mirror image −x of a sample fits the equation nearly as well as x if its signal also
-changes sign, and small steps do not lead from −x to x.  Every third step up to the
-fifteenth therefore compares the signal that the equation asks of a candidate with δ(x)
-and with −δ(−x), and turns the candidate to −x if the second is more similar.
+The mirror image −x of a sample with the opposite signal fits nearly as well, and small steps
+do not lead from −x to x.  Every third step up to the fifteenth therefore compares the signal
+that the equation asks of a candidate with δ(x) and −δ(−x), and turns x to −x if that is closer.
 
 Names of dimensions: m candidates, h neurons of layer 1, k coordinates.
 """

@@ -1,22 +1,17 @@
 r"""The stationarity equation of the first layer, with its residual whitened.
 
-Let δ(x) be the gradient of Φ(x) by the preactivations of layer 1, here called the
-signal of x.  In the first layer, stationarity reads
+Let δ(x), the signal of x, be the gradient of Φ(x) by the preactivations of layer 1.  In the
+first layer, stationarity reads  W₁ = Σ_i λ_i y_i δ(x_i) x_iᵀ  and  b₁ = Σ_i λ_i y_i δ(x_i).
 
-    W₁ = Σ_i λ_i y_i δ(x_i) x_iᵀ,    b₁ = Σ_i λ_i y_i δ(x_i).
+On a trained network this holds up to noise: W₁ still contains its initialisation, and the
+signals changed during training.  Measured on training data, the noise along a singular
+direction of W₁ = U diag(s) Vᵀ is proportional to s_j, down to about a tenth of the largest.
+A few directions that all samples share hold nine tenths of ‖W₁‖², so wrong candidates fit them
+as well as right ones.  The residual R is therefore divided by the noise along each direction:
 
-On a trained network this holds up to noise of two kinds.  W₁ still contains its
-initialisation; and the signals changed during training, while the equation uses those
-of the final network.  Measured on training data, the noise along a singular direction
-of W₁ is proportional to its singular value s_j, down to about a tenth of the largest.
-Nine tenths of ‖W₁‖² lie in a few directions that all samples share, so wrong candidates
-fit them as well as right ones.  The residual R is therefore whitened, that is, divided
-by the noise along each direction (Mahalanobis distance):
+    U diag(s² + (left s_1)²)^(-1/2) Uᵀ  R  V diag(s² + (right s_1)²)^(-1/2).
 
-    U diag(s² + (left s_1)²)^(-1/2) Uᵀ  R  V diag(s² + (right s_1)²)^(-1/2),
-
-where W₁ = U diag(s) Vᵀ.  The leading columns of V span the training samples, so a
-candidate is described by k coordinates a, with x = V a.
+The leading columns of V span the samples, so k coordinates a describe a candidate x = V a.
 
 Names of dimensions: m candidates, d inputs, h neurons of layer 1, k coordinates.
 """
@@ -27,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kkt_ref._validation import check_count, check_numbers, check_positive
+from kkt_ref._validation import check_numbers, check_positive
 from kkt_ref.attacks.haim_loss import with_gates
 from kkt_ref.kkt.multipliers import solve_nnls_gram
 from kkt_ref.network._validation import check_net
@@ -35,8 +30,6 @@ from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 
 Array = np.ndarray
-
-MOST_CANDIDATES = 1000  # one run holds m² numbers, and its time grows as m³
 
 
 class Atoms(NamedTuple):
@@ -48,36 +41,15 @@ class Atoms(NamedTuple):
 
 
 class FirstLayer:
-    """The whitened first-layer equation of one network, in float32.
+    """The whitened first-layer equation of a network of at least two layers, in float32.
 
-    Parameters
-    ----------
-    net : MLP
-        At least two layers; of any dtype.
-    noise : (float, float)
-        Noise level of the neurons (left) and of the inputs (right) as a fraction of the
-        largest singular value, > 0.  A level far above 1 switches that whitening off.
-    rank : int, optional
-        k, at most min(h, d); by default the number of s_j > 0.1 min(right, 0.1) s_1.
-    sharpness : float
-        α times the typical |z_1|, > 0: the gates are σ(αz), so that signals are smooth in x.
-
-    Raises
-    ------
-    TypeError
-        If ``net`` is no MLP, or ``noise`` is not a pair of numbers.
-    ValueError
-        If the network has one layer, a first layer of zeros or a parameter that is not
-        finite, a noise level or ``sharpness`` is not > 0, or ``rank`` is not >= 1.
+    ``noise`` holds the noise level of the neurons (left) and of the inputs (right) as a fraction
+    of the largest singular value; a level far above 1 switches that whitening off.  The gates
+    are σ(αz) with α = sharpness / typical |z_1|, so that signals are smooth in x.
     """
 
     def __init__(
-        self,
-        net: MLP,
-        *,
-        noise: tuple[float, float] = (0.1, 0.1),
-        rank: int | None = None,
-        sharpness: float = 30.0,
+        self, net: MLP, *, noise: tuple[float, float] = (0.1, 0.1), sharpness: float = 30.0
     ) -> None:
         check_net(net)
         left, right = (check_positive(level, "noise") for level in check_numbers(noise, "noise", 2))
@@ -90,9 +62,9 @@ class FirstLayer:
         if not W.any():
             raise ValueError("net: the first layer is zero, so it holds no data")
         U, s, Vt = np.linalg.svd(W, full_matrices=False)
-        above_noise = int(np.sum(s > 0.1 * min(right, 0.1) * s[0]))
-        k = above_noise if rank is None else min(check_count(rank, "rank"), len(s))
-
+        self.k = k = int(np.sum(s > 0.1 * min(right, 0.1) * s[0]))
+        # Three times the coordinates were measured to be enough.  A run holds m² numbers.
+        self.default_candidates = min(3 * k, 1000)
         outside = np.eye(len(W)) - U @ U.T  # zero if h <= d
         inverse = (s**2 + (left * s[0]) ** 2) ** -0.5
         whitening = (U * inverse) @ U.T + outside / (left * s[0])
@@ -115,37 +87,19 @@ class FirstLayer:
         self.target = self._left @ target.astype(np.float32)  # (h, k + 1), whitened on both sides
         self.bias = self._left @ b.astype(np.float32)  # (h,), whitened on the left only
 
-    @property
-    def k(self) -> int:
-        """Number of coordinates of a candidate."""
-        return len(self.weights)
-
-    @property
-    def default_candidates(self) -> int:
-        """Three times the coordinates, which was measured to be enough; at most 1000."""
-        return min(3 * self.k, MOST_CANDIDATES)
-
     def normalised(self, a: Array) -> Array:
         """Return coordinates (m, k) scaled so that every candidate has the common norm."""
         lengths = np.linalg.norm(a, axis=1, keepdims=True)
         return (a * (self.norm / np.maximum(lengths, 1e-12))).astype(np.float32)
 
     def whitened(self, a: Array) -> Array:
-        """Return whitened coordinates (m, k) of unit length.
-
-        Different samples are nearly orthogonal in them, unlike in pixels, so two
-        candidates rarely have a large cosine by accident.
-        """
+        """Return whitened unit coordinates (m, k), nearly orthogonal for different samples."""
         directions = a * self.weights
         return directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
 
     def inputs(self, a: Array) -> Array:
         """Return the candidates x, shape (m, d) and float64, that have coordinates (m, k)."""
         return a.astype(np.float64) @ self.basis.astype(np.float64)  # (m, d)
-
-    def outputs(self, a: Array) -> Array:
-        """Return Φ(x_i), shape (m,)."""
-        return closed_form.forward(self._net, a).outputs
 
     def atoms(self, a: Array) -> Atoms:
         """Return what the candidates with coordinates (m, k) add to the equation."""
@@ -157,11 +111,7 @@ class FirstLayer:
         return Atoms(whitened, np.hstack([a * self.weights, bias]), labels)
 
     def fit(self, atoms: Atoms) -> tuple[Array, float]:
-        """Return the best λ ≥ 0 for given atoms and the squared relative residual.
-
-        λ has shape (m,) and is float32; it is found by non-negative least squares on the
-        Gram matrix of the whitened δ_i x_iᵀ.
-        """
+        """Return the best λ ≥ 0, (m,) in float32, and the squared relative residual."""
         gram = (atoms.signals @ atoms.signals.T) * (atoms.inputs @ atoms.inputs.T)  # (m, m)
         toward = np.sum((atoms.signals @ self.target) * atoms.inputs, axis=1)  # (m,)
         multipliers = solve_nnls_gram(gram, toward).astype(np.float32)

@@ -19,19 +19,19 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
 
-from kkt_ref._validation import as_array, check_box, check_points, check_positive
+from kkt_ref._validation import check_box, check_positive
 from kkt_ref.attacks.base import Callback, Reconstruction, refuse, with_copies
 from kkt_ref.attacks.haim import refine
 from kkt_ref.attacks.haim_loss import gate_alpha, with_gates
+from kkt_ref.attacks.kinks import clusters
 from kkt_ref.kkt.multipliers import solve_nnls
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.closed_form import forward, gradient_matrix
 
 BAND = 1.25  # upper end of a band of |Φ|, relative to its lower end
-_RATIO = 1.07  # of neighbouring bands in the search for the margin
+_RATIO = 1.07  # of neighbouring bands in the search
 _UNEXPLAINED = 0.7  # a band with a larger relative residual does not explain θ
 _LIGHT = 1e-3  # points with a smaller share of the largest multiplier are dropped
 _FAINT = 0.1  # the same for candidates, each of which stands for several points
@@ -61,47 +61,14 @@ def solve_in_band(net: MLP, points: np.ndarray, low: float, high: float) -> Atom
     return Atoms(points[atom], y[atom], multipliers[atom], float(residual))
 
 
-def find_margin(
-    net: MLP, points: np.ndarray, likely: np.ndarray | None = None
-) -> tuple[float, int]:
-    """Find the margin q from the weights alone.
+def find_margin(net: MLP, points: np.ndarray, likely: np.ndarray) -> tuple[float, int]:
+    """Find the margin q from points (N, d) of the box and likely training points (M, d), M ≥ 0.
 
-    A band q ≤ |Φ| ≤ 1.25 q above the margin holds too few training points to explain θ,
-    so its residual is near 1.  The residual falls steeply when the band reaches the margin.
-
-    Parameters
-    ----------
-    net : MLP
-    points : array of shape (N, d), dtype as the network's
-        A grid over a box that contains the training data.
-    likely : array of shape (M, d), M ≥ 0, optional
-        Points near which training points are likely, such as the vertices of the kinks.
-
-    Returns
-    -------
-    q : float
-        The highest q with a score of at most 1.5 times the smallest.  The score is the
-        relative residual of all points, times that of the likely points alone.
-    solves : int
-        Number of non-negative least squares problems that were solved.
-
-    Raises
-    ------
-    ValueError
-        If no band has a relative residual below 0.7, or if points have not d columns or
-        hold NaN or infinity.
-    TypeError
-        If ``net`` is no MLP or points have another dtype.
-
-    Notes
-    -----
-    This library; not in the paper.
+    A band q ≤ |Φ| ≤ 1.25 q above the margin holds too few training points to explain θ, so its
+    residual is near 1; it falls steeply when the band reaches the margin.  The score is the
+    residual of all points times that of the likely ones.  Returned are the highest q with a
+    score of at most 1.5 times the smallest, and the number of problems solved.
     """
-    check_net(net)
-    points = check_points(points, "points", d=net.d, dtype=net.dtype)
-    likely = points[:0] if likely is None else as_array(likely, "likely")
-    if likely.shape != (0, net.d):
-        likely = check_points(likely, "likely", d=net.d, dtype=net.dtype)
     points = np.concatenate([points, likely])
     top = q = float(np.abs(forward(net, points).outputs).max())
     tried: list[tuple[float, float]] = []
@@ -147,29 +114,24 @@ def finer_lattice(x: np.ndarray, step: float) -> np.ndarray:
 def merge_neighbours(
     x: np.ndarray, y: np.ndarray, multipliers: np.ndarray, distance: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Replace each cluster of points of one label by its mean, weighted by the multipliers.
-
-    The clusters are those of average linkage, cut at ``distance``.
-    """
-    if len(y) < 2:
-        return x, y, multipliers
+    """Replace each cluster of points of one label by its mean, weighted by the multipliers."""
     labels_apart = np.column_stack([x, 2 * distance * y])  # other labels are 4 distances away
-    cluster = fcluster(linkage(labels_apart, "average"), distance, "distance") - 1  # (k,)
+    cluster = clusters(labels_apart, distance)  # (k,)
     mass = np.bincount(cluster, multipliers)  # (clusters,)
     means = [np.bincount(cluster, multipliers * column) / mass for column in x.T]
     return np.stack(means, axis=1), np.sign(np.bincount(cluster, y)), mass
 
 
 def check_distances(
-    net: MLP, box: Any, step: Any, merge_distance: Any, steps: int
+    net: Any, box: Any, step: Any, merge_distance: Any, steps: int
 ) -> tuple[tuple[float, float], float, float]:
-    """Return box, step and merge distance with their defaults; refuse other than float64."""
+    """Return box, step and merge distance with their defaults; refuse networks not in float64."""
+    check_net(net)
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64, got {net.dtype}; use net.astype(float)")
     low, high = check_box((-1.5, 1.5) if box is None else box)
-    step = (high - low) / 150 if step is None else check_positive(step, "step")
-    if merge_distance is None:
-        return (low, high), step, steps * step
+    step = check_positive((high - low) / 150 if step is None else step, "step")
+    merge_distance = steps * step if merge_distance is None else merge_distance
     return (low, high), step, check_positive(merge_distance, "merge_distance")
 
 
@@ -186,18 +148,16 @@ def reconstruct_on_grid(
 ) -> Reconstruction:
     """Reconstruct training data with at most three inputs by all four KKT conditions.
 
-    A coarse grid finds the margin, the grid finds atoms near the training points, and a finer
-    grid around these atoms improves them.  Atoms of one label near each other are merged,
-    light ones are removed, and L-BFGS moves the rest, until nothing merges or is removed.
+    A coarse grid finds the margin, the grid finds atoms, and a finer grid around them improves
+    them.  L-BFGS then moves them, until no neighbours merge and no light ones are removed.
 
     Parameters
     ----------
     net : MLP
         In float64, with d ≤ 3.  ReLU gates are smoothed over less than two steps.
     candidates, box, seed, restarts, callback
-        As in :func:`kkt_ref.attacks.reconstruct`.  ``candidates`` and ``restarts`` must be
-        None.  The box is (-1.5, 1.5) unless given.  The callback's stages are "grid", "local",
-        "merged" and "moved".
+        As in :func:`kkt_ref.attacks.reconstruct`.  The box is (-1.5, 1.5) unless given.  The
+        callback's stages are "grid", "local", "merged" and "moved".
     step : float, optional
         Distance between neighbours of the grid; 1/150 of the box unless given.
     merge_distance : float, optional
@@ -210,25 +170,23 @@ def reconstruct_on_grid(
 
     Raises
     ------
-    ValueError
-        If no margin is found, the grid would hold more than 1,000,000 points, candidates or
-        restarts are given, the first layer is zero, or the box or a distance is out of range.
-    TypeError
-        If ``net`` is no MLP or not in float64.
+    ValueError, TypeError
+        If no margin is found, the grid would hold more than 1,000,000 points, ``net`` is no MLP
+        in float64, its first layer is zero, or another argument is refused or out of range.
 
     Notes
     -----
     This library; not in the paper.
     """
-    check_net(net)
-    refuse("grid", candidates=candidates, restarts=restarts)
     box, step, merge_distance = check_distances(net, box, step, merge_distance, steps=6)
+    refuse("grid", candidates=candidates, restarts=restarts)
     report = with_copies(callback)
 
     def smoothed(width: float) -> MLP:
         return with_gates(net, gate_alpha(net, width))
 
-    q, solves = find_margin(smoothed(2 * step), lattice(box, net.d, 2 * step))
+    coarse = lattice(box, net.d, 2 * step)
+    q, solves = find_margin(smoothed(2 * step), coarse, coarse[:0])
     atoms = solve_in_band(smoothed(step / 3), lattice(box, net.d, step), 0.95 * q, 1.5 * q)
     report("grid", 0, atoms.x, atoms.multipliers)
     margins, weights = np.abs(forward(net, atoms.x).outputs), atoms.multipliers

@@ -1,11 +1,11 @@
 r"""The kinks of the first layer, which pass through training points.
 
 Neuron j of the first layer has its kink on the hyperplane w_j·x + b_j = 0.  Gradient descent
-moves many kinks onto training points, where the gate of the neuron may take any value in
-[0, 1] (Clarke's subdifferential).  Each training point with a multiplier therefore lies on
-many kinks, to within a part in thousands, and other points lie on few.  The number of kinks
-through a point is a test of membership that needs neither labels nor multipliers.  In the
-plane the training points themselves can be found: they are where many kinks meet.
+moves many kinks onto training points, where the gate may take any value in [0, 1] (Clarke's
+subdifferential).  Each training point with a multiplier therefore lies on many kinks, to within
+a part in thousands, and other points lie on few.  The number of kinks through a point is a test
+of membership without labels or multipliers.  In the plane the training points themselves are
+found where many kinks meet.
 
 This observation was made with this library; it is not in the paper.
 
@@ -22,7 +22,6 @@ from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
 
 _SMALLEST_SINE = 0.05  # of the angle at which two kinks cross; below, rounding moves the crossing
-_LARGEST_TABLE = 4_000_000  # distances of crossings from kinks that are held at once
 
 
 def kinks_at(net: MLP, x: np.ndarray, *, tolerance: float = 3e-4) -> np.ndarray:
@@ -42,10 +41,9 @@ def kinks_at(net: MLP, x: np.ndarray, *, tolerance: float = 3e-4) -> np.ndarray:
 
     Raises
     ------
-    ValueError
-        If x has not d columns or holds NaN or infinity, or the tolerance is not > 0.
-    TypeError
-        If ``net`` is no MLP or x has another dtype.
+    ValueError, TypeError
+        If x has not d columns, holds NaN or infinity or has another dtype, ``net`` is no MLP,
+        or the tolerance is not > 0.
     """
     check_net(net)
     x = check_points(x, "x", d=net.d, dtype=net.dtype)
@@ -84,11 +82,8 @@ def kink_vertices(
 
     Raises
     ------
-    ValueError
-        If the network has not two inputs, low < high does not hold, the tolerance is not > 0
-        or ``lines`` is below 3.
-    TypeError
-        If ``net`` is no MLP.
+    ValueError, TypeError
+        If ``net`` is no MLP with two inputs, or the box or a number is out of its range.
     """
     check_net(net)
     low, high = check_box(box)
@@ -96,11 +91,14 @@ def kink_vertices(
     if net.d != 2:
         raise ValueError(f"net: expected two inputs, got {net.d}")
     kinks = _different_kinks(net, tolerance)
-    points = _crossings(kinks)
+    i, j = np.triu_indices(len(kinks), 1)
+    crossed = np.cross(kinks[i], kinks[j])  # homogeneous coordinates; the last is the sine
+    crossed = crossed[np.abs(crossed[:, 2]) > _SMALLEST_SINE]
+    points = crossed[:, :2] / crossed[:, 2:]
     points = points[np.all((points >= low) & (points <= high), axis=1)]  # (p, 2)
-    pieces = np.array_split(points, 1 + len(points) * len(kinks) // _LARGEST_TABLE)
-    distances = (np.abs(piece @ kinks[:, :2].T + kinks[:, 2]) for piece in pieces)
-    counts = np.concatenate([np.sum(piece <= tolerance, axis=1) for piece in distances])  # (p,)
+    counts = np.zeros(len(points), int)
+    for kink in kinks:  # one at a time, since a table (p, l) may not fit into memory
+        counts += np.abs(points @ kink[:2] + kink[2]) <= tolerance
     points, counts = points[counts >= lines], counts[counts >= lines]
 
     chosen: list[int] = []
@@ -109,6 +107,13 @@ def kink_vertices(
         if np.all(gaps > 10 * tolerance):
             chosen.append(int(k))
     return points[chosen], counts[chosen]
+
+
+def clusters(points: np.ndarray, distance: float) -> np.ndarray:
+    """Number the clusters of average linkage, cut at a distance: (n,) from 0 for (n, d)."""
+    if len(points) < 2:
+        return np.zeros(len(points), int)
+    return fcluster(linkage(points, "average"), distance, "distance") - 1
 
 
 def _kinks(net: MLP) -> np.ndarray:
@@ -124,16 +129,6 @@ def _different_kinks(net: MLP, tolerance: float) -> np.ndarray:
     kinks = kinks / np.linalg.norm(kinks[:, :2], axis=1, keepdims=True)  # (h, 3)
     backward = (kinks[:, 0] < 0) | ((kinks[:, 0] == 0) & (kinks[:, 1] < 0))
     kinks[backward] *= -1
-    if len(kinks) < 2:
-        return kinks
-    cluster = fcluster(linkage(kinks, "average"), tolerance, "distance") - 1  # (h,)
+    cluster = clusters(kinks, tolerance)  # (h,)
     sums = np.stack([np.bincount(cluster, column) for column in kinks.T], axis=1)  # (l, 3)
     return sums / np.linalg.norm(sums[:, :2], axis=1, keepdims=True)
-
-
-def _crossings(kinks: np.ndarray) -> np.ndarray:
-    """Return where any two of the kinks (l, 3) cross, shape (p, 2), unless nearly parallel."""
-    i, j = np.triu_indices(len(kinks), 1)
-    crossed = np.cross(kinks[i], kinks[j])  # homogeneous coordinates; the last is the sine
-    crossed = crossed[np.abs(crossed[:, 2]) > _SMALLEST_SINE]
-    return crossed[:, :2] / crossed[:, 2:]

@@ -28,9 +28,8 @@ def run_alternations(
     """Return the runs in their order, of ``candidates`` random candidates each.
 
     Run r draws from ``default_rng([seed, r])``.  It is read from the folder if it was saved
-    there; else it is run, saved, and told by ``callback(r, alternation)``.  The folder
-    must belong to this problem and these settings, as :func:`kkt_ref._io.claim` ensures.
-    A file that is damaged or of another shape raises a ValueError.
+    there, where a damaged file raises a ValueError; else it is run, saved, and told by
+    ``callback(r, alternation)``.  :func:`kkt_ref._io.claim` reserves a folder for a problem.
     """
     runs, shape = list[Alternation](), (candidates, problem.k)
     for number in range(restarts):
@@ -49,21 +48,16 @@ def run_alternations(
 
 
 def _load(path: Path, shape: tuple[int, int]) -> Alternation:
-    again = "delete the file to run it again"
+    shapes = dict.fromkeys(Alternation._fields, ())
+    shapes |= {"coordinates": shape, "labels": shape[:1], "multipliers": shape[:1]}
+    kinds = dict(zip(Alternation._fields, "ffffiiUf", strict=True))
+    wanted = {name: (kinds[name], shapes[name]) for name in shapes}
     try:
         arrays = read_npz(path, "a saved run of the attack")
+        found = {name: (array.dtype.kind, array.shape) for name, array in arrays.items()}
+        finite = (np.all(np.isfinite(a)) for a in arrays.values() if a.dtype.kind == "f")
+        if found != wanted or not all(finite):
+            raise ValueError(f"{path}: expected finite arrays of kinds {wanted}, got {found}")
     except ValueError as error:
-        raise ValueError(f"{error}; {again}") from error
-    wanted: dict[str, tuple[int, ...]] = dict.fromkeys(Alternation._fields, ())
-    wanted |= {"coordinates": shape, "labels": shape[:1], "multipliers": shape[:1]}
-    found = {name: array.shape for name, array in arrays.items()}
-    if found != wanted or not all(_is_sound(*item) for item in arrays.items()):
-        raise ValueError(f"{path}: expected finite arrays of shapes {wanted}, got {found}; {again}")
-    scalars = {name: arrays[name].item() for name, size in wanted.items() if size == ()}
-    return Alternation(**{**arrays, **scalars})
-
-
-def _is_sound(name: str, array: np.ndarray) -> bool:
-    if name == "stop_reason":
-        return array.dtype.kind == "U"
-    return array.dtype.kind in "if" and bool(np.all(np.isfinite(array)))
+        raise ValueError(f"{error}; delete the file to run it again") from error
+    return Alternation(**{name: a if a.ndim else a.item() for name, a in arrays.items()})

@@ -33,7 +33,6 @@ from kkt_ref.attacks.grid import (
 )
 from kkt_ref.attacks.kinks import kink_vertices
 from kkt_ref.kkt.multipliers import solve_nnls
-from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.closed_form import forward, gradient_matrix
@@ -64,9 +63,8 @@ def reconstruct_on_kinks(
     net : MLP
         In float64, with ReLU and d = 2.
     candidates, box, seed, restarts, callback
-        As in :func:`kkt_ref.attacks.reconstruct`.  ``candidates`` and ``restarts`` must be
-        None.  The box is (-1.5, 1.5) unless given.  The callback's stages are "grid", "local",
-        "merged" and "removed".
+        As in :func:`kkt_ref.attacks.reconstruct`.  The box is (-1.5, 1.5) unless given.  The
+        callback's stages are "grid", "local", "merged" and "removed".
     step : float, optional
         Distance between neighbours of the grid; 1/150 of the box unless given.  Atoms within
         1.5 steps of a vertex are moved onto it.
@@ -83,23 +81,20 @@ def reconstruct_on_kinks(
 
     Raises
     ------
-    ValueError
-        If the network has not two inputs, no margin is found, the grid would hold more than
-        1,000,000 points, candidates or restarts are given, or a number is out of its range.
-    TypeError
-        If ``net`` is no MLP, is not in float64 or has another activation than ReLU.
+    ValueError, TypeError
+        If ``net`` is no ReLU network in float64 with d = 2, or otherwise as
+        :func:`kkt_ref.attacks.reconstruct_on_grid`.
 
     Notes
     -----
     This library; not in the paper.
     """
-    check_net(net)
+    box, step, merge_distance = check_distances(net, box, step, merge_distance, steps=3)
     if not isinstance(net.activation, ReLU):
         raise TypeError(
             f"net: expected ReLU, which has kinks, got {net.activation}; use reconstruct_on_grid"
         )
     refuse("kinks", candidates=candidates, restarts=restarts)
-    box, step, merge_distance = check_distances(net, box, step, merge_distance, steps=3)
     residual_growth = check_positive(residual_growth, "residual_growth", zero=True)
     report = with_copies(callback)
 

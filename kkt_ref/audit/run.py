@@ -188,7 +188,7 @@ def run_attack(
                 (i + 1) / settings.restarts, f"start {i + 1}, residual {run.residual:.3f}"
             ),
         )
-        found = pool_alternations(problem, runs, keep=8 * settings.candidates, seed=settings.seed)
+        found = pool_alternations(problem, runs, seed=settings.seed)
         reached = min(run.by_layer[0] for run in found.runs)
     failure = None if len(found.labels) else "no candidate has a multiplier > 0 in any start"
     return AttackResult(found, reached, sum(run.seconds for run in runs), failure)
