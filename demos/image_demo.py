@@ -12,9 +12,9 @@ from image_run import ATTACKS, Outcome, Settings, run
 from plot_images import draw
 from report import add_outputs, seed_number, write_json
 
-from kkt_ref._io import OtherRunError, claim, forget
+from kkt_ref._io import claim, forget
 from kkt_ref.attacks.pooling import distinct
-from kkt_ref.datasets.download import DownloadError, download_images
+from kkt_ref.datasets.download import download_images
 from kkt_ref.datasets.images import default_images
 
 TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
@@ -54,7 +54,7 @@ def main(name: str, what: str, defaults: dict[str, int], arguments: list[str] | 
         if options.download:
             download_images(name, progress=True)
         images = default_images(name, options.data)
-    except (DownloadError, ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         parser.error(str(error))
     embedded = images.source.startswith("embedded")
     n = 500 if options.full else defaults["embedded" if embedded else "official"]
@@ -75,7 +75,7 @@ def main(name: str, what: str, defaults: dict[str, int], arguments: list[str] | 
     except KeyboardInterrupt:
         print(f"\nStopped. The same command with --resume continues from {options.out}.")
         sys.exit(130)
-    except (OtherRunError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     print_table(outcome)
     found = {which: scores["ncc_08"] for which, scores in outcome.table["scores"].items()}

@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 from study import read_options, study_parser
 
 import kkt_ref
-from kkt_ref._io import OtherRunError, claim, write_atomically
+from kkt_ref._io import claim, write_atomically
 from kkt_ref.attacks.pooling import agreements
 from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs, unit_images
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     try:
         claim(options.out, settings._asdict() | {"iterations": iterations})
         folder = claim(options.out / "network", settings._asdict())
-    except OtherRunError as error:
+    except ValueError as error:
         parser.error(str(error))
     net = train(split, settings, folder).result.net.astype(np.float64)
     found = search(net, options.out, 2 * options.n, trials, iterations, options.seed, clock)

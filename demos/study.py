@@ -9,8 +9,8 @@ from typing import Any
 
 from report import add_outputs, seed_number
 
-from kkt_ref._io import OtherRunError, claim, forget
-from kkt_ref.datasets.images import ImageSet, MissingDataError, default_images
+from kkt_ref._io import claim, forget
+from kkt_ref.datasets.images import ImageSet, default_images
 
 
 def study_parser(
@@ -34,7 +34,7 @@ def fresh_folder(folder: Path, settings: dict[str, Any]) -> Path:
     try:
         forget(folder)
         return claim(folder, settings)
-    except (OtherRunError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
@@ -46,7 +46,7 @@ def read_options(
     options = parser.parse_args(arguments)
     try:
         images = default_images(options.images)
-    except (MissingDataError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     embedded = images.source.startswith("embedded")
     return options, images, options.quick or (options.images == "cifar10" and embedded)

@@ -28,8 +28,7 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     Yields
     ------
     binary file object
-        With a temporary name in the same folder, which must exist.  If the block raises, the
-        temporary file is removed and a file named ``path`` stays as it was.
+        If the block raises, a file named ``path`` stays as it was.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
@@ -45,13 +44,10 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def read_npz(path: Path, what: str, wanted: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
-    """Read the arrays of an npz file; nothing in the file is executed.
+    """Read the arrays of an npz file, or those of ``wanted`` that exist; nothing is executed.
 
-    ``what`` says in messages what the file should hold.  ``wanted`` names the arrays to read,
-    where they exist; None reads all of them in their order.
-
-    Raises FileNotFoundError or IsADirectoryError if there is no such file, and ValueError if
-    the file is damaged or no npz file of plain arrays.
+    ``what`` says in messages what the file should hold.  OSError is raised if there is no such
+    file, ValueError if it is damaged or no npz file of plain arrays.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path}: expected {what}, got a folder")
@@ -79,10 +75,6 @@ def read_npz(path: Path, what: str, wanted: tuple[str, ...] | None = None) -> di
         raise ValueError(f"{path}: expected {what}, but {error or type(error).__name__}") from error
 
 
-class OtherRunError(ValueError):
-    """The folder is in use by another process, or holds a run with other settings."""
-
-
 def fingerprint(*arrays: np.ndarray) -> str:
     """Return a short hash of the values, shapes and dtypes of arrays."""
     digest = hashlib.sha256()
@@ -95,13 +87,9 @@ def fingerprint(*arrays: np.ndarray) -> str:
 def claim(folder: str | Path, settings: dict[str, Any]) -> Path:
     """Reserve ``folder`` for the run with these settings, and return its path.
 
-    The folder is created if it does not exist.  ``settings`` holds all that decides the
-    result, as JSON can store it.  With filelock installed (the extra "audit"), the folder
-    also stays locked until this process ends.  Without it nothing keeps two processes from
-    working in one folder at the same time.
-
-    Raises OtherRunError if another process has locked the folder, or if it belongs to a run
-    with other settings; the message names them.
+    ``settings`` holds all that decides the result, as JSON can store it.  With filelock installed
+    (the extra "audit"), the folder stays locked until this process ends.  ValueError is raised
+    if another process has locked the folder, or if it belongs to a run with other settings.
     """
     folder, settings = check_path(folder, "folder"), json.loads(json.dumps(settings))
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,14 +106,14 @@ def claim(folder: str | Path, settings: dict[str, Any]) -> Path:
         if not isinstance(found, dict):
             raise ValueError(f"it holds {found!r}")
     except ValueError as error:
-        raise OtherRunError(f"{path}: expected JSON written by kkt_ref, but {error}") from error
+        raise ValueError(f"{path}: expected JSON written by kkt_ref, but {error}") from error
     differing = [
         f"{key} {found.get(key)!r} instead of {settings.get(key)!r}"
         for key in sorted(found.keys() | settings.keys())
         if found.get(key) != settings.get(key)
     ]
     if differing:
-        raise OtherRunError(
+        raise ValueError(
             f"{folder}: expected the state of this run, found one with {'; '.join(differing)}; "
             "use another folder, or start anew without resuming"
         )
@@ -133,10 +121,7 @@ def claim(folder: str | Path, settings: dict[str, Any]) -> Path:
 
 
 def forget(folder: str | Path) -> None:
-    """Delete the state of a run from its folder, and nothing else.
-
-    Raises OtherRunError if another process has locked the folder.
-    """
+    """Delete the state of a run from its folder, and nothing else."""
     folder = check_path(folder, "folder")
     if folder.is_dir():
         _lock(folder)
@@ -158,7 +143,7 @@ def _lock(folder: Path) -> None:
     try:
         lock.acquire()
     except Timeout as error:
-        raise OtherRunError(
+        raise ValueError(
             f"{folder}: expected a folder that no other run uses, but another process does; "
             "wait until it ends, or use another folder"
         ) from error

@@ -23,8 +23,8 @@ ROOMS = (
 # what functions return or raise, and where arguments are not checked: for speed, or on purpose
 NOT_CALLED = {
     "Activation", "Attack", "BackendError", "Callback", "ClarkeFit", "ConformanceError",
-    "CorruptFileError", "DownloadError", "History", "ImageScores", "ImageSet", "Implementation",
-    "KKTReport", "MissingDataError", "PointMatches", "PublishedLoss", "ReLU", "Reconstruction",
+    "History", "ImageScores", "ImageSet", "Implementation",
+    "KKTReport", "PointMatches", "PublishedLoss", "ReLU", "Reconstruction",
     "Record", "Result", "Resumed", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
     "Matching", "BinarySplit", "Backend", "HAIM", "WANG", "stationarity_and_gradient",
     "stretch", "download_images", "toys",

@@ -9,7 +9,6 @@ import pytest
 
 from kkt_ref.datasets import (
     ImageSet,
-    MissingDataError,
     binary_split,
     cache_root,
     default_images,
@@ -73,7 +72,7 @@ def test_order_of_the_places(bare, tmp_path, monkeypatch, name, put):
     assert len(found.test_images) == 5 and found.source == str(tmp_path / "given")
     monkeypatch.setenv("KKT_REF_DATA", str(tmp_path / "elsewhere"))
     assert len(default_images(name).images) == 3
-    with pytest.raises(MissingDataError, match="elsewhere"):
+    with pytest.raises(FileNotFoundError, match="elsewhere"):
         default_images(name, tmp_path / "elsewhere")
 
 
@@ -92,24 +91,24 @@ def test_missing_data_says_what_where_and_how(bare, tmp_path, monkeypatch):
     put_mnist(tmp_path / "variable", 2)
     gone = tmp_path / "variable/mnist/t10k-labels-idx1-ubyte.gz"
     gone.unlink()
-    with pytest.raises(MissingDataError) as error:
+    with pytest.raises(FileNotFoundError) as error:
         default_images("mnist")
     lines = str(error.value).splitlines()
     assert f"  {tmp_path / 'variable'} lacks mnist/{gone.name}" in lines
     assert any(f"{bare} lacks mnist/train-images" in line for line in lines)
     assert "get('mnist')" in str(error.value) and "KKT_REF_DATA" in str(error.value)
-    with pytest.raises(MissingDataError, match="cifar10"):
+    with pytest.raises(FileNotFoundError, match="cifar10"):
         default_images("cifar10", tmp_path)
 
 
 def test_default_is_embedded_only_if_nobody_said_where(bare, tmp_path, monkeypatch):
     assert default_images("mnist").source == "embedded mnist.npz"
-    with pytest.raises(MissingDataError):
+    with pytest.raises(FileNotFoundError):
         default_images("mnist", tmp_path)
     put_mnist(bare, 3)
     assert default_images("mnist").source == str(bare)
     monkeypatch.setenv("KKT_REF_DATA", str(tmp_path / "mistyped"))
-    with pytest.raises(MissingDataError):
+    with pytest.raises(FileNotFoundError):
         default_images("cifar10")
 
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kkt_ref.datasets import CorruptFileError
 from kkt_ref.datasets.readers import RECORD, read_cifar10, read_idx, read_mnist
 
 IMAGES = (np.arange(2 * 3 * 4) * 37 % 256).astype(np.uint8).reshape(2, 3, 4)
@@ -34,7 +33,7 @@ def read_or_none(content, read):
         path.write_bytes(content)
         try:
             return read(path)
-        except CorruptFileError as error:
+        except ValueError as error:
             assert str(path) in str(error)
             return None
 
@@ -88,7 +87,7 @@ def test_damage_before_compression_is_refused_unless_only_pixels_changed(content
     ],
 )
 def test_refusals_say_what_came(tmp_path, content, what):
-    with pytest.raises(CorruptFileError, match=rf"wrong\.gz: expected .*{what}"):
+    with pytest.raises(ValueError, match=rf"wrong\.gz: expected .*{what}"):
         read_images(write(tmp_path / "wrong.gz", content))
 
 
@@ -96,7 +95,7 @@ def test_a_gzip_bomb_is_not_inflated(tmp_path):
     path = write(tmp_path / "bomb.gz", idx_bytes(IMAGES) + bytes(2**26))
     tracemalloc.start()
     try:
-        with pytest.raises(CorruptFileError, match="got more"):
+        with pytest.raises(ValueError, match="got more"):
             read_images(path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -115,11 +114,11 @@ def test_mnist_pairs(tmp_path):
     assert images.shape == (3, 1, 28, 28) and images.dtype == np.uint8
     np.testing.assert_array_equal(images.ravel(), np.arange(3 * 784) % 251)
     assert labels.tolist() == [1, 2, 3]
-    with pytest.raises(CorruptFileError, match=r"labels\.gz: .*got 10 in row 2"):
+    with pytest.raises(ValueError, match=r"labels\.gz: .*got 10 in row 2"):
         read_mnist(*mnist(tmp_path, labels=[1, 2, 10]))
-    with pytest.raises(CorruptFileError, match=r"labels\.gz: expected 3 labels.*got 2"):
+    with pytest.raises(ValueError, match=r"labels\.gz: expected 3 labels.*got 2"):
         read_mnist(*mnist(tmp_path, labels=[1, 2]))
-    with pytest.raises(CorruptFileError, match=r"images\.gz: expected images of 28 x 28"):
+    with pytest.raises(ValueError, match=r"images\.gz: expected images of 28 x 28"):
         read_mnist(*mnist(tmp_path, shape=(28, 27)))
 
 

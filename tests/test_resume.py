@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref._io import OtherRunError, claim, fingerprint, forget
+from kkt_ref._io import claim, fingerprint, forget
 from kkt_ref.training import resumable_descent
 from tests.strategies import separable
 
@@ -54,10 +54,10 @@ def test_training_goes_on_bit_for_bit(tmp_path):
 def test_another_run_is_refused_by_name(tmp_path):
     claim(tmp_path, {"n": 10, "shape": (1, 2)})
     claim(tmp_path, {"n": 10, "shape": (1, 2)})
-    with pytest.raises(OtherRunError, match="n 10 instead of 20"):
+    with pytest.raises(ValueError, match="n 10 instead of 20"):
         claim(tmp_path, {"n": 20, "shape": (1, 2)})
     (tmp_path / "settings.json").write_text("{")
-    with pytest.raises(OtherRunError, match="expected JSON"):
+    with pytest.raises(ValueError, match="expected JSON"):
         claim(tmp_path, {"n": 10})
 
 

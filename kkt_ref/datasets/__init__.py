@@ -6,23 +6,13 @@ folder ``embedded`` holds a few real images.
 """
 
 from kkt_ref.datasets import toys
-from kkt_ref.datasets.download import DownloadError, download_images
-from kkt_ref.datasets.images import (
-    ImageSet,
-    MissingDataError,
-    cache_root,
-    default_images,
-    embedded_images,
-)
-from kkt_ref.datasets.readers import CorruptFileError
+from kkt_ref.datasets.download import download_images
+from kkt_ref.datasets.images import ImageSet, cache_root, default_images, embedded_images
 from kkt_ref.datasets.split import BinarySplit, binary_split
 
 __all__ = [
     "BinarySplit",
-    "CorruptFileError",
-    "DownloadError",
     "ImageSet",
-    "MissingDataError",
     "binary_split",
     "cache_root",
     "default_images",

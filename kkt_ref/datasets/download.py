@@ -25,10 +25,6 @@ CIFAR10_BATCHES = tuple(
 )
 
 
-class DownloadError(RuntimeError):
-    """A download did not finish, or it is not the expected file."""
-
-
 def download_images(name: str, root: str | Path | None = None, *, progress: bool = False) -> Path:
     """Download the official files of a data set, where :func:`default_images` finds them.
 
@@ -52,7 +48,7 @@ def download_images(name: str, root: str | Path | None = None, *, progress: bool
     ------
     ImportError
         If pooch is not installed; the message names the command that installs it.
-    DownloadError
+    OSError
         If a file cannot be downloaded or written, or has another SHA-256.
     ValueError
         If ``name`` is unknown.
@@ -92,7 +88,7 @@ def _retrieve(
             progressbar=progress and find_spec("tqdm") is not None,
         )
     except (OSError, ValueError) as error:
-        raise DownloadError(
+        raise OSError(
             f"{url}: expected to download this file, but {error}; try again later, or get it "
             "elsewhere and let KKT_REF_DATA name its folder"
         ) from error

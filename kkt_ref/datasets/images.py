@@ -22,10 +22,6 @@ CIFAR10_FILES = ("cifar-10-batches-bin/data_batch_1.bin", "cifar-10-batches-bin/
 NEEDED = {"mnist": MNIST_FILES, "cifar10": CIFAR10_FILES}
 
 
-class MissingDataError(FileNotFoundError):
-    """No folder that was searched holds the official files of a data set."""
-
-
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """Images as published, in the order of the file; the embedded sets have no test images."""
@@ -48,9 +44,9 @@ def cache_root() -> Path:
 def default_images(name: str, root: str | Path | None = None) -> ImageSet:
     """Load the official files, or the embedded images if no folder was named and none has them.
 
-    The official files are searched, under the paths in ``NEEDED``, in ``root``; without ``root``
-    in the folder that the environment variable ``KKT_REF_DATA`` names, and then in
-    :func:`cache_root`.  CIFAR-10's data_batch_2 to 5 are appended, up to the first that is missing.
+    The official files are searched in ``root``; without ``root`` in the folder that the environment
+    variable ``KKT_REF_DATA`` names, and then in :func:`cache_root`.  CIFAR-10's data_batch_2 to 5
+    are appended, up to the first that is missing.
 
     Parameters
     ----------
@@ -65,12 +61,10 @@ def default_images(name: str, root: str | Path | None = None) -> ImageSet:
 
     Raises
     ------
-    MissingDataError
+    FileNotFoundError
         If ``root`` or ``KKT_REF_DATA`` is given, and no folder has all the files needed.
-    CorruptFileError
-        If a file is damaged.
     ValueError
-        If ``name`` is unknown.
+        If ``name`` is unknown, or a file is damaged.
     """
     check_name(name)
     named = os.environ.get(VARIABLE)
@@ -80,17 +74,16 @@ def default_images(name: str, root: str | Path | None = None) -> ImageSet:
         roots = [*([Path(named).expanduser()] if named else []), cache_root()]
     for folder in roots:
         if not _missing(name, folder):
-            training, test = (_load_mnist if name == "mnist" else _load_cifar10)(folder)
+            training, test = _read(name, [folder / file for file in NEEDED[name]])
             return ImageSet(name, str(folder), *training, *test)
     if root is None and not named:
         return embedded_images(name)
     places = [f"  {folder} lacks {', '.join(_missing(name, folder))}" for folder in roots]
-    raise MissingDataError(
+    raise FileNotFoundError(
         f"{name}: expected the official files in one folder, found them in none of\n"
         + "\n".join(places)
         + f"\nSet {VARIABLE} to a folder that has them, or download them to {cache_root()} with\n"
-        f"  python -c \"from kkt_ref.datasets import download_images as get; get('{name}')\"\n"
-        f'or use the few images in the package: kkt_ref.datasets.embedded_images("{name}").'
+        f"  python -c \"from kkt_ref.datasets import download_images as get; get('{name}')\""
     )
 
 
@@ -134,12 +127,9 @@ def _missing(name: str, root: Path) -> list[str]:
     return [file for file in NEEDED[name] if not (root / file).is_file()]
 
 
-def _load_mnist(root: Path) -> tuple[Labelled, Labelled]:
-    files = [root / file for file in MNIST_FILES]
-    return read_mnist(*files[:2]), read_mnist(*files[2:])
-
-
-def _load_cifar10(root: Path) -> tuple[Labelled, Labelled]:
-    first, test = (root / file for file in CIFAR10_FILES)
+def _read(name: str, files: list[Path]) -> tuple[Labelled, Labelled]:
+    if name == "mnist":
+        return read_mnist(*files[:2]), read_mnist(*files[2:])
+    first, test = files
     further = (first.with_name(f"data_batch_{number}.bin") for number in range(2, 6))
     return read_cifar10([first, *takewhile(Path.is_file, further)]), read_cifar10([test])

@@ -3,10 +3,7 @@
 MNIST comes as gzip-compressed IDX files: two zero bytes, a type code (8: unsigned byte), the
 number of axes, each axis as a big-endian 32-bit integer, then the entries in C order.  CIFAR-10's
 binary version is a sequence of records of 3073 bytes: one label, then the red, the green and the
-blue plane of 32 x 32 pixels, each row by row.
-
-Whatever is wrong with a file, :class:`CorruptFileError` names the file, what was expected and what
-came; a file that cannot be opened raises OSError.
+blue plane of 32 x 32 pixels, each row by row.  A file that is not so raises ValueError.
 """
 
 from __future__ import annotations
@@ -25,20 +22,13 @@ RECORD = 1 + 3 * 32 * 32  # bytes
 _LARGEST = 2**30  # bytes once decompressed; MNIST's largest file has 47 million
 
 
-class CorruptFileError(ValueError):
-    """A data file does not have its format."""
-
-
 def read_mnist(images: Path, labels: Path) -> Labelled:
     """Read a pair of MNIST files: images of shape (n, 1, 28, 28), labels."""
     pixels, digits = read_idx(images, 3), read_idx(labels, 1)
     if pixels.shape[1:] != (28, 28):
-        raise CorruptFileError(f"{images}: expected images of 28 x 28, got {pixels.shape[1:]}")
+        raise ValueError(f"{images}: expected images of 28 x 28, got {pixels.shape[1:]}")
     if len(pixels) != len(digits):
-        raise CorruptFileError(
-            f"{labels}: expected {len(pixels)} labels, as many as {images} has images, got "
-            f"{len(digits)}; take both files from the same set"
-        )
+        raise ValueError(f"{labels}: expected {len(pixels)} labels for {images}, got {len(digits)}")
     _check_labels(digits, labels)
     return pixels[:, np.newaxis], digits  # (n, 1, 28, 28), (n,)
 
@@ -51,45 +41,37 @@ def read_cifar10(paths: Sequence[Path]) -> Labelled:
 
 def read_idx(path: Path, ndim: int) -> np.ndarray:
     """Read an IDX file of ``ndim`` axes, and decompress no more than its header announces."""
+    magic, length = bytes([0, 0, 8, ndim]), 4 + 4 * ndim
     with gzip.open(path) as stream:
         try:
-            shape = _read_header(stream, path, ndim)
-            content = stream.read(math.prod(shape))
+            header = stream.read(length)
+            shape = struct.unpack(f">{ndim}I", header[4:]) if len(header) == length else (0,)
+            size = math.prod(shape)
+            if header[:4] != magic or not 0 < size <= _LARGEST:
+                raise ValueError(
+                    f"{path}: expected the header of an IDX file, {magic.hex()} and a shape of 1 "
+                    f"to {_LARGEST:,} bytes, got {header.hex()}"
+                )
+            content = stream.read(size)
             # reading one byte more makes gzip verify its checksum at the end
             trailing = stream.read(1)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise CorruptFileError(
+            raise ValueError(
                 f"{path}: expected an intact gzip file, but {error}; download it again"
             ) from error
-    if len(content) < math.prod(shape) or trailing:
+    if len(content) < size or trailing:
         came = "more" if trailing else f"{len(content):,}"
-        raise CorruptFileError(
-            f"{path}: expected {math.prod(shape):,} bytes for the shape {shape} in its header, got "
-            f"{came}; download it again"
+        raise ValueError(
+            f"{path}: expected {size:,} bytes for the shape {shape} in its header, got {came}; "
+            "download it again"
         )
     return np.frombuffer(content, np.uint8).reshape(shape)  # (n,) or (n, rows, columns)
-
-
-def _read_header(stream: gzip.GzipFile, path: Path, ndim: int) -> tuple[int, ...]:
-    header = stream.read(4 + 4 * ndim)
-    magic = bytes([0, 0, 8, ndim])
-    if len(header) < 4 + 4 * ndim or header[:4] != magic:
-        raise CorruptFileError(
-            f"{path}: expected the header of an IDX file, {4 + 4 * ndim} bytes that begin with "
-            f"{magic.hex()} (unsigned bytes, {ndim} axes), got {header.hex()}"
-        )
-    shape = struct.unpack(f">{ndim}I", header[4:])
-    if not 0 < math.prod(shape) <= _LARGEST:
-        raise CorruptFileError(
-            f"{path}: expected a shape of 1 to {_LARGEST:,} bytes in the header, got {shape}"
-        )
-    return shape
 
 
 def _read_batch(path: Path) -> np.ndarray:
     content = np.fromfile(path, np.uint8)
     if not content.size or content.size % RECORD:
-        raise CorruptFileError(
+        raise ValueError(
             f"{path}: expected one or more records of {RECORD} bytes, got {content.size:,} bytes; "
             "download it again"
         )
@@ -100,6 +82,6 @@ def _read_batch(path: Path) -> np.ndarray:
 
 def _check_labels(labels: np.ndarray, path: Path) -> None:
     if labels.max() > 9:
-        raise CorruptFileError(
+        raise ValueError(
             f"{path}: expected labels 0 to 9, got {labels.max()} in row {labels.argmax()}"
         )

@@ -34,10 +34,10 @@ class BinarySplit:
 def binary_split(data: ImageSet, n: int, unseen: int = 0, test: int = 0) -> BinarySplit:
     """Make the two-class problem of Haim et al.
 
-    Odd digits have the label +1 and even digits -1; vehicles +1 and animals -1.  The training set
-    is the first n/2 images of each class, in the order of the file.  The unseen images are the
-    next unseen/2 of each class in the same file, the test images the first test/2 of each class
-    in the test file.  The mean of the training set is subtracted from all.
+    Odd digits and vehicles have the label +1, even digits and animals -1.  The training set is the
+    first n/2 images of each class, in the order of the file.  The unseen images are the next
+    unseen/2 of each class in the same file, the test images the first test/2 in the test file.
+    The mean of the training set is subtracted from all.
 
     Parameters
     ----------
@@ -59,8 +59,9 @@ def binary_split(data: ImageSet, n: int, unseen: int = 0, test: int = 0) -> Bina
         If a number is odd or too small, or a file has too few images of a class.
     """
     check_kind(data, ImageSet, "data")
-    n = _check_even(n, "n", 2)
-    unseen, test = _check_even(unseen, "unseen", 0), _check_even(test, "test", 0)
+    for count, what, minimum in ((n, "n", 2), (unseen, "unseen", 0), (test, "test", 0)):
+        if check_count(count, what, minimum) % 2:
+            raise ValueError(f"{what}: expected an even number, half of each class, got {count}")
     y = np.where(np.isin(data.labels, POSITIVE[data.name]), 1.0, -1.0)  # (N,)
     test_y = np.where(np.isin(data.test_labels, POSITIVE[data.name]), 1.0, -1.0)
     train_rows = _balanced_rows(y, 0, n, f"n = {n} training", data)
@@ -84,12 +85,6 @@ def binary_split(data: ImageSet, n: int, unseen: int = 0, test: int = 0) -> Bina
 
 def _flat(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), np.prod(images.shape[1:])) / 255.0  # (rows, d)
-
-
-def _check_even(value: int, name: str, minimum: int) -> int:
-    if check_count(value, name, minimum) % 2:
-        raise ValueError(f"{name}: expected an even number, half of each class, got {value}")
-    return int(value)
 
 
 def _balanced_rows(y: np.ndarray, skip: int, count: int, what: str, data: ImageSet) -> np.ndarray:
