@@ -5,7 +5,7 @@ import pytest
 from networks import papers_toy, twelve_points
 
 import kkt_ref
-from kkt_ref.attacks import ATTACKS
+from kkt_ref.attacks import ATTACKS, vertices
 from kkt_ref.attacks.grid import find_margin, lattice
 from kkt_ref.attacks.kinks import kink_vertices
 from kkt_ref.attacks.vertices import reconstruct_on_kinks
@@ -60,18 +60,20 @@ def test_the_scale_of_the_weights_changes_nothing_but_the_margin(toy, found_and_
 def test_the_vertices_make_the_margin_sharper(toy):
     net, x, y = toy
     true, grid = kkt_ref.margins(net, x, y).min(), lattice((-1.5, 1.5), 2, 0.06)
-    vertices, _ = kink_vertices(net, lines=3)
+    crossings, _ = kink_vertices(net, lines=3)
     ring = 0.004 * np.column_stack([np.cos(np.arange(16)), np.sin(np.arange(16))])
-    q, solves = find_margin(net, grid, (vertices[:, None] + ring).reshape(-1, 2))
+    q, solves = find_margin(net, grid, (crossings[:, None] + ring).reshape(-1, 2))
     assert 0.9 * true < q < 1.02 * true
-    without, fewer = find_margin(net, grid, vertices[:0])
+    without, fewer = find_margin(net, grid, crossings[:0])
     assert 0.5 * true < without < 1.2 * true and fewer < solves
 
 
-def test_removal_stops_before_the_residual_has_grown_too_much(toy, found_and_stages):
-    (found, _), net = found_and_stages, toy[0]
-    unpruned = reconstruct_on_kinks(net, step=0.03, residual_growth=0.0)
-    fewest = reconstruct_on_kinks(net, step=0.03, residual_growth=1.0)
+def test_removal_stops_before_the_residual_has_grown_too_much(toy, found_and_stages, monkeypatch):
+    found, net = found_and_stages[0], toy[0]
+    monkeypatch.setattr(vertices, "GROWTH", 0.0)
+    unpruned = reconstruct_on_kinks(net, step=0.03)
+    monkeypatch.setattr(vertices, "GROWTH", 1.0)
+    fewest = reconstruct_on_kinks(net, step=0.03)
     assert len(unpruned.labels) > len(found.labels) > len(fewest.labels)
     least = unpruned.runs[0].objective ** 0.5
     assert least < found.runs[0].objective ** 0.5 <= 1.15 * least
@@ -97,8 +99,7 @@ def test_what_it_cannot_do_is_refused(toy):
         ("net: expected two inputs", three_inputs, {}),
         ("net: expected ReLU", net.with_activation(kkt_ref.Softplus(20.0)), {}),
         ("net: expected float64", net.astype(np.float32), {}),
-        ("residual_growth: expected", net, {"residual_growth": -0.1}),
-        ("merge_distance: expected", net, {"merge_distance": 0.0}),
+        ("step: expected", net, {"step": 0.0}),
         ("candidates: expected None, got 20", net, {"candidates": 20}),
         ("restarts: expected None, got 2", net, {"restarts": 2}),
         ("no margin found", net, {"box": (3.0, 3.5)}),

@@ -26,9 +26,9 @@ from kkt_ref.attacks.first_layer import Atoms, FirstLayer
 
 Array = np.ndarray
 
-TURNING_STEPS = range(3, 16, 3)
-TRIALS = 4  # values of the damping ρ that one step tries
-FIRST_DAMPING = 1e-2
+_TURNING_STEPS = range(3, 16, 3)
+_TRIALS = 4  # values of the damping ρ that one step tries
+_FIRST_DAMPING = 1e-2
 
 
 class Alternation(NamedTuple):
@@ -54,17 +54,17 @@ class _State(NamedTuple):
 def alternate(problem: FirstLayer, a: Array, *, steps: int = 20) -> Alternation:
     """Run at most ``steps`` steps from coordinates (m, k), which are first scaled in norm."""
     began, stop_reason = time.perf_counter(), f"All {steps} steps were tried."
-    state, damping = _evaluate(problem, a), FIRST_DAMPING
+    state, damping = _evaluate(problem, a), _FIRST_DAMPING
     accepted, evaluations = 0, 1
     for step in range(steps):
-        if step in TURNING_STEPS:
-            state, damping = _turn_over(problem, state), FIRST_DAMPING
+        if step in _TURNING_STEPS:
+            state, damping = _turn_over(problem, state), _FIRST_DAMPING
             evaluations += 1
         better, damping, trials = _step(problem, state, damping)
         evaluations += trials
         if better is not None:
             state, accepted = better, accepted + 1
-        elif step >= TURNING_STEPS[-1]:  # before that, turning candidates over may help
+        elif step >= _TURNING_STEPS[-1]:  # before that, turning candidates over may help
             stop_reason = "No trial step lowered the residual."
             break
     return Alternation(
@@ -93,13 +93,13 @@ def _step(problem: FirstLayer, state: _State, damping: float) -> tuple[_State | 
     right = (delta @ residual[:, :-1]) / problem.weights  # (m, k)
     scale = max(float(np.trace(normal)) / len(normal), 1e-30)  # all λ may be 0
     identity = np.eye(len(normal), dtype=np.float32)
-    for trial in range(TRIALS):
+    for trial in range(_TRIALS):
         damped = normal + np.float32(damping * scale) * identity
         new = _evaluate(problem, state.a + np.linalg.solve(damped, right))
         if new.loss < state.loss:
             return new, max(damping / 3, 1e-6), trial + 1
         damping *= 5
-    return None, damping, TRIALS
+    return None, damping, _TRIALS
 
 
 def _turn_over(problem: FirstLayer, state: _State) -> _State:

@@ -1,14 +1,14 @@
 r"""The convex attack on a grid, for one to three inputs: all four KKT conditions at once.
 
-Stationarity alone has many solutions.  Complementary slackness leaves few of them: only
-points on the margin, |Φ(x)| = q, carry a multiplier.  The attack therefore covers the box
-with a grid, keeps the grid points with |Φ| near q, and solves
+Stationarity alone has many solutions.  Complementary slackness leaves few of them: only points
+on the margin, |Φ(x)| = q, carry a multiplier.  The attack therefore covers the box with a grid,
+keeps the grid points with |Φ| near q, and solves
 
     min_{λ ≥ 0} ‖θ − Σ_g λ_g sign Φ(x_g) ∇θΦ(x_g)‖²
 
-over them.  This problem is convex, so it needs no random start, no labels and no number of
-candidates.  If a training point lies on a kink, grid points on both sides of the kink
-together stand for an element of Clarke's subdifferential.
+over them.  This is convex, so it needs no random start, no labels and no number of candidates.
+For a training point on a kink, grid points on both sides together stand for an element of
+Clarke's subdifferential.
 
 Names of dimensions: N points, k of them with λ > 0 (atoms), d inputs, P parameters.
 """
@@ -122,17 +122,13 @@ def merge_neighbours(
     return np.stack(means, axis=1), np.sign(np.bincount(cluster, y)), mass
 
 
-def check_distances(
-    net: Any, box: Any, step: Any, merge_distance: Any, steps: int
-) -> tuple[tuple[float, float], float, float]:
-    """Return box, step and merge distance with their defaults; refuse networks not in float64."""
+def check_grid(net: Any, box: Any, step: Any) -> tuple[tuple[float, float], float]:
+    """Return box and step with their defaults; refuse networks that are not in float64."""
     check_net(net)
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64, got {net.dtype}; use net.astype(float)")
     low, high = check_box((-1.5, 1.5) if box is None else box)
-    step = check_positive((high - low) / 150 if step is None else step, "step")
-    merge_distance = steps * step if merge_distance is None else merge_distance
-    return (low, high), step, check_positive(merge_distance, "merge_distance")
+    return (low, high), check_positive((high - low) / 150 if step is None else step, "step")
 
 
 def reconstruct_on_grid(
@@ -144,12 +140,12 @@ def reconstruct_on_grid(
     restarts: int | None = None,
     callback: Callback | None = None,
     step: float | None = None,
-    merge_distance: float | None = None,
 ) -> Reconstruction:
     """Reconstruct training data with at most three inputs by all four KKT conditions.
 
     A coarse grid finds the margin, the grid finds atoms, and a finer grid around them improves
-    them.  L-BFGS then moves them, until no neighbours merge and no light ones are removed.
+    them.  Atoms of one label within six steps merge, and L-BFGS moves them, until no more merge
+    and no light ones are removed.  The attack is this library's; it is not in the paper.
 
     Parameters
     ----------
@@ -160,8 +156,6 @@ def reconstruct_on_grid(
         callback's stages are "grid", "local", "merged" and "moved".
     step : float, optional
         Distance between neighbours of the grid; 1/150 of the box unless given.
-    merge_distance : float, optional
-        Atoms of one label up to this distance are merged; six steps unless given.
 
     Returns
     -------
@@ -171,14 +165,10 @@ def reconstruct_on_grid(
     Raises
     ------
     ValueError, TypeError
-        If no margin is found, the grid would hold more than 1,000,000 points, ``net`` is no MLP
-        in float64, its first layer is zero, or another argument is refused or out of range.
-
-    Notes
-    -----
-    This library; not in the paper.
+        If no margin is found, the grid has over 1,000,000 points, ``net`` is no MLP in float64,
+        its first layer is zero, or another argument is refused or out of range.
     """
-    box, step, merge_distance = check_distances(net, box, step, merge_distance, steps=6)
+    box, step = check_grid(net, box, step)
     refuse("grid", candidates=candidates, restarts=restarts)
     report = with_copies(callback)
 
@@ -194,27 +184,22 @@ def reconstruct_on_grid(
     atoms = solve_in_band(smoothed(step / 4), finer_lattice(atoms.x, step), low, 1.3 * low)
     report("local", 0, atoms.x, atoms.multipliers)
 
-    x, y, multipliers = merge_neighbours(atoms.x, atoms.y, atoms.multipliers, merge_distance)
-    wide_then_narrow = [gate_alpha(net, step / 2), gate_alpha(net, step / 4)]
+    x, y, multipliers = merge_neighbours(atoms.x, atoms.y, atoms.multipliers, 6 * step)
+    # wide gates pull candidates from farther away, narrow ones are exact
+    alphas = [gate_alpha(net, step / 2), gate_alpha(net, step / 4)]
     steps, evaluations = 0, solves + 2
     while True:
         heavy = multipliers >= _FAINT * multipliers.max()
-        report("merged", 0, x[heavy], multipliers[heavy])
+        x, y, multipliers = x[heavy], y[heavy], multipliers[heavy]
+        report("merged", 0, x, multipliers)
         found = refine(
-            net,
-            x[heavy],
-            y[heavy],
-            multipliers[heavy],
-            box=box,
-            alpha=wide_then_narrow,  # wide gates pull candidates from farther away
-            max_iterations=300,
-            callback=callback,
+            net, x, y, multipliers, box=box, alpha=alphas, max_iterations=300, callback=callback
         )
         run = found.runs[0]
         steps, evaluations = steps + run.steps, evaluations + run.evaluations
         x, y, multipliers = found.candidates, found.labels, found.multipliers
         alive = multipliers > 0
-        x, y, multipliers = merge_neighbours(x[alive], y[alive], multipliers[alive], merge_distance)
+        x, y, multipliers = merge_neighbours(x[alive], y[alive], multipliers[alive], 6 * step)
         unchanged = len(y) == len(found.labels)
         if unchanged and np.all(multipliers >= _FAINT * multipliers.max()):
             reason = f"No more candidates are merged or removed. {run.stop_reason}"

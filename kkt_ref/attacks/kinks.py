@@ -2,12 +2,10 @@ r"""The kinks of the first layer, which pass through training points.
 
 Neuron j of the first layer has its kink on the hyperplane w_j·x + b_j = 0.  Gradient descent
 moves many kinks onto training points, where the gate may take any value in [0, 1] (Clarke's
-subdifferential).  Each training point with a multiplier therefore lies on many kinks, to within
-a part in thousands, and other points lie on few.  The number of kinks through a point is a test
-of membership without labels or multipliers.  In the plane the training points themselves are
-found where many kinks meet.
-
-This observation was made with this library; it is not in the paper.
+subdifferential).  To within a part in thousands, each training point with a multiplier lies on
+many kinks, and other points lie on few: a test of membership without labels or multipliers.
+In the plane, training points are found where many kinks meet.  This observation was made with
+this library; it is not in the paper.
 
 Names of dimensions: n points, d inputs, h neurons of layer 1, l different kinks, p crossings.
 """

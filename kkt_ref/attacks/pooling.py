@@ -17,7 +17,7 @@ import numpy as np
 
 from kkt_ref._validation import check_count
 from kkt_ref.attacks.alternating import Alternation
-from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, refuse, with_copies
+from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, refuse
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.restarts import run_alternations
 from kkt_ref.network.mlp import MLP
@@ -36,6 +36,8 @@ def reconstruct_first_layer(
     noise: tuple[float, float] = (0.1, 0.1),
 ) -> Reconstruction:
     """Reconstruct training images from the first layer, by alternating least squares.
+
+    The attack is this library's; the paper optimises all layers in pixels.
 
     Parameters
     ----------
@@ -60,21 +62,17 @@ def reconstruct_first_layer(
     ValueError, TypeError
         If ``net`` is no MLP of at least two layers, its first layer is zero or its signals
         overflow in float32, or another argument is refused or out of range.
-
-    Notes
-    -----
-    This library; the paper optimises all layers in pixels.
     """
     problem = FirstLayer(net, noise=noise)
     refuse("first-layer", box=box)
     restarts = check_count(16 if restarts is None else restarts, "restarts", 2)
     m = problem.default_candidates if candidates is None else check_count(candidates, "candidates")
     seed = check_count(seed, "seed", 0)
-    report = with_copies(callback)
 
     def after(number: int, run: Alternation) -> None:
-        x, multipliers = problem.inputs(run.coordinates), run.multipliers.astype(np.float64)
-        report("alternation", number, x, multipliers)
+        if callback is not None:
+            x, multipliers = problem.inputs(run.coordinates), run.multipliers.astype(np.float64)
+            callback("alternation", number, x, multipliers)
 
     runs = run_alternations(problem, candidates=m, seed=seed, restarts=restarts, callback=after)
     return pool_alternations(problem, runs, seed=seed)
@@ -83,10 +81,9 @@ def reconstruct_first_layer(
 def pool_alternations(
     problem: FirstLayer, runs: Sequence[Alternation], *, seed: int | None = None
 ) -> Reconstruction:
-    """Keep the candidates of at least two runs with which other runs agree most, eight times m.
+    """Keep the 8 m candidates of at least two runs with which other runs agree most.
 
-    Each ``Run`` of the result measures all candidates of that run, before any is dropped;
-    its objective is the squared relative whitened residual.
+    Each ``Run`` of the result measures all candidates of that run, before any is dropped.
     """
     in_use = np.concatenate([run.multipliers for run in runs]) > 0  # (runs m,)
     coordinates = np.concatenate([run.coordinates for run in runs])[in_use]  # (p, k)
@@ -123,10 +120,7 @@ def pool_alternations(
 
 
 def agreements(units: Array, run_index: Array) -> Array:
-    """Return the largest |cosine| of each unit vector (m, k) with one of another run.
-
-    ``run_index`` (m,) says which run each comes from; the result (m,) is 0 if there is one only.
-    """
+    """Return the largest |cosine| of each unit vector (m, k) with one of another run, or 0."""
     best = np.zeros(len(units), units.dtype)
     for run in np.unique(run_index):
         mine = run_index == run

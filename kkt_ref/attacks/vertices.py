@@ -19,18 +19,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from kkt_ref._validation import check_positive
+from kkt_ref.attacks import grid
 from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, refuse, with_copies
-from kkt_ref.attacks.grid import (
-    BAND,
-    Atoms,
-    check_distances,
-    find_margin,
-    finer_lattice,
-    lattice,
-    merge_neighbours,
-    solve_in_band,
-)
+from kkt_ref.attacks.grid import check_grid, lattice
 from kkt_ref.attacks.kinks import kink_vertices
 from kkt_ref.kkt.multipliers import solve_nnls
 from kkt_ref.network.activations import ReLU
@@ -39,6 +30,7 @@ from kkt_ref.stationarity.closed_form import forward, gradient_matrix
 
 _TOLERANCE = 2e-3  # largest distance of a kink from a vertex on it
 _FAINT = 0.02  # candidates with a smaller share of the largest multiplier are removed
+GROWTH = 0.15  # of the residual, up to which candidates are removed
 _ANGLES = 0.1 + 2 * np.pi * np.arange(16) / 16  # no point of a star on an axis
 _CIRCLE = 2 * _TOLERANCE * np.column_stack([np.cos(_ANGLES), np.sin(_ANGLES)])
 _STAR = np.vstack([_CIRCLE, np.zeros((1, 2))])  # (s, 2)
@@ -53,10 +45,11 @@ def reconstruct_on_kinks(
     restarts: int | None = None,
     callback: Callback | None = None,
     step: float | None = None,
-    merge_distance: float | None = None,
-    residual_growth: float = 0.15,
 ) -> Reconstruction:
     """Reconstruct training points in the plane from the weights of a ReLU network.
+
+    Atoms of one label within three steps are merged, and candidates are removed as long as the
+    residual grows by at most 15 %.  The attack is this library's; it is not in the paper.
 
     Parameters
     ----------
@@ -66,12 +59,7 @@ def reconstruct_on_kinks(
         As in :func:`kkt_ref.attacks.reconstruct`.  The box is (-1.5, 1.5) unless given.  The
         callback's stages are "grid", "local", "merged" and "removed".
     step : float, optional
-        Distance between neighbours of the grid; 1/150 of the box unless given.  Atoms within
-        1.5 steps of a vertex are moved onto it.
-    merge_distance : float, optional
-        Atoms of one label up to this distance are merged; three steps unless given.
-    residual_growth : float
-        Candidates are removed as long as the residual grows by at most this share, ≥ 0.
+        Distance between neighbours of the grid; 1/150 of the box unless given.
 
     Returns
     -------
@@ -82,39 +70,33 @@ def reconstruct_on_kinks(
     Raises
     ------
     ValueError, TypeError
-        If ``net`` is no ReLU network in float64 with d = 2, or otherwise as
-        :func:`kkt_ref.attacks.reconstruct_on_grid`.
-
-    Notes
-    -----
-    This library; not in the paper.
+        If ``net`` is no ReLU network with d = 2, or as in :func:`reconstruct_on_grid`.
     """
-    box, step, merge_distance = check_distances(net, box, step, merge_distance, steps=3)
+    box, step = check_grid(net, box, step)
     if not isinstance(net.activation, ReLU):
         raise TypeError(
             f"net: expected ReLU, which has kinks, got {net.activation}; use reconstruct_on_grid"
         )
     refuse("kinks", candidates=candidates, restarts=restarts)
-    residual_growth = check_positive(residual_growth, "residual_growth", zero=True)
     report = with_copies(callback)
 
     vertices, _ = kink_vertices(net, box=box, tolerance=_TOLERANCE, lines=3)
-    q, solves = find_margin(net, lattice(box, 2, 2.5 * step), _stars(vertices))
-    low, high = 0.97 * q, BAND * q
+    q, solves = grid.find_margin(net, lattice(box, 2, 2.5 * step), _stars(vertices))
+    low, high = 0.97 * q, grid.BAND * q
     outputs = np.abs(forward(net, vertices).outputs)
     vertices = vertices[(outputs >= low) & (outputs <= high)]
 
     stars, points = _stars(vertices), lattice(box, 2, step)
     for finer, stage in ((1, "grid"), (4, "local"), (16, "local")):
-        atoms = solve_in_band(net, np.concatenate([stars, points]), low, high)
+        atoms = grid.solve_in_band(net, np.concatenate([stars, points]), low, high)
         report(stage, 0, atoms.x, atoms.multipliers)
         distances, _ = cKDTree(vertices).query(atoms.x)
-        points = finer_lattice(atoms.x[distances > 1.5 * step], step / finer)
+        points = grid.finer_lattice(atoms.x[distances > 1.5 * step], step / finer)
 
-    x, y, multipliers = _merged_at_vertices(atoms, vertices, 1.5 * step, merge_distance)
+    x, y, multipliers = _merged_at_vertices(atoms, vertices, 1.5 * step, 3 * step)
     heavy = multipliers > _FAINT * multipliers.max()
     report("merged", 0, x[heavy], multipliers[heavy])
-    return _without_superfluous(net, x[heavy], y[heavy], residual_growth, solves + 3, report)
+    return _without_superfluous(net, x[heavy], y[heavy], solves + 3, report)
 
 
 def _stars(vertices: np.ndarray) -> np.ndarray:
@@ -122,7 +104,7 @@ def _stars(vertices: np.ndarray) -> np.ndarray:
 
 
 def _merged_at_vertices(
-    atoms: Atoms, vertices: np.ndarray, reach: float, merge_distance: float
+    atoms: grid.Atoms, vertices: np.ndarray, reach: float, merge_distance: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Turn atoms into candidates, of which most are vertices: x (k, 2), y (k,), λ (k,)."""
     # 1. Atoms within reach of a vertex move onto the nearest one, and add to its mass.
@@ -132,25 +114,25 @@ def _merged_at_vertices(
     x[near] = vertices[nearest[near]]
     mass = np.bincount(nearest[near], atoms.multipliers[near], len(vertices))  # (v,)
     # 2. Atoms of one label within the merge distance become one candidate.
-    x, y, multipliers = merge_neighbours(x, atoms.y, atoms.multipliers, merge_distance)
+    x, y, multipliers = grid.merge_neighbours(x, atoms.y, atoms.multipliers, merge_distance)
     # 3. Each candidate moves onto the heaviest vertex within the merge distance, if any.
     occupied, mass = vertices[mass > 0], mass[mass > 0]
     for i, close in enumerate(cKDTree(occupied).query_ball_point(x, merge_distance)):
         if close:
             x[i] = occupied[close[int(np.argmax(mass[close]))]]
     # 4. Candidates that meet at one vertex become one.
-    return merge_neighbours(x, y, multipliers, _TOLERANCE)
+    return grid.merge_neighbours(x, y, multipliers, _TOLERANCE)
 
 
 def _without_superfluous(
-    net: MLP, x: np.ndarray, y: np.ndarray, growth: float, solves: int, report: Callback
+    net: MLP, x: np.ndarray, y: np.ndarray, solves: int, report: Callback
 ) -> Reconstruction:
     """Repeatedly remove whichever of the three smallest candidates raises the residual least."""
     gradients = gradient_matrix(net, _stars(x)).reshape(len(x), len(_STAR), -1)
     gradients *= y[:, None, None]  # (k, s, P)
     kept = list(range(len(x)))
     multipliers, residual = _fit_stars(gradients, net.theta)
-    solves, limit = solves + 1, (1 + growth) * residual
+    solves, limit = solves + 1, (1 + GROWTH) * residual
     reason = "Only one candidate is left."
     while len(kept) > 1:
         trials = []
@@ -160,7 +142,7 @@ def _without_superfluous(
         solves += len(trials)
         rest, *fit = min(trials, key=lambda trial: trial[2])
         if fit[1] > limit:
-            reason = f"Removing another candidate would raise the residual by over {growth:.0%}."
+            reason = f"Removing another candidate would raise the residual by over {GROWTH:.0%}."
             break
         kept, (multipliers, residual) = rest, fit
         report("removed", 0, x[kept], multipliers)
