@@ -95,9 +95,9 @@ GOOD = {
     "stationarity.per_sample_gradients": dict(net=NET, x=X),
     "attacks.reconstruct": dict(net=NET, seed=0, method="first-layer", candidates=4, restarts=2),
     "attacks.reconstruct_paper": dict(
-        net=NET, candidates=4, seed=0, box=(-2.0, 2.0), labels="balanced", start_scale=0.1,
-        lambda_min=0.01, alpha=10.0, layer_weights=(1.0, 0.5), slackness=0.1, restarts=1,
-        max_iterations=3, backend="numpy", dtype=np.float64,
+        net=NET, candidates=4, seed=0, box=(-2.0, 2.0), labels=np.resize([1.0, -1.0], 4),
+        start_scale=0.1, lambda_min=0.01, alpha=10.0, layer_weights=(1.0, 0.5), slackness=0.1,
+        restarts=1, max_iterations=3, backend="numpy", dtype=np.float64,
     ),
     "attacks.reconstruct_first_layer": dict(
         net=NET, candidates=4, box=None, seed=0, restarts=2, callback=None, noise=(0.1, 0.1)
@@ -134,8 +134,7 @@ GOOD = {
     "metrics.score_candidates": dict(images=FLAT, candidates=SEEN, unseen=UNSEEN, **IMAGES),
     "attacks.first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), sharpness=30.0),
     "attacks.baselines.model_inversion": dict(
-        net=NET, low=-np.ones(3), high=np.ones(3), starts=2, seed=0, start_scale=0.1,
-        max_iterations=3,
+        net=NET, low=-np.ones(3), high=np.ones(3), starts=2, seed=0
     ),
     "attacks.baselines.first_layer_rows": dict(net=NET),
     "datasets.binary_split": dict(data=DIGITS, n=4, unseen=4, test=4),

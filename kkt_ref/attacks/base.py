@@ -1,8 +1,4 @@
-r"""What all attacks share: one signature, one result, and how a result is measured.
-
-An attack is called as ``attack(net, candidates=..., box=..., seed=..., restarts=...,
-callback=...)``, with keywords of its own after these (:class:`Attack`).  It makes one or
-several runs, each from its own start, and returns a :class:`Reconstruction`.
+"""What all attacks share: one signature, one result, and how a result is measured.
 
 Names of dimensions: m candidates, d inputs, L layers.
 """
@@ -39,7 +35,7 @@ class Run:
     by_layer : tuple of L floats
         The same for each layer, ‖·‖_l / ‖θ‖_l.
     slackness : float
-        Violation of complementary slackness in [0, 2]; see :func:`slackness_violation`.
+        Violation of complementary slackness, in [0, 2].
     margin : float
         q = Σ λ_i u_i² / Σ λ_i u_i with u_i = y_i Φ(x_i), the margin that the candidates share;
         0 if Σ λ_i u_i is not positive.
@@ -95,23 +91,7 @@ class Reconstruction:
         return int(np.argmin([run.objective for run in self.runs]))
 
     def of_run(self, index: int) -> Reconstruction:
-        """Return the candidates of one run as a reconstruction of their own.
-
-        Parameters
-        ----------
-        index : int
-            In 0, ..., len(runs) − 1.
-
-        Returns
-        -------
-        Reconstruction
-            Its single run has index 0.
-
-        Raises
-        ------
-        ValueError
-            If there is no such run.
-        """
+        """Return one run alone, as run 0; raise a ValueError if there is no such run."""
         if check_count(index, "index", 0) >= len(self.runs):
             raise ValueError(f"index: expected a run below {len(self.runs)}, got {index}")
         keep = self.run_index == index
@@ -127,7 +107,7 @@ class Reconstruction:
 
 
 class Attack(Protocol):
-    """The arguments that every attack takes; None stands for the attack's own default."""
+    """The arguments of every attack, before its own; None stands for the attack's default."""
 
     def __call__(
         self,
@@ -140,7 +120,6 @@ class Attack(Protocol):
         callback: Callback | None = None,
     ) -> Reconstruction:
         """Reconstruct training data from the weights of ``net``."""
-        ...
 
 
 def measured_run(
@@ -160,16 +139,10 @@ def measured_run(
     margins = (y * forward(net, x).outputs).astype(np.float64)  # (m,)
     weights = multipliers.astype(np.float64)  # (m,)
     first = float(weights @ margins)
-    return Run(
-        objective=float(objective),
-        residual=norms.relative,
-        by_layer=norms.by_layer,
-        slackness=float(slackness_violation(margins, weights)[0]),
-        margin=float(weights @ margins**2) / first if first > 0 else 0.0,
-        steps=steps,
-        evaluations=evaluations,
-        stop_reason=stop_reason,
-    )
+    margin = float(weights @ margins**2) / first if first > 0 else 0.0
+    slackness = float(slackness_violation(margins, weights)[0])
+    ends = (steps, evaluations, stop_reason)
+    return Run(float(objective), norms.relative, norms.by_layer, slackness, margin, *ends)
 
 
 def with_copies(callback: Callback | None) -> Callback:
@@ -186,19 +159,14 @@ def refuse(attack: str, **arguments: object) -> None:
     """Raise ValueError if an argument that this attack cannot use is not None."""
     for name, value in arguments.items():
         if value is not None:
-            raise ValueError(
-                f"{name}: expected None, got {value!r}; the {attack} attack has no use for it, "
-                "so leave it out"
-            )
+            raise ValueError(f"{name}: expected None, got {value!r}; {attack!r} does not use it")
 
 
 def slackness_violation(margins: Array, multipliers: Array) -> tuple[Array, Array, Array]:
-    """Measure the violation of complementary slackness for a margin that is free.
+    """Return the violation of complementary slackness, and its gradients in u and λ, (m,).
 
-    With u_i = y_i Φ(x_i), return 1 − cos of the angle between u and the constant vector in
-    the inner product weighted by λ,  1 − Σ λ_i u_i / √(Σ λ_i · Σ λ_i u_i²),  in [0, 2], and
-    its gradients in u and in λ, each of shape (m,).  It is 0 if all margins with λ_i > 0 are
-    equal and positive, and 1 with zero gradients if all λ or all margins are zero.
+    With margins u_i = y_i Φ(x_i) it is 1 − Σ λ_i u_i / √(Σ λ_i · Σ λ_i u_i²), in [0, 2]: 0 if all
+    margins with λ_i > 0 are equal and positive, and 1 if all λ or all margins are zero.
     """
     xp = namespace(margins)
     mass, first = xp.sum(multipliers), xp.sum(multipliers * margins)

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
 from kkt_ref._validation import (
+    check_array,
     check_box,
     check_count,
     check_dtype,
@@ -42,7 +43,7 @@ def reconstruct_paper(
     seed: int = 0,
     restarts: int | None = None,
     callback: Callback | None = None,
-    labels: Any = "balanced",
+    labels: Any = None,
     start_scale: float = 0.1,
     lambda_min: float = 0.0,
     alpha: float | Sequence[float] = 100.0,
@@ -59,8 +60,7 @@ def reconstruct_paper(
     net : MLP
         The trained network, in float64.
     candidates : int
-        m, for each run; it must be given, and exceed the number of training samples
-        (paper: m ≥ 2n).
+        m, for each run, and needed: more than the training samples (paper: m ≥ 2n).
     box : (float, float), optional
         Bounds of every coordinate of the candidates; (-1, 1) unless given.
     seed : int
@@ -71,32 +71,31 @@ def reconstruct_paper(
     callback : callable, optional
         Called after each iteration as ``callback("moved", run, x, multipliers)`` with
         copies of the run's candidates (m, d) and multipliers (m,).
-    labels : "balanced", "network" or array of shape (m,)
-        Half +1 and half -1; the sign of Φ at the start; or given.
+    labels : array of shape (m,), entries -1 and +1, optional
+        Half -1 and half +1 unless given.
     start_scale : float
         Standard deviation of the candidates' start, > 0.
     lambda_min : float
         Lower bound of the multipliers, ≥ 0.
     alpha : float or sequence of float
-        Sharpness of the gates σ(αz) that replace ReLU's in ∇θΦ.  A sequence is a
-        schedule with ``max_iterations`` for each entry.  Softplus networks ignore it.
+        Sharpness of the gates; a sequence is a schedule with ``max_iterations`` for each
+        entry.  Softplus networks keep their own gates.
     layer_weights : sequence of L numbers ≥ 0, optional
-        Weights of the layers in the squared residual; ones unless given.
+        Weights w_l of the layers; ones unless given.
     slackness : float
         ρ ≥ 0, weight of complementary slackness with a free margin.
     max_iterations : int
         L-BFGS iterations for each run and α.
     backend : "numpy", "cupy" or Backend
-        Where the loss is evaluated; only what L-BFGS needs is copied to the host.
+        Where the loss is evaluated.
     dtype : float64 or float32
-        In which the loss is evaluated; squares are summed in float64.  float32 is faster
-        on most devices and ends earlier, where its rounding hides the descent.
+        In which the loss is evaluated; float32 is faster and ends earlier, by rounding.
 
     Returns
     -------
     Reconstruction
         The candidates of all runs.  The objective is Σ_l w_l ‖r‖²_l / Σ_l w_l ‖θ‖²_l
-        + ρ · slackness, r the residual with the smooth gates of the last α.
+        + ρ · slackness, with r the residual with the gates of the last α.
 
     Raises
     ------
@@ -113,21 +112,14 @@ def reconstruct_paper(
     Loss and starts are those of Haim et al. 2022 (arXiv 2206.07758); L-BFGS-B, exact
     bounds, layer weights, slackness and the scale of λ at the start are this library's.
     """
-    if candidates is None:
-        raise ValueError(
-            "candidates: expected an integer, got None; the paper's attack needs the number of "
-            "candidates, for example twice the number of training samples"
-        )
+    check_net(net)
     m, seed = check_count(candidates, "candidates"), check_count(seed, "seed", 0)
     restarts = 1 if restarts is None else check_count(restarts, "restarts")
     low, high = box = check_box((-1.0, 1.0) if box is None else box)
     start_scale = check_positive(start_scale, "start_scale")
-    check_net(net)
-    backend = get_backend(backend)
-    if isinstance(labels, str) and labels not in ("balanced", "network"):
-        raise ValueError(f"labels: expected 'balanced', 'network' or an array, got {labels!r}")
-    if not isinstance(labels, str):
-        labels = check_labels(labels, m, "labels")
+    y = np.where(np.arange(m) < m // 2, -1.0, 1.0)  # (m,)
+    if labels is not None:
+        y = check_labels(labels, m, "labels")
 
     def numbered(index: int) -> Callback | None:
         return callback and (lambda stage, _, cx, cl: callback(stage, index, cx, cl))
@@ -136,12 +128,6 @@ def reconstruct_paper(
     for index, rng in enumerate(np.random.default_rng(seed).spawn(restarts)):
         x = np.clip(rng.normal(0.0, start_scale, (m, net.d)), low, high)  # (m, d)
         multipliers = rng.uniform(0.0, 1.0, m)
-        if not isinstance(labels, str):
-            y = labels
-        elif labels == "network":
-            y = np.where(closed_form.forward(net, x).outputs >= 0, 1.0, -1.0)
-        else:
-            y = np.where(np.arange(m) < m // 2, -1.0, 1.0)
         found = refine(
             net,
             x,
@@ -160,7 +146,7 @@ def reconstruct_paper(
         runs.append(found)
     return Reconstruction(
         np.concatenate([one.candidates for one in runs]),
-        np.concatenate([one.labels for one in runs]),
+        np.tile(y, restarts),
         np.concatenate([one.multipliers for one in runs]),
         np.repeat(np.arange(restarts), m),
         tuple(one.runs[0] for one in runs),
@@ -191,13 +177,11 @@ def refine(
     net : MLP
         In float64.
     x : array of shape (m, d)
-        Start; clipped to the box.
+        The start; clipped to the box.
     y : array of shape (m,), entries -1 and +1
     multipliers : array of shape (m,)
-        Start; clipped to ``lambda_min``.
-    box, callback, lambda_min, alpha, layer_weights, slackness, max_iterations
-        As in :func:`reconstruct_paper`.
-    backend, dtype
+        The start; raised to ``lambda_min``.
+    box, callback, lambda_min, alpha, layer_weights, slackness, max_iterations, backend, dtype
         As in :func:`reconstruct_paper`.
 
     Returns
@@ -226,19 +210,15 @@ def refine(
     weights = check_layer_weights(layer_weights, net)
     if not any(net.theta[s].any() and w for w, s in zip(weights, net.layer_slices, strict=True)):
         raise ValueError("net: expected a parameter other than 0 in a layer of weight > 0")
-    alphas: list[Any] = list(alpha) if isinstance(alpha, (list, tuple, np.ndarray)) else [alpha]
-    if not alphas:
-        raise ValueError("alpha: expected a number > 0 or a sequence of them, got an empty one")
+    stages = [with_gates(net, value) for value in check_array(alpha, "alpha").ravel().tolist()]
     if isinstance(net.activation, Softplus):
-        alphas = alphas[:1]  # one stage, with the network's own α
-    stages = [with_gates(net, value) for value in alphas]
+        stages = stages[:1]
 
     def watch(intermediate_result: OptimizeResult) -> None:  # the name is SciPy's convention
         if callback is not None:
             callback("moved", 0, *loss.unpack(intermediate_result.x))
 
-    options = dict(maxcor=20, ftol=0.0, gtol=1e-10, maxiter=max_iterations)
-    options["maxfun"] = 20 * max_iterations
+    limits = dict(maxiter=max_iterations, maxfun=20 * max_iterations)
     x, multipliers = np.clip(x, low, high), np.maximum(multipliers, lambda_min)
     steps = evaluations = 0
     for stage in stages:
@@ -251,7 +231,7 @@ def refine(
             method="L-BFGS-B",
             bounds=[(low, high)] * x.size + [(lambda_min / loss.scale, None)] * len(y),
             callback=watch,
-            options=options,
+            options=dict(maxcor=20, ftol=0.0, gtol=1e-10, **limits),
         )
         x, multipliers = loss.unpack(result.x)
         multipliers = np.maximum(multipliers, lambda_min)  # scaling may round below the bound

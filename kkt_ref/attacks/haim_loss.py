@@ -5,7 +5,7 @@ Haim et al. (2022) minimise over candidates x_i and multipliers l_i = m λ_i
     ‖θ − (1/m) Σ_i l_i y_i ∇θΦ(x_i)‖² + Σ_i ‖(|x_i| − 1)₊‖² + 5 Σ_i (λ_min − l_i)₊²,
 
 (·)₊ being max(·, 0) of each entry: :func:`published_loss`.  :class:`RelativeLoss` keeps the
-first term only, for the optimiser of :mod:`kkt_ref.attacks.haim` holds the bounds exactly.
+first term only, because the optimiser of :mod:`kkt_ref.attacks.haim` holds the bounds exactly.
 
 Names of dimensions: m candidates, d inputs, L layers.
 """
@@ -25,7 +25,6 @@ from kkt_ref.stationarity.backend import Backend
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
 
 Array = Any
-_BOX_WEIGHT, _MULTIPLIER_WEIGHT = 1.0, 5.0  # that of stationarity is 1
 
 
 def gate_alpha(net: MLP, width: float) -> float:
@@ -61,18 +60,13 @@ def with_gates(net: MLP, alpha: float) -> MLP:
 
 
 class PublishedLoss(NamedTuple):
-    """The published loss at one point, its parts and its gradient.
+    """The published loss at one point, and its gradient.
 
     Attributes
     ----------
     value : float
-        Sum of ``by_layer`` and the two penalties.
     by_layer : tuple of L floats
-        ‖θ − (1/m) Σ l_i y_i ∇θΦ(x_i)‖² of each layer.
-    box_penalty : float
-        Σ_i ‖(|x_i| − 1)₊‖².
-    multiplier_penalty : float
-        5 Σ_i (λ_min − l_i)₊².
+        ‖θ − (1/m) Σ l_i y_i ∇θΦ(x_i)‖² of each layer, without the penalties.
     grad_x : array of shape (m, d)
     grad_multipliers : array of shape (m,)
         ∂/∂l_i.
@@ -80,8 +74,6 @@ class PublishedLoss(NamedTuple):
 
     value: float
     by_layer: tuple[float, ...]
-    box_penalty: float
-    multiplier_penalty: float
     grad_x: np.ndarray
     grad_multipliers: np.ndarray
 
@@ -98,9 +90,9 @@ def published_loss(
     x : array of shape (m, d), dtype as the network's
     y : array of shape (m,), entries -1 and +1
     multipliers : array of shape (m,), dtype as the network's
-        l_i = m λ_i: the published sum is a mean over the candidates.
+        l_i = m λ_i.
     lambda_min : float
-        Multipliers below this number ≥ 0 are penalised; the authors draw it from 0.01 to 0.5.
+        Smaller multipliers are penalised, ≥ 0; the authors draw it from 0.01 to 0.5.
 
     Returns
     -------
@@ -116,10 +108,9 @@ def published_loss(
 
     Notes
     -----
-    The loss, the weights 1, 1, 5 and the range of ``lambda_min`` are those of Haim et al.
-    2022 (arXiv 2206.07758) and their code.  The gradient is exact for ReLU, Softplus and
-    GatedReLU.  The authors' code puts σ(αz) into every backward pass; what it then calls the
-    gradient is the gradient of no function.
+    Source: Haim et al. 2022 (arXiv 2206.07758) and their code.  Their recipe uses the
+    activation :class:`~kkt_ref.network.AuthorsGatedReLU`, with which ``grad_x`` is the gradient
+    of no function; with all other activations the gradient is exact.
     """
     x, y = check_samples(net, x, y)
     multipliers = check_multipliers(multipliers, len(y), net.dtype)
@@ -127,15 +118,12 @@ def published_loss(
     terms = stationarity_and_gradient(net, x, y, multipliers / m, (1.0,) * net.depth)
     outside = np.maximum(x - 1.0, 0.0) + np.minimum(x + 1.0, 0.0)  # (m, d)
     missing = np.maximum(lambda_min - multipliers, 0.0)  # (m,)
-    box_penalty = _BOX_WEIGHT * float(np.sum(outside**2))
-    multiplier_penalty = _MULTIPLIER_WEIGHT * float(np.sum(missing**2))
+    value = float(terms.value) + float(np.sum(outside**2)) + 5.0 * float(np.sum(missing**2))
     return PublishedLoss(
-        value=float(terms.value) + box_penalty + multiplier_penalty,
+        value,
         by_layer=tuple(float(square) for square in terms.by_layer),
-        box_penalty=box_penalty,
-        multiplier_penalty=multiplier_penalty,
-        grad_x=terms.grad_x + 2.0 * _BOX_WEIGHT * outside,
-        grad_multipliers=terms.grad_multipliers / m - 2.0 * _MULTIPLIER_WEIGHT * missing,
+        grad_x=terms.grad_x + 2.0 * outside,
+        grad_multipliers=terms.grad_multipliers / m - 10.0 * missing,
     )
 
 
@@ -144,9 +132,8 @@ class RelativeLoss:
 
     [ Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(x_i)‖²_l ] / Σ_l w_l ‖θ‖²_l  +  ρ · slackness,
 
-    with the slackness of :func:`~kkt_ref.attacks.base.slackness_violation`.  The vector is
-    NumPy's in float64 and holds x and λ / scale; :meth:`balance` sets the scale so that both
-    have gradients of like size.  The loss is evaluated on the backend in ``dtype``.
+    The vector is NumPy's in float64 and holds x and λ / scale.  The loss is evaluated on the
+    backend in ``dtype``.
     """
 
     def __init__(
