@@ -136,12 +136,9 @@ def _lock(folder: Path) -> None:
         from filelock import FileLock, Timeout
     except ModuleNotFoundError:
         return
-    new = FileLock(folder / ".lock", timeout=0, thread_local=False)
-    lock = _locks.setdefault(folder.resolve(), new)
-    if lock.is_locked:
-        return
+    lock = FileLock(folder / ".lock", timeout=0, thread_local=False)
     try:
-        lock.acquire()
+        _locks.setdefault(folder.resolve(), lock).acquire()
     except Timeout as error:
         raise ValueError(
             f"{folder}: expected a folder that no other run uses, but another process does; "

@@ -23,7 +23,7 @@ ROOMS = (
 # what functions return or raise, and where arguments are not checked: for speed, or on purpose
 NOT_CALLED = {
     "Activation", "Attack", "BackendError", "Callback", "ClarkeFit", "ConformanceError",
-    "History", "ImageScores", "ImageSet", "Implementation",
+    "ImageScores", "ImageSet", "Implementation",
     "KKTReport", "PointMatches", "PublishedLoss", "ReLU", "Reconstruction",
     "Record", "Result", "Resumed", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
     "Matching", "BinarySplit", "Backend", "HAIM", "WANG", "stationarity_and_gradient",

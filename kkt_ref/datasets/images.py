@@ -88,25 +88,11 @@ def default_images(name: str, root: str | Path | None = None) -> ImageSet:
 
 
 def embedded_images(name: str) -> ImageSet:
-    """Load the few real images that come with the package.
+    """Load the few real images that come with the package; another ``name`` raises ValueError.
 
-    MNIST: the first 500 odd and the first 500 even digits of the training file, in its order, so
-    that splits of up to 1000 images equal the official ones.  CIFAR-10: the first 20 images of
+    "mnist": the first 500 odd and the first 500 even digits of the training file, in its order, so
+    that splits of up to 1000 images equal the official ones.  "cifar10": the first 20 images of
     the *test* file, 10 vehicles and 10 animals.
-
-    Parameters
-    ----------
-    name : {"mnist", "cifar10"}
-
-    Returns
-    -------
-    ImageSet
-        Without test images.
-
-    Raises
-    ------
-    ValueError
-        If ``name`` is unknown.
     """
     check_name(name)
     with (

@@ -61,7 +61,7 @@ def match_one_to_one(scores: ArrayLike) -> Matching:
     Raises
     ------
     TypeError, ValueError
-        If ``scores`` is not floating; if it is not (n, m), is empty, or holds NaN or infinity.
+        If ``scores`` is not floating; if it is not (n, m), is empty or not finite.
     """
     scores = check_points(scores, "scores")
     image, chosen = linear_sum_assignment(scores, maximize=True)
@@ -99,15 +99,13 @@ def match_points(
     TypeError
         If ``points`` or ``candidates`` is not floating, or ``multipliers`` holds no numbers.
     ValueError
-        If an array has another shape, is empty or holds NaN or infinity, or if ``tolerance`` is
-        not a finite number > 0.
+        If an array has another shape, is empty or not finite, or ``tolerance`` is not > 0.
     """
     points = check_points(points, "points")
     candidates = check_points(candidates, "candidates", d=points.shape[1])
     tolerance = check_positive(tolerance, "tolerance")
-    if multipliers is None:
-        multipliers = np.ones(len(candidates))
-    multipliers = as_array(multipliers, "multipliers")
+    weights = np.ones(len(candidates)) if multipliers is None else multipliers
+    multipliers = as_array(weights, "multipliers")
     multipliers = check_multipliers(multipliers, len(candidates), multipliers.dtype)
 
     distances = cdist(points, candidates)  # (n, m)

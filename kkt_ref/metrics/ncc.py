@@ -42,8 +42,7 @@ def ncc_all_pairs(x: ArrayLike, y: ArrayLike, *, channels: int = 1) -> NDArray[n
     TypeError
         If ``x`` or ``y`` is not floating.
     ValueError
-        If ``x`` or ``y`` is not two-dimensional, is empty or holds NaN or infinity, if their d
-        differ, or if ``channels`` does not divide d.
+        If an array has another shape, is empty or not finite, or ``channels`` does not divide d.
     """
     x = check_points(x, "x", huge=True)
     y = check_points(y, "y", d=x.shape[1], huge=True)
@@ -54,21 +53,8 @@ def ncc_all_pairs(x: ArrayLike, y: ArrayLike, *, channels: int = 1) -> NDArray[n
 def unit_images(x: ArrayLike, *, channels: int = 1) -> NDArray[np.float64]:
     """Return standardised images: their inner products are their correlations.
 
-    Parameters
-    ----------
-    x : array_like, (n, d)
-    channels : int
-        As for :func:`ncc_all_pairs`.
-
-    Returns
-    -------
-    ndarray, (n, d)
-        float64.  Each channel has mean 0 and norm 1/√C, or is 0 where ``x`` has no variance.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As :func:`ncc_all_pairs` for one array.
+    The arguments and errors are as in :func:`ncc_all_pairs`.  The result is float64 of shape
+    (n, d).  Each channel has mean 0 and norm 1/√C, or is 0 where ``x`` has no variance.
     """
     x = check_points(x, "x", huge=True)
     n, d = x.shape

@@ -50,18 +50,13 @@ def score_candidates(
 ) -> Scores:
     """Score candidates against the training images and against unseen images.
 
-    Candidates are assigned to images one to one by NCC.  SSIM is measured on the same pairs as
-    Haim et al. measure it: the training mean is added, the candidate is stretched to [0, 1], and
-    the settings are :data:`kkt_ref.metrics.HAIM`.
+    Candidates are assigned to images one to one by NCC.  SSIM is measured on the same pairs as by
+    Haim et al., after the mean is added and the candidate is stretched to [0, 1].
 
     Parameters
     ----------
-    images : array_like, (n, d)
-        Training images, floating, training mean subtracted.
-    candidates : array_like, (m, d)
-        In the same coordinates.
-    unseen : array_like, (n, d)
-        Other images of the same classes, the same training mean subtracted.
+    images, candidates, unseen : array_like, (n, d), (m, d) and (n, d)
+        Floating; the training mean is subtracted from all.
     mean : array_like, (d,)
         The training mean, floating; pixels of images + mean are in [0, 1].
     shape : (channels, height, width)
@@ -75,8 +70,8 @@ def score_candidates(
     TypeError
         If an array is not floating.
     ValueError
-        If an array does not fit ``shape``, is empty or holds NaN or infinity, if an image is
-        smaller than 3 x 3 pixels, or if ``unseen`` and ``images`` differ in number.
+        If an array does not fit ``shape``, is empty or not finite, if an image is smaller than
+        3 x 3 pixels, or if ``unseen`` and ``images`` differ in number.
     """
     if not isinstance(shape, (tuple, list)) or len(shape) != 3:
         raise ValueError(f"shape: expected (channels, height, width), got {shape!r}")

@@ -31,10 +31,7 @@ _LARGEST_RATIO = 1e4  # of |x| to data_range: above it, rounding errors of σ² 
 
 @dataclass(frozen=True, kw_only=True)
 class SSIMSettings:
-    """The choices in which implementations of SSIM differ.
-
-    A value outside its range raises ValueError.
-    """
+    """The choices in which implementations of SSIM differ."""
 
     window: Literal["gaussian", "uniform"] = "gaussian"
     size: int = 11  # side of the window in pixels, odd, at least 3
@@ -104,35 +101,26 @@ def structural_similarity(
     if x.shape != y.shape:
         raise ValueError(f"x, y: expected equal shapes, got {x.shape} and {y.shape}")
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    mean_x, mean_y = _local_mean(x, settings), _local_mean(y, settings)  # (..., h, w)
-    variances = _covariance(x, x, mean_x, mean_x, settings)
-    variances += _covariance(y, y, mean_y, mean_y, settings)
-    covariance = _covariance(x, y, mean_x, mean_y, settings)
+    means = _local_means(np.stack([x, y, x * x, y * y, x * y]), settings)  # (5, ..., h, w)
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = means
+    points = settings.size**2
+    factor = points / (points - 1) if settings.sample_covariance else 1.0
+    variances = factor * (mean_xx - mean_x**2) + factor * (mean_yy - mean_y**2)
+    covariance = factor * (mean_xy - mean_x * mean_y)
     top = (2.0 * (mean_x * mean_y) + c1) * (2.0 * covariance + c2)
     bottom = (mean_x**2 + mean_y**2 + c1) * (variances + c2) + settings.eps
     return (top / bottom).mean(axis=_PLANE if channel_axis is None else (-3, *_PLANE))  # (...)
 
 
-def _local_mean(x: Floats, settings: SSIMSettings) -> Floats:
+def _local_means(images: Floats, settings: SSIMSettings) -> Floats:
     from scipy.ndimage import gaussian_filter, uniform_filter  # slow, so not at import kkt_ref
 
     radius = settings.size // 2
     if settings.window == "gaussian":
-        mean = gaussian_filter(x, settings.sigma, radius=radius, axes=_PLANE, mode="mirror")
+        means = gaussian_filter(images, settings.sigma, radius=radius, axes=_PLANE, mode="mirror")
     else:
-        mean = uniform_filter(x, settings.size, axes=_PLANE, mode="mirror")
-    if settings.border == "crop":
-        mean = mean[..., radius:-radius, radius:-radius]  # (..., H, W) -> (..., h, w)
-    return mean
-
-
-def _covariance(
-    x: Floats, y: Floats, mean_x: Floats, mean_y: Floats, settings: SSIMSettings
-) -> Floats:
-    covariance = _local_mean(x * y, settings) - mean_x * mean_y  # (..., h, w)
-    if settings.sample_covariance:
-        covariance *= settings.size**2 / (settings.size**2 - 1)
-    return covariance
+        means = uniform_filter(images, settings.size, axes=_PLANE, mode="mirror")
+    return means[..., radius:-radius, radius:-radius] if settings.border == "crop" else means
 
 
 def _checked(

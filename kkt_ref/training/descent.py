@@ -85,12 +85,11 @@ def gradient_descent(
     max_steps : int, ≥ 0
     target_loss : float, optional
         Stop at this mean logistic loss, > 0.
-    record_every : int
-        Steps between records of the history.
+    record_every : int, steps between records
     callback : callable, optional
         Called with each record and the network at it; training stops if it returns true.
     backend : "numpy", "cupy" or Backend
-        Where the arrays of the training are; the result's are NumPy's.
+        Where the training runs; the result's arrays are NumPy's.
 
     Returns
     -------
@@ -101,10 +100,8 @@ def gradient_descent(
     ValueError
         If a shape does not fit the network, an entry is not finite, a number is out of its
         range, equal samples have different labels, or a step too long makes the loss infinite.
-    TypeError
-        If ``net`` is not an MLP, or ``x`` has another dtype than the network.
-    BackendError
-        If this machine cannot give the backend.
+    TypeError, BackendError
+        If ``net`` is not an MLP or ``x`` has another dtype; if the backend is not available.
     """
     limits = max_steps, target_loss, record_every
     return _descend(net, x, y, check_positive(step, "step"), True, limits, callback, backend)
@@ -234,25 +231,16 @@ def make_record(
 
 def log_mean_loss(margins: Array) -> float:
     """Return log of the mean of log(1 + exp(−margin)), without under- or overflow."""
-    return float(_log_mean_exp(_log_losses(margins)))
+    xp = namespace(margins)
+    near = xp.clip(margins, max=40.0)
+    # for large margins u, log(1 + exp(−u)) = exp(−u) to rounding, whose logarithm is −u
+    logs = xp.where(margins > 40.0, -margins, xp.log(xp.logaddexp(xp.zeros_like(near), -near)))
+    top = xp.max(logs)
+    return float(top + xp.log(xp.mean(xp.exp(logs - top))))
 
 
 def loss_weights(margins: Array) -> Array:
     """Return p_i = −∂ log(mean loss)/∂margin_i, shape (n,): positive, with a sum of at most 1."""
     xp = namespace(margins)
     log_sigmoid = -xp.logaddexp(xp.zeros_like(margins), margins)
-    return xp.exp(log_sigmoid - _log_mean_exp(_log_losses(margins))) / margins.shape[0]
-
-
-def _log_losses(margins: Array) -> Array:
-    # for large margins log(1 + exp(−u)) = exp(−u) to rounding, whose logarithm is −u
-    xp = namespace(margins)
-    near = xp.clip(margins, max=40.0)
-    softplus = xp.logaddexp(xp.zeros_like(near), -near)
-    return xp.where(margins > 40.0, -margins, xp.log(softplus))
-
-
-def _log_mean_exp(terms: Array) -> Array:
-    xp = namespace(terms)
-    top = xp.max(terms)
-    return top + xp.log(xp.mean(xp.exp(terms - top)))
+    return xp.exp(log_sigmoid - log_mean_loss(margins)) / margins.shape[0]

@@ -1,8 +1,7 @@
 """Loss-scaled descent with its state on disk, so that it continues after an interruption.
 
-The state is the network and its history, in one file that is written whole or not at all.
-Descent has no other state: a run that was stopped ends with the same numbers as one that
-was not.
+Descent has no other state than the network and its history: a run that was stopped ends with the
+same numbers as one that was not.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def resumable_descent(
     ------
     ValueError, TypeError
         As in :func:`~kkt_ref.training.descent.loss_scaled_descent`; ValueError also if the
-        state in the folder is damaged or that of a network of other shapes.
+        state in the folder is damaged, or that of a network of other shapes.
     """
     check_positive(save_seconds, "save_seconds", zero=True)
     max_steps = check_count(max_steps, "max_steps", 0)

@@ -105,13 +105,11 @@ def weight_decay_optimum(
     residual = history.records[-1].residual
     converged = residual <= tolerance
     if converged:
-        reason = f"The relative residual {residual:.1e} reached the tolerance {tolerance:g}."
+        end = f"The tolerance {tolerance:g} was reached"
     elif result.nit >= max_iterations:
-        reason = f"All {max_iterations} iterations were done; relative residual {residual:.1e}."
+        end = f"All {max_iterations} iterations were done"
     else:
-        reason = (
-            "The line search found no lower value, because of rounding or a kink; relative "
-            f"residual {residual:.1e}."
-        )
+        end = "The line search found no lower value, because of rounding or a kink"
+    reason = f"{end}; the relative residual is {residual:.1e}."
     trained, multipliers = net.with_theta(result.x), expit(-evaluate(result.x)[2]) / decay  # (n,)
     return TrainResult(trained, multipliers, history, int(result.nit), reason, converged)
