@@ -26,18 +26,6 @@ def write(path, content):
     return path
 
 
-def read_or_none(content, read):
-    """What is read from a file with this content, None if it is refused by name."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "damaged"
-        path.write_bytes(content)
-        try:
-            return read(path)
-        except ValueError as error:
-            assert str(path) in str(error)
-            return None
-
-
 def read_images(path):
     return read_idx(path, 3)
 
@@ -53,17 +41,16 @@ def mutations(content):
 
 
 @settings(max_examples=200)
-@given(mutations(gzip.compress(idx_bytes(IMAGES), mtime=0)))
-def test_damaged_gzip_loads_right_or_is_refused(content):
-    got = read_or_none(content, read_images)
-    assert got is None or np.array_equal(got, IMAGES)
-
-
-@settings(max_examples=200)
 @given(mutations(idx_bytes(IMAGES)))
 def test_damage_before_compression_is_refused_unless_only_pixels_changed(content):
     good = idx_bytes(IMAGES)
-    got = read_or_none(gzip.compress(content, mtime=0), read_images)
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "damaged", content)
+        try:
+            got = read_images(path)
+        except ValueError as error:
+            got = None
+            assert str(path) in str(error)
     if len(content) == len(good) and content[:16] == good[:16]:
         np.testing.assert_array_equal(got.ravel(), np.frombuffer(content[16:], np.uint8))
     elif len(content) == len(good) and content[:4] == good[:4]:
@@ -133,25 +120,15 @@ def test_cifar10_planes_are_red_green_blue_row_by_row(tmp_path):
     assert images[0, 1, 5, 9] == 200 and images.sum() == 200
 
 
-GOOD = bytes([4]) * RECORD + bytes([9]) * RECORD
-LABELS = st.tuples(st.sampled_from((0, RECORD)), st.integers(0, 255))
-
-
-@settings(max_examples=100)
-@given(
-    st.one_of(
-        st.integers(0, len(GOOD)).map(lambda k: GOOD[:k]),
-        LABELS.map(lambda f: GOOD[: f[0]] + bytes([f[1]]) + GOOD[f[0] + 1 :]),
-        st.binary(min_size=1, max_size=9).map(lambda tail: GOOD + tail),
-        st.integers(1, 9).map(lambda label: GOOD + bytes([label]) * RECORD),
-    )
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "got 0 bytes"),
+        (bytes(RECORD - 1), "got 3,072 bytes"),
+        (bytes(RECORD) + bytes([10]) * RECORD, "got 10 in row 1"),
+    ],
 )
-def test_damaged_batches_load_right_or_are_refused(content):
-    got = read_or_none(content, lambda path: read_cifar10([path]))
-    whole = len(content) > 0 and len(content) % RECORD == 0
-    if not whole or max(content[::RECORD]) > 9:
-        assert got is None
-    else:
-        images, labels = got
-        rejoined = np.concatenate([labels[:, None], images.reshape(len(labels), -1)], axis=1)
-        assert rejoined.tobytes() == content
+def test_damaged_batches_are_refused(tmp_path, content, what):
+    (tmp_path / "batch.bin").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"batch\.bin: expected .*{what}"):
+        read_cifar10([tmp_path / "batch.bin"])

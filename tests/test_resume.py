@@ -70,25 +70,11 @@ def test_forget_removes_the_state_and_nothing_else(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"mine.txt"}
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "missing entry", "other network"])
-def test_damaged_state_is_named(tmp_path, damage):
-    folder = claim(tmp_path, {})
-    path = folder / "training.npz"
-    resumable_descent(folder, NET, X, Y, **TRAINING)
-    raw = path.read_bytes()
-    if damage == "missing entry":
-        with np.load(path) as arrays:
-            kept = {name: arrays[name] for name in arrays.files if name != "records"}
-        np.savez(path, **kept)
-    elif damage == "other network":
-        other = kkt_ref.init_uniform((5, 3, 1), np.random.default_rng(0))
-        with pytest.raises(ValueError, match="training.npz: expected the state"):
-            resumable_descent(folder, other, X, Y, **TRAINING)
-        return
-    else:
-        path.write_bytes({"cut": raw[: len(raw) // 2], "empty": b"", "text": b"hello"}[damage])
+def test_the_state_of_another_network_is_refused(tmp_path):
+    resumable_descent(tmp_path, NET, X, Y, **TRAINING)
+    other = kkt_ref.init_uniform((5, 3, 1), np.random.default_rng(0))
     with pytest.raises(ValueError, match="training.npz: expected .* delete the file"):
-        resumable_descent(folder, NET, X, Y, **TRAINING)
+        resumable_descent(tmp_path, other, X, Y, **TRAINING)
 
 
 def test_fingerprints_differ():

@@ -1,4 +1,4 @@
-"""SSIM against its definition by loops, golden numbers of two peers, and its own laws."""
+"""SSIM against its definition by loops, golden numbers of kornia, and its own laws."""
 
 import numpy as np
 import pytest
@@ -28,29 +28,23 @@ def picture(k, channels=3, height=16, width=16):
 
 def ssim_by_loops(x, y, data_range, settings):
     """The definition, for one plane: every window in turn."""
-    radius = settings.size // 2
-    offsets = np.arange(settings.size) - radius
-    if settings.window == "gaussian":
-        line = np.exp(-0.5 * (offsets / settings.sigma) ** 2)
-    else:
-        line = np.ones(settings.size)
+    size, radius = settings.size, settings.size // 2
+    offsets = np.arange(size) - radius
+    line = np.exp(-0.5 * (offsets / settings.sigma) ** 2)
+    line = line if settings.window == "gaussian" else np.ones(size)
     weight = np.outer(line, line) / line.sum() ** 2
     if settings.border == "reflect":
         x, y = np.pad(x, radius, mode="reflect"), np.pad(y, radius, mode="reflect")
-    points = settings.size**2
-    factor = points / (points - 1) if settings.sample_covariance else 1.0
+    factor = size**2 / (size**2 - 1) if settings.sample_covariance else 1.0
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     values = []
-    for i in range(x.shape[0] - 2 * radius):
-        for j in range(x.shape[1] - 2 * radius):
-            p = x[i : i + settings.size, j : j + settings.size]
-            q = y[i : i + settings.size, j : j + settings.size]
-            mp, mq = (weight * p).sum(), (weight * q).sum()
-            vp = factor * (weight * (p - mp) ** 2).sum()
-            vq = factor * (weight * (q - mq) ** 2).sum()
-            vpq = factor * (weight * (p - mp) * (q - mq)).sum()
-            top = (2 * mp * mq + c1) * (2 * vpq + c2)
-            values.append(top / ((mp**2 + mq**2 + c1) * (vp + vq + c2) + settings.eps))
+    for i, j in np.ndindex(x.shape[0] - 2 * radius, x.shape[1] - 2 * radius):
+        p, q = x[i : i + size, j : j + size], y[i : i + size, j : j + size]
+        mp, mq = (weight * p).sum(), (weight * q).sum()
+        vp, vq = factor * (weight * (p - mp) ** 2).sum(), factor * (weight * (q - mq) ** 2).sum()
+        vpq = factor * (weight * (p - mp) * (q - mq)).sum()
+        top = (2 * mp * mq + c1) * (2 * vpq + c2)
+        values.append(top / ((mp**2 + mq**2 + c1) * (vp + vq + c2) + settings.eps))
     return np.mean(values)
 
 
@@ -62,30 +56,6 @@ def test_equals_the_definition(name, data_range):
     expected = ssim_by_loops(x, y, data_range, SETTINGS[name])
     found = ssim(x, y, data_range=data_range, settings=SETTINGS[name])
     assert found == pytest.approx(expected, abs=1e-12)
-
-
-# scikit-image 0.26.0 on NumPy 2.4.6, 2026-11-23, with picture() as above:
-#   from skimage.metrics import structural_similarity as s; x, y = picture(0), picture(0.3)
-#   uniform: s(x[0], y[0], data_range=1.0, win_size=7, use_sample_covariance=sample)
-#   gaussian: s(x[0], y[0], data_range=1.0, gaussian_weights=True, sigma=1.5,
-#               use_sample_covariance=sample)
-#   colour: s(x, y, channel_axis=0, ...), otherwise alike
-SKIMAGE = [
-    ("uniform", True, 0.8435272106629078, 0.8438832628041154),
-    ("uniform", False, 0.8435723878001323, 0.8439246654426197),
-    ("gaussian", True, 0.8365539053599444, 0.8529483673637109),
-    ("gaussian", False, 0.8365728959214436, 0.8529653629452447),
-]
-
-
-@pytest.mark.parametrize(("window", "sample", "grey", "colour"), SKIMAGE)
-def test_golden_numbers_of_scikit_image(window, sample, grey, colour):
-    size = 7 if window == "uniform" else 11
-    settings = SSIMSettings(window=window, size=size, sample_covariance=sample)
-    x, y = picture(0), picture(0.3)
-    assert ssim(x[0], y[0], data_range=1.0, settings=settings) == pytest.approx(grey, abs=1e-10)
-    found = ssim(x, y, data_range=1.0, channel_axis=0, settings=settings)
-    assert found == pytest.approx(colour, abs=1e-10)
 
 
 # kornia 0.9.0 on torch 2.13.0+cpu, 2026-11-23, with picture() as above:
@@ -121,13 +91,6 @@ def test_symmetric_and_bounded(x, y, settings):
 @given(x=images, settings=settings.filter(lambda s: s.eps == 0))
 def test_identity_is_exactly_one(x, settings):
     assert ssim(x, x, data_range=1.0, settings=settings) == 1.0
-
-
-@given(x=images, y=images, scale=st.floats(0.01, 100))
-def test_only_the_ratio_to_data_range_matters(x, y, scale):
-    small = ssim(x, y, data_range=1.0, settings=UNIFORM)
-    large = ssim(scale * x, scale * y, data_range=scale, settings=UNIFORM)
-    assert large == pytest.approx(small, abs=1e-9)
 
 
 def test_an_epsilon_keeps_a_black_image_from_one():
