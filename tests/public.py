@@ -121,7 +121,7 @@ GOOD = {
     ),
     "attacks.published_loss": dict(**FIT, multipliers=LAM, lambda_min=0.6),
     "attacks.kinks_at": dict(net=NET, x=X, tolerance=0.01),
-    "attacks.kink_vertices": dict(net=KINKED, box=(-1.5, 1.5), tolerance=0.01, lines=3),
+    "attacks.kink_vertices": dict(net=KINKED, box=(-1.5, 1.5), lines=3),
     "metrics.SSIMSettings": dict(
         window="gaussian", size=5, sigma=1.0, sample_covariance=True, border="crop", eps=0.0
     ),

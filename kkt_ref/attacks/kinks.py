@@ -19,6 +19,7 @@ from kkt_ref._validation import check_box, check_count, check_points, check_posi
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.mlp import MLP
 
+TOLERANCE = 2e-3  # largest distance of a kink from a vertex on it
 _SMALLEST_SINE = 0.05  # of the angle at which two kinks cross; below, rounding moves the crossing
 
 
@@ -52,11 +53,7 @@ def kinks_at(net: MLP, x: np.ndarray, *, tolerance: float = 3e-4) -> np.ndarray:
 
 
 def kink_vertices(
-    net: MLP,
-    *,
-    box: tuple[float, float] = (-1.5, 1.5),
-    tolerance: float = 2e-3,
-    lines: int = 4,
+    net: MLP, *, box: tuple[float, float] = (-1.5, 1.5), lines: int = 4
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the points of a box in the plane where kinks of the first layer meet.
 
@@ -66,15 +63,14 @@ def kink_vertices(
         With d = 2.
     box : (float, float)
         Bounds of both coordinates.
-    tolerance : float
-        Largest distance of a kink from a point on it, > 0; nearer kinks count as one.
     lines : int
-        Smallest number of different kinks that meet, ≥ 3, because any two lines meet.
+        Smallest number of different kinks that meet, ≥ 3, because any two lines meet.  Kinks
+        within 0.002 of a point are on it, and kinks that near each other count as one.
 
     Returns
     -------
     points : array of shape (v, 2)
-        Those with most kinks come first; no two are within ten tolerances.
+        Those with most kinks come first; no two are within 0.02.
     counts : array of shape (v,), int64
         Number of different kinks that meet there.
 
@@ -85,10 +81,10 @@ def kink_vertices(
     """
     check_net(net)
     low, high = check_box(box)
-    tolerance, lines = check_positive(tolerance, "tolerance"), check_count(lines, "lines", 3)
+    lines = check_count(lines, "lines", 3)
     if net.d != 2:
         raise ValueError(f"net: expected two inputs, got {net.d}")
-    kinks = _different_kinks(net, tolerance)
+    kinks = _different_kinks(net)
     i, j = np.triu_indices(len(kinks), 1)
     crossed = np.cross(kinks[i], kinks[j])  # homogeneous coordinates; the last is the sine
     crossed = crossed[np.abs(crossed[:, 2]) > _SMALLEST_SINE]
@@ -96,13 +92,13 @@ def kink_vertices(
     points = points[np.all((points >= low) & (points <= high), axis=1)]  # (p, 2)
     counts = np.zeros(len(points), int)
     for kink in kinks:  # one at a time, since a table (p, l) may not fit into memory
-        counts += np.abs(points @ kink[:2] + kink[2]) <= tolerance
+        counts += np.abs(points @ kink[:2] + kink[2]) <= TOLERANCE
     points, counts = points[counts >= lines], counts[counts >= lines]
 
     chosen: list[int] = []
     for k in np.argsort(-counts, kind="stable"):
         gaps = np.linalg.norm(points[chosen] - points[k], axis=1)
-        if np.all(gaps > 10 * tolerance):
+        if np.all(gaps > 10 * TOLERANCE):
             chosen.append(int(k))
     return points[chosen], counts[chosen]
 
@@ -121,12 +117,12 @@ def _kinks(net: MLP) -> np.ndarray:
     return kinks[np.any(W != 0, axis=1)]
 
 
-def _different_kinks(net: MLP, tolerance: float) -> np.ndarray:
+def _different_kinks(net: MLP) -> np.ndarray:
     """Return unit normal and offset of the kinks, shape (l, 3), those that coincide once."""
     kinks = _kinks(net)
     kinks = kinks / np.linalg.norm(kinks[:, :2], axis=1, keepdims=True)  # (h, 3)
     backward = (kinks[:, 0] < 0) | ((kinks[:, 0] == 0) & (kinks[:, 1] < 0))
     kinks[backward] *= -1
-    cluster = clusters(kinks, tolerance)  # (h,)
+    cluster = clusters(kinks, TOLERANCE)  # (h,)
     sums = np.stack([np.bincount(cluster, column) for column in kinks.T], axis=1)  # (l, 3)
     return sums / np.linalg.norm(sums[:, :2], axis=1, keepdims=True)

@@ -134,8 +134,6 @@ def distinct(found: Reconstruction) -> Array:
     units = found.candidates / np.linalg.norm(found.candidates, axis=1, keepdims=True)
     chosen: list[int] = []
     for i, unit in enumerate(units):
-        if not chosen or np.abs(units[chosen] @ unit).max() < 0.7:
+        if len(chosen) < 100 and np.all(np.abs(units[chosen] @ unit) < 0.7):
             chosen.append(i)
-        if len(chosen) == 100:
-            break
     return found.candidates[chosen]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,9 +49,9 @@ def run_alternations(
 
 
 def _load(path: Path, shape: tuple[int, int]) -> Alternation:
-    shapes = dict.fromkeys(Alternation._fields, ())
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(Alternation._fields, ())
     shapes |= {"coordinates": shape, "labels": shape[:1], "multipliers": shape[:1]}
-    kinds = dict(zip(Alternation._fields, "ffffiiUf", strict=True))
+    kinds = dict(zip(shapes, "ffffiiUf", strict=True))
     wanted = {name: (kinds[name], shapes[name]) for name in shapes}
     try:
         arrays = read_npz(path, "a saved run of the attack")
@@ -60,4 +61,5 @@ def _load(path: Path, shape: tuple[int, int]) -> Alternation:
             raise ValueError(f"{path}: expected finite arrays of kinds {wanted}, got {found}")
     except ValueError as error:
         raise ValueError(f"{error}; delete the file to run it again") from error
-    return Alternation(**{name: a if a.ndim else a.item() for name, a in arrays.items()})
+    values: dict[str, Any] = {name: a if a.ndim else a.item() for name, a in arrays.items()}
+    return Alternation(**values)

@@ -22,17 +22,16 @@ from scipy.spatial import cKDTree
 from kkt_ref.attacks import grid
 from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, refuse, with_copies
 from kkt_ref.attacks.grid import check_grid, lattice
-from kkt_ref.attacks.kinks import kink_vertices
+from kkt_ref.attacks.kinks import TOLERANCE, kink_vertices
 from kkt_ref.kkt.multipliers import solve_nnls
 from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.closed_form import forward, gradient_matrix
 
-_TOLERANCE = 2e-3  # largest distance of a kink from a vertex on it
 _FAINT = 0.02  # candidates with a smaller share of the largest multiplier are removed
 GROWTH = 0.15  # of the residual, up to which candidates are removed
 _ANGLES = 0.1 + 2 * np.pi * np.arange(16) / 16  # no point of a star on an axis
-_CIRCLE = 2 * _TOLERANCE * np.column_stack([np.cos(_ANGLES), np.sin(_ANGLES)])
+_CIRCLE = 2 * TOLERANCE * np.column_stack([np.cos(_ANGLES), np.sin(_ANGLES)])
 _STAR = np.vstack([_CIRCLE, np.zeros((1, 2))])  # (s, 2)
 
 
@@ -80,7 +79,7 @@ def reconstruct_on_kinks(
     refuse("kinks", candidates=candidates, restarts=restarts)
     report = with_copies(callback)
 
-    vertices, _ = kink_vertices(net, box=box, tolerance=_TOLERANCE, lines=3)
+    vertices, _ = kink_vertices(net, box=box, lines=3)
     q, solves = grid.find_margin(net, lattice(box, 2, 2.5 * step), _stars(vertices))
     low, high = 0.97 * q, grid.BAND * q
     outputs = np.abs(forward(net, vertices).outputs)
@@ -121,7 +120,7 @@ def _merged_at_vertices(
         if close:
             x[i] = occupied[close[int(np.argmax(mass[close]))]]
     # 4. Candidates that meet at one vertex become one.
-    return grid.merge_neighbours(x, y, multipliers, _TOLERANCE)
+    return grid.merge_neighbours(x, y, multipliers, TOLERANCE)
 
 
 def _without_superfluous(
@@ -135,23 +134,21 @@ def _without_superfluous(
     solves, limit = solves + 1, (1 + GROWTH) * residual
     reason = "Only one candidate is left."
     while len(kept) > 1:
-        trials = []
-        for smallest in np.argsort(multipliers)[:3]:
-            rest = kept[:smallest] + kept[smallest + 1 :]
-            trials.append((rest, *_fit_stars(gradients[rest], net.theta)))
-        solves += len(trials)
-        rest, *fit = min(trials, key=lambda trial: trial[2])
-        if fit[1] > limit:
+        without = [kept[:i] + kept[i + 1 :] for i in np.argsort(multipliers)[:3]]
+        fits = [_fit_stars(gradients[rest], net.theta) for rest in without]
+        solves += len(fits)
+        best = int(np.argmin([left for _, left in fits]))
+        if fits[best][1] > limit:
             reason = f"Removing another candidate would raise the residual by over {GROWTH:.0%}."
             break
-        kept, (multipliers, residual) = rest, fit
+        kept, (multipliers, residual) = without[best], fits[best]
         report("removed", 0, x[kept], multipliers)
     run = measured_run(
         net,
         x[kept],
         y[kept],
         multipliers,
-        objective=(residual / np.linalg.norm(net.theta)) ** 2,
+        objective=float(residual / np.linalg.norm(net.theta)) ** 2,
         steps=len(x) - len(kept),
         evaluations=solves,
         stop_reason=reason,
