@@ -17,11 +17,10 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
 
 from __future__ import annotations
 
-from kkt_ref._validation import check_count
-from kkt_ref.attacks.base import Attack, Callback, Reconstruction, Run
+from kkt_ref.attacks.base import Attack, Callback, Reconstruction
 from kkt_ref.attacks.grid import reconstruct_on_grid
 from kkt_ref.attacks.haim import reconstruct_paper, refine
-from kkt_ref.attacks.haim_loss import PublishedLoss, gate_alpha, published_loss
+from kkt_ref.attacks.haim_loss import gate_alpha, published_loss
 from kkt_ref.attacks.kinks import kink_vertices, kinks_at
 from kkt_ref.attacks.pooling import reconstruct_first_layer
 from kkt_ref.attacks.vertices import reconstruct_on_kinks
@@ -31,10 +30,7 @@ from kkt_ref.network.mlp import MLP
 
 __all__ = [
     "Attack",
-    "Callback",
-    "PublishedLoss",
     "Reconstruction",
-    "Run",
     "gate_alpha",
     "kink_vertices",
     "kinks_at",
@@ -67,7 +63,7 @@ def reconstruct(
 ) -> Reconstruction:
     """Reconstruct training data from the weights of a network.
 
-    Each attack has further keywords of its own; call its function to set them.
+    Each attack has keywords of its own; call its function to set them.
 
     Parameters
     ----------
@@ -85,8 +81,8 @@ def reconstruct(
     restarts : int, optional
         Number of runs from random starts; "kinks" and "grid" refuse it.
     callback : callable, optional
-        Called during the attack as ``callback(stage, run, x, multipliers)`` with copies
-        of the candidates (m, d) and multipliers (m,).
+        Called as ``callback(stage, run, x, multipliers)`` with copies of the candidates
+        (m, d) and multipliers (m,).
 
     Returns
     -------
@@ -98,11 +94,9 @@ def reconstruct(
         If the method is unknown, an argument is out of range or refused by the method,
         or (for d ≤ 2) no margin is found in the box.
     TypeError
-        If ``net`` is not an MLP, or is not float64 where the method needs that (all but
-        "first-layer").
+        If ``net`` is not an MLP, or not in float64 ("first-layer" allows float32).
     """
     check_net(net)
-    seed = check_count(seed, "seed", 0)
     names = ("recommended", *ATTACKS)
     if method not in names:
         raise ValueError(f"method: expected one of {', '.join(names)}, got {method!r}")

@@ -24,37 +24,16 @@ Callback = Callable[[str, int, np.ndarray, np.ndarray], object]
 
 @dataclass(frozen=True)
 class Run:
-    """How one run of an attack ended.
+    """How one run of an attack ended; u_i = y_i Φ(x_i), and the gates are the network's own."""
 
-    Attributes
-    ----------
-    objective : float
-        What the attack itself minimised; comparable only between runs of one attack.
-    residual : float
-        ‖θ − Σ λ_i y_i ∇θΦ(x_i)‖ / ‖θ‖ with the network's own gates.
-    by_layer : tuple of L floats
-        The same for each layer, ‖·‖_l / ‖θ‖_l.
-    slackness : float
-        Violation of complementary slackness, in [0, 2].
-    margin : float
-        q = Σ λ_i u_i² / Σ λ_i u_i with u_i = y_i Φ(x_i), the margin that the candidates share;
-        0 if Σ λ_i u_i is not positive.
-    steps : int
-        Accepted steps of the optimisation.
-    evaluations : int
-        Evaluations of the loss, or solutions of non-negative least squares.
-    stop_reason : str
-        A sentence that says why the run ended.
-    """
-
-    objective: float
-    residual: float
-    by_layer: tuple[float, ...]
-    slackness: float
-    margin: float
-    steps: int
-    evaluations: int
-    stop_reason: str
+    objective: float  # what the attack itself minimised, to compare its own runs only
+    residual: float  # ‖θ − Σ λ_i y_i ∇θΦ(x_i)‖ / ‖θ‖
+    by_layer: tuple[float, ...]  # the same for each layer, ‖·‖_l / ‖θ‖_l
+    slackness: float  # violation of complementary slackness, in [0, 2]
+    margin: float  # Σ λ_i u_i² / Σ λ_i u_i, or 0 if the divisor is not positive
+    steps: int  # accepted steps of the optimisation
+    evaluations: int  # of the loss, or solutions of non-negative least squares
+    stop_reason: str  # a sentence
 
 
 @dataclass(frozen=True)
@@ -64,7 +43,6 @@ class Reconstruction:
     Attributes
     ----------
     candidates : array of shape (m, d)
-        Those of all runs together.
     labels : array of shape (m,), entries -1 and +1
     multipliers : array of shape (m,)
         λ_i in the run that found the candidate.
@@ -127,7 +105,6 @@ def measured_run(
     x: np.ndarray,
     y: np.ndarray,
     multipliers: np.ndarray,
-    *,
     objective: float,
     steps: int,
     evaluations: int,
@@ -141,8 +118,8 @@ def measured_run(
     first = float(weights @ margins)
     margin = float(weights @ margins**2) / first if first > 0 else 0.0
     slackness = float(slackness_violation(margins, weights)[0])
-    ends = (steps, evaluations, stop_reason)
-    return Run(float(objective), norms.relative, norms.by_layer, slackness, margin, *ends)
+    measures = float(objective), norms.relative, norms.by_layer, slackness, margin
+    return Run(*measures, steps, evaluations, stop_reason)
 
 
 def with_copies(callback: Callback | None) -> Callback:

@@ -58,7 +58,7 @@ def reconstruct_paper(
     Parameters
     ----------
     net : MLP
-        The trained network, in float64.
+        In float64.
     candidates : int
         m, for each run, and needed: more than the training samples (paper: m ≥ 2n).
     box : (float, float), optional
@@ -78,12 +78,11 @@ def reconstruct_paper(
     lambda_min : float
         Lower bound of the multipliers, ≥ 0.
     alpha : float or sequence of float
-        Sharpness of the gates; a sequence is a schedule with ``max_iterations`` for each
-        entry.  Softplus networks keep their own gates.
+        Sharpness of the gates, or a schedule of it.  Softplus networks keep their own gates.
     layer_weights : sequence of L numbers ≥ 0, optional
         Weights w_l of the layers; ones unless given.
     slackness : float
-        ρ ≥ 0, weight of complementary slackness with a free margin.
+        ρ ≥ 0, weight of complementary slackness, for a margin that is free.
     max_iterations : int
         L-BFGS iterations for each run and α.
     backend : "numpy", "cupy" or Backend
@@ -100,8 +99,8 @@ def reconstruct_paper(
     Raises
     ------
     ValueError
-        If ``candidates`` is missing, a number is out of its range, ``labels`` are not m
-        labels -1 and +1, or all layers of weight > 0 are zero.
+        If a number is missing or out of its range, ``labels`` are not m labels -1 and +1,
+        or all layers of weight > 0 are zero.
     TypeError
         If ``net`` is not an MLP in float64.
     BackendError
@@ -128,11 +127,12 @@ def reconstruct_paper(
     for index, rng in enumerate(np.random.default_rng(seed).spawn(restarts)):
         x = np.clip(rng.normal(0.0, start_scale, (m, net.d)), low, high)  # (m, d)
         multipliers = rng.uniform(0.0, 1.0, m)
+        multipliers *= _norm_ratio(net, x, y, multipliers)
         found = refine(
             net,
             x,
             y,
-            multipliers * _norm_ratio(net, x, y, multipliers),
+            multipliers,
             box=box,
             callback=numbered(index),
             lambda_min=lambda_min,
@@ -236,16 +236,8 @@ def refine(
         x, multipliers = loss.unpack(result.x)
         multipliers = np.maximum(multipliers, lambda_min)  # scaling may round below the bound
         steps, evaluations = steps + result.nit, evaluations + 1 + result.nfev
-    run = measured_run(
-        net,
-        x,
-        y,
-        multipliers,
-        objective=result.fun,
-        steps=steps,
-        evaluations=evaluations,
-        stop_reason=_stop_reason(result),
-    )
+    reason = _stop_reason(result)
+    run = measured_run(net, x, y, multipliers, result.fun, steps, evaluations, reason)
     return Reconstruction(x, y, multipliers, np.zeros(len(y), int), (run,), None)
 
 

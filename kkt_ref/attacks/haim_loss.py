@@ -1,11 +1,4 @@
-r"""The published loss, its smooth gates, and the loss that L-BFGS minimises in its place.
-
-Haim et al. (2022) minimise over candidates x_i and multipliers l_i = m λ_i
-
-    ‖θ − (1/m) Σ_i l_i y_i ∇θΦ(x_i)‖² + Σ_i ‖(|x_i| − 1)₊‖² + 5 Σ_i (λ_min − l_i)₊²,
-
-(·)₊ being max(·, 0) of each entry: :func:`published_loss`.  :class:`RelativeLoss` keeps the
-first term only, because the optimiser of :mod:`kkt_ref.attacks.haim` holds the bounds exactly.
+"""The published loss, its smooth gates, and the loss that L-BFGS minimises in its place.
 
 Names of dimensions: m candidates, d inputs, L layers.
 """
@@ -34,7 +27,6 @@ def gate_alpha(net: MLP, width: float) -> float:
     ----------
     net : MLP
     width : float
-        Distance in the inputs, > 0.
 
     Returns
     -------
@@ -55,27 +47,18 @@ def gate_alpha(net: MLP, width: float) -> float:
 
 def with_gates(net: MLP, alpha: float) -> MLP:
     """Return the network with gates σ(αz) in ∇θΦ; a softplus network is returned unchanged."""
-    smooth = isinstance(net.activation, Softplus)
-    return net if smooth else net.with_activation(GatedReLU(alpha))
+    if isinstance(net.activation, Softplus):
+        return net
+    return net.with_activation(GatedReLU(alpha))
 
 
 class PublishedLoss(NamedTuple):
-    """The published loss at one point, and its gradient.
-
-    Attributes
-    ----------
-    value : float
-    by_layer : tuple of L floats
-        ‖θ − (1/m) Σ l_i y_i ∇θΦ(x_i)‖² of each layer, without the penalties.
-    grad_x : array of shape (m, d)
-    grad_multipliers : array of shape (m,)
-        ∂/∂l_i.
-    """
+    """The published loss at one point, and its gradient."""
 
     value: float
-    by_layer: tuple[float, ...]
-    grad_x: np.ndarray
-    grad_multipliers: np.ndarray
+    by_layer: tuple[float, ...]  # ‖θ − (1/m) Σ l_i y_i ∇θΦ(x_i)‖² of each layer
+    grad_x: np.ndarray  # (m, d)
+    grad_multipliers: np.ndarray  # ∂/∂l_i, (m,)
 
 
 def published_loss(
@@ -83,10 +66,12 @@ def published_loss(
 ) -> PublishedLoss:
     """Compute the loss of Haim et al. as they published it, and its gradient.
 
+    ‖θ − (1/m) Σ_i l_i y_i ∇θΦ(x_i)‖² + Σ_i ‖(|x_i| − 1)₊‖² + 5 Σ_i (λ_min − l_i)₊²
+
     Parameters
     ----------
     net : MLP
-        With the activation to be used in ∇θΦ; see Notes.
+        The authors' recipe uses the activation :class:`~kkt_ref.network.AuthorsGatedReLU`.
     x : array of shape (m, d), dtype as the network's
     y : array of shape (m,), entries -1 and +1
     multipliers : array of shape (m,), dtype as the network's
@@ -101,16 +86,15 @@ def published_loss(
     Raises
     ------
     ValueError
-        If a shape does not fit the network, an entry is NaN or infinite, a label is not
-        -1 or +1, or ``lambda_min`` is negative.
+        If a shape does not fit the network, an entry is not finite, a label is not -1 or
+        +1, or ``lambda_min`` is negative.
     TypeError
         If ``net`` is not an MLP, or a dtype is not the network's.
 
     Notes
     -----
-    Source: Haim et al. 2022 (arXiv 2206.07758) and their code.  Their recipe uses the
-    activation :class:`~kkt_ref.network.AuthorsGatedReLU`, with which ``grad_x`` is the gradient
-    of no function; with all other activations the gradient is exact.
+    Source: Haim et al. 2022 (arXiv 2206.07758) and their code.  The gradient is exact, except
+    with the authors' activation, whose ``grad_x`` is the gradient of no function.
     """
     x, y = check_samples(net, x, y)
     multipliers = check_multipliers(multipliers, len(y), net.dtype)
@@ -128,12 +112,11 @@ def published_loss(
 
 
 class RelativeLoss:
-    r"""Squared relative residual of stationarity plus slackness, as a function of one vector.
+    """Squared relative residual of stationarity plus slackness, as a function of one vector.
 
-    [ Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(x_i)‖²_l ] / Σ_l w_l ‖θ‖²_l  +  ρ · slackness,
+    [ Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(x_i)‖²_l ] / Σ_l w_l ‖θ‖²_l  +  ρ · slackness
 
-    The vector is NumPy's in float64 and holds x and λ / scale.  The loss is evaluated on the
-    backend in ``dtype``.
+    The vector is NumPy's in float64 and holds x and λ / scale.
     """
 
     def __init__(
@@ -148,7 +131,7 @@ class RelativeLoss:
         self.y, self.slackness, self.scale = y, slackness, 1.0
         self._backend, self._dtype = backend, dtype
         self._net, self._y = backend.put_net(net, dtype), backend.put(y, dtype)
-        # squares are summed in float64
+        # squares of float32 numbers are summed in float64
         self._reduction = None if np.dtype(dtype) == np.float64 else backend.xp.float64
         norms = [float(np.linalg.norm(net.theta[s])) for s in net.layer_slices]
         whole = sum(w * norm**2 for w, norm in zip(layer_weights, norms, strict=True))
