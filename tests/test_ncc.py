@@ -51,12 +51,6 @@ def test_an_image_without_variance_correlates_with_nothing(value):
     assert (ncc_all_pairs(flat, np.concatenate([x, flat])) == 0).all()
 
 
-def test_rounding_errors_are_no_variance():
-    almost = np.where(np.arange(12) % 3, 0.1, 0.3 - 0.2)[None]
-    assert np.ptp(almost) > 0
-    assert ncc_all_pairs(almost, almost) == 0
-
-
 @pytest.mark.parametrize("scale", [1e-300, 1e300])
 def test_extreme_scales_neither_overflow_nor_vanish(scale):
     x, y = np.random.default_rng(4).standard_normal((2, 2, 12))
