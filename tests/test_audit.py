@@ -21,6 +21,7 @@ import kkt_ref
 from kkt_ref.__main__ import main
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.audit import command
+from kkt_ref.audit.inputs import Samples
 from kkt_ref.audit.report import find_warnings
 from kkt_ref.audit.run import KINKS, AttackSettings, Audit, compare, measure_conditions
 from kkt_ref.audit.weights import Weights, load_weights
@@ -92,7 +93,7 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
     )  # fmt: skip
     said = capsys.readouterr()
     assert status == 0 and said.err == ""
-    for text in ("30-60-1", "homogeneous", "norm", "stationarity", "residual floor", "100%"):
+    for text in ("30, 60, 1", "homogeneous", "norm", "stationarity", "floor layer 1", "100%"):
         assert text in said.out
     out = folder / "net_audit"
     assert set(folder.rglob("*")) - before == {
@@ -150,15 +151,15 @@ def test_as_a_process(folder):
         and "candidates. Without the training data" in done.stdout
     )
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 2 and "use --resume" in done.stderr and done.stdout == ""
+    assert done.returncode == 2 and "with --resume" in done.stderr and done.stdout == ""
 
 
 def stop_after(monkeypatch, starts):
-    def show(self, part, note):
-        if note.startswith(f"start {starts},"):
+    def show(bar, number, run):
+        if number + 1 == starts:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(command._Progress, "show", show)
+    monkeypatch.setattr(command, "_show_start", show)
 
 
 def test_a_stopped_run_goes_on_to_the_same_candidates(folder, monkeypatch, capsys):
@@ -259,10 +260,13 @@ ERRORS = {
     "out is a file": (["net.npz", "--out", "data.npz"], "got a file"),
     "out below a file": (["net.npz", "--out", "data.npz/o"], "data.npz"),
     "out holds a file": (["net.npz", "--out", "full"], "expected an empty or new folder"),
-    "out of others": (["net.npz", "--out", "full", "--resume"], "the folder of a run to resume"),
+    "out of others": (
+        ["net.npz", "--out", "full", "--resume"],
+        "with --resume the folder of a run",
+    ),
     "json in no folder": (["net.npz", "--json", "nowhere/a.json"], "does not exist"),
     "json is there": (["net.npz", "--json", "mine.json"], "exists already"),
-    "json is a folder": (["net.npz", "--json", "folder.json"], "is a folder"),
+    "json is a folder": (["net.npz", "--json", "folder.json"], "such as audit.json"),
     "json is no json": (["net.npz", "--json", "net.npz"], "such as audit.json"),
 }
 
@@ -419,9 +423,12 @@ def test_points_in_the_plane(folder):
 
 def warnings_of(net, x=None, y=None, *, known=True, held_out=True):
     weights = Weights(net, tuple("abc"), "npz of kkt_ref", known)
-    conditions = None if x is None else measure_conditions(net, x, y)
-    audit = Audit(weights, "net.npz", AttackSettings(), conditions)
-    return find_warnings(audit, x, held_out=held_out)
+    audit = Audit(weights, "net.npz", AttackSettings())
+    if x is not None:
+        measured = measure_conditions(net, x, y)
+        unseen = Samples(x + 1) if held_out else None
+        audit = audit._replace(data=Samples(x, y), held_out=unseen, conditions=measured)
+    return find_warnings(audit)
 
 
 def test_what_breaks_homogeneity_is_named():
@@ -441,7 +448,7 @@ def test_what_breaks_homogeneity_is_named():
 def test_data_that_the_network_does_not_separate_are_named(trained):
     net, x, y, _ = trained
     x = x.reshape(N, 30)
-    assert warnings_of(net, x, y) == ()
+    assert warnings_of(net, x, y) == []
     (no_chance,) = warnings_of(net, x, y, held_out=False)
     assert "No held-out samples were given" in no_chance
     assert measure_conditions(net, x, -y).kkt is None

@@ -1,4 +1,4 @@
-"""The command ``python -m kkt_ref audit WEIGHTS``: its options, its files and its exit status."""
+"""The command ``kkt-ref audit WEIGHTS``: its options, its files and its exit status."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import argparse
 import json
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from kkt_ref._io import claim, write_atomically
-from kkt_ref._validation import check_box
+from kkt_ref.attacks.alternating import Alternation
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.audit.inputs import Samples, load_both
 from kkt_ref.audit.run import (
@@ -64,23 +62,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run_command(options: argparse.Namespace) -> int:
     """Run the command and return its exit status: 0 done, 2 misused, 130 stopped."""
     out = options.out or Path(f"{options.weights.stem}_audit")
-    with _sigterm_as_interrupt():
-        try:
-            _check_extra()
-            _check_outputs(out, options)
-            _audit(options, out)
-        except KeyboardInterrupt:
-            _say(f"\nstopped; the same command with --resume continues from {out}")
-            return STOPPED
-        except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError) as error:
-            said = str(error) or type(error).__name__
-            print(f"python -m kkt_ref audit: error: {' '.join(said.split())}", file=sys.stderr)
-            return 2
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
+    try:
+        _check_extra()
+        _check_outputs(out, options)
+        _audit(options, out)
+    except KeyboardInterrupt:
+        _say(f"\nstopped; the same command with --resume continues from {out}")
+        return STOPPED
+    except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError) as error:
+        said = str(error) or type(error).__name__
+        print(f"kkt-ref audit: error: {' '.join(said.split())}", file=sys.stderr)
+        return 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 
 def _audit(options: argparse.Namespace, out: Path) -> None:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from tqdm import tqdm  # type: ignore[import-untyped]
 
     from kkt_ref.audit import figures, report  # matplotlib takes a second to import
 
@@ -88,40 +89,43 @@ def _audit(options: argparse.Namespace, out: Path) -> None:
     net = weights.net
     data, held_out = load_both(options.data, options.held_out, net.d)
     shape = _check_fit(options, net, data)
-    box = check_box(options.box)
-    settings = AttackSettings(options.candidates, options.restarts, options.seed, box)
+    settings = AttackSettings(options.candidates, options.restarts, options.seed, options.box)
     settings = check_attack(net, settings)
     claim(out, run_settings(net, settings))
 
-    measured = None
+    audit = Audit(weights, options.weights.name, settings, data, held_out)
     if data is not None and data.y is not None:
-        measured = measure_conditions(net, data.x, data.y)
-    audit = Audit(weights, options.weights.name, settings, measured)
-    x = None if data is None else data.x
-    audit = audit._replace(warnings=report.find_warnings(audit, x, held_out=held_out is not None))
+        audit = audit._replace(conditions=measure_conditions(net, data.x, data.y))
     numbers = report.as_numbers(audit)
-    _say(_headline(numbers))
-    _say(report.as_text(report.network_table(numbers)))
-    if measured is not None:
-        _say(report.as_text(report.conditions_table(numbers)))
-    for text in audit.warnings:
+    for table in report.as_tables(numbers):
+        _say(report.as_text(table))
+    for text in numbers["warnings"]:
         _say(f"warning: {text}")
 
+    bar = tqdm(
+        desc="reconstruct",
+        unit="start",
+        total=settings.restarts,
+        initial=len(list(out.glob("start_*.npz"))),  # those of a stopped run
+        mininterval=0.2 if sys.stdout.isatty() else 15.0,
+        file=sys.stdout,
+        disable=net.d == 2,
+    )
     # small matrices, as in the plane, lose time by threads
-    with threadpool_limits(limits=1 if net.d == 2 else None):
-        result = run_attack(net, settings, out, progress=_Progress().show)
+    with threadpool_limits(limits=1 if net.d == 2 else None), bar:
+        result = run_attack(net, settings, out, partial(_show_start, bar))
     found = result.reconstruction
-    compared = [
+    matches, chance = (
         compare(net, settings, found, samples.x) if samples and len(found.labels) else None
         for samples in (data, held_out)
-    ]
-    audit = audit._replace(attack=result, data=compared[0], held_out=compared[1])
+    )
+    audit = audit._replace(attack=result, matches=matches, chance=chance)
     numbers = report.as_numbers(audit)
-    if audit.data is not None:
+    if matches is not None:
         _say(report.as_text(report.matches_table(numbers)))
     for line in numbers["answer"]:
         _say(line)
-    pictures = figures.draw_pictures(audit, shape, data, held_out)
+    pictures = figures.draw_pictures(audit, shape)
     contents = {out / f"{picture.name}.png": picture.png for picture in pictures}
     contents[out / "report.html"] = report.as_html(numbers, pictures).encode()
     if options.json is not None:
@@ -134,13 +138,9 @@ def _audit(options: argparse.Namespace, out: Path) -> None:
     _say(f"written: {', '.join(map(str, (out / 'candidates.npz', *contents)))}")
 
 
-def _headline(numbers: dict[str, Any]) -> str:
-    network = numbers["network"]
-    return (
-        f"{numbers['file']} ({numbers['kind']}): {'-'.join(map(str, network['widths']))}, "
-        f"{network['parameters']} parameters in {network['dtype']}, activation "
-        f"{network['activation']}, {'' if network['homogeneous'] else 'not '}homogeneous"
-    )
+def _show_start(bar: Any, number: int, run: Alternation) -> None:
+    bar.set_postfix_str(f"residual {run.residual:.3f}", refresh=False)
+    bar.update(number + 1 - bar.n)
 
 
 def _save_candidates(file: IO[bytes], found: Reconstruction, dtype: np.dtype) -> None:
@@ -158,13 +158,11 @@ def _save_candidates(file: IO[bytes], found: Reconstruction, dtype: np.dtype) ->
 def _check_fit(options: argparse.Namespace, net: MLP, data: Samples | None) -> Shape | None:
     """Return the shape of the pictures; raise if it or the box does not fit."""
     of_data, given = data.shape if data else None, options.shape
-    if given is not None and int(np.prod(given)) != net.d:
+    if given and (int(np.prod(given)) != net.d or of_data not in (None, given)):
         raise ValueError(
-            f"--shape: expected sizes whose product is {net.d}, the inputs of the network, got "
-            f"{','.join(map(str, given))}"
+            f"--shape: expected sizes whose product is {net.d}, the inputs of the network, as in "
+            f"--data if the samples there have a shape, got {','.join(map(str, given))}"
         )
-    if given is not None and of_data is not None and given != of_data:
-        raise ValueError(f"--shape: expected {of_data} as in --data, got {given}; leave it out")
     low, high = options.box
     if net.d == 2 and data and (data.x.min() < low or data.x.max() > high):
         raise ValueError(
@@ -190,20 +188,16 @@ def _check_outputs(out: Path, options: argparse.Namespace) -> None:
     there = [path.name for path in out.iterdir()] if out.is_dir() else []
     # a run that was killed leaves temporary files, and every run its lock
     there = sorted(name for name in there if not name.endswith(".part") and name != ".lock")
-    if there and not options.resume:
+    if there and not (options.resume and "settings.json" in there):
         raise ValueError(
-            f"{out}: expected an empty or new folder, found {there[0]} and {len(there) - 1} more; "
-            "use --resume to continue that run, or another --out"
+            f"{out}: expected an empty or new folder, or with --resume the folder of a run, found "
+            f"{there[0]} and {len(there) - 1} more; use another --out"
         )
-    if there and "settings.json" not in there:
-        raise ValueError(f"{out}: expected the folder of a run to resume, found other files only")
     path = options.json
     if path is None:
         return
-    if path.suffix != ".json" or path.name == "settings.json":  # the latter is the run's own
-        raise ValueError(f"--json: expected a name such as audit.json, got {path}")
-    if path.is_dir():
-        raise IsADirectoryError(f"--json: expected a file, but {path} is a folder")
+    if path.suffix != ".json" or path.name == "settings.json" or path.is_dir():
+        raise ValueError(f"--json: expected a file with a name such as audit.json, got {path}")
     if not path.resolve().parent.is_dir() and path.resolve().parent != out.resolve():
         raise ValueError(f"{path}: its folder does not exist; create it first")
     if path.exists() and not options.resume:
@@ -222,44 +216,3 @@ def _say(text: str) -> None:
     """Print in whatever encoding the terminal has."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), flush=True)
-
-
-class _Progress:
-    """A progress bar by tqdm; where standard output is no terminal, a line now and then."""
-
-    def __init__(self) -> None:
-        self.bar: Any = None
-
-    def show(self, part: float | None, note: str) -> None:
-        """Show the part that is done, 0 to 1, or None if that is not known, and a note."""
-        from tqdm import tqdm  # type: ignore[import-untyped]
-
-        if self.bar is None:  # a resumed run begins at this part, not at 0
-            self.bar = tqdm(
-                desc="reconstruct",
-                total=1.0,
-                initial=part or 0.0,
-                bar_format="{desc}: {percentage:3.0f}%|{bar:30}| {remaining} left{postfix}",
-                mininterval=0.2 if sys.stdout.isatty() else 15.0,
-                file=sys.stdout,
-            )
-        self.bar.set_postfix_str(note, refresh=False)
-        self.bar.update(0.0 if part is None else part - self.bar.n)
-        if part == 1.0:
-            self.bar.close()
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread can handle signals
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

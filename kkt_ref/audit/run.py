@@ -1,4 +1,4 @@
-"""One audit: describe a network, measure its KKT conditions, attack it, and compare.
+"""One audit: measure a network's KKT conditions, attack it, and compare with samples.
 
 Names of dimensions: n samples, m candidates, d inputs, L layers.
 """
@@ -16,11 +16,13 @@ import kkt_ref
 from kkt_ref._io import fingerprint
 from kkt_ref._validation import check_box, check_count
 from kkt_ref.attacks import reconstruct
+from kkt_ref.attacks.alternating import Alternation
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.kinks import kinks_at
 from kkt_ref.attacks.pooling import pool_alternations
 from kkt_ref.attacks.restarts import run_alternations
+from kkt_ref.audit.inputs import Samples
 from kkt_ref.audit.weights import Weights
 from kkt_ref.kkt.conditions import (
     KKTReport,
@@ -36,9 +38,6 @@ from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP
 
-# called with the part of the attack that is done (0 to 1, None where unknown) and a note
-Progress = Callable[[float | None, str], object]
-SMALLEST = 1e-15
 KINKS = "kinks of layer 1 through a sample, mean"
 
 
@@ -55,9 +54,8 @@ class AttackResult(NamedTuple):
     """What an attack found."""
 
     reconstruction: Reconstruction
-    residual_layer_1: float | None  # the smallest of all starts; None for d = 2
     seconds: float
-    failure: str | None  # why there is no candidate
+    failure: str | None = None  # why there is no candidate
 
 
 class Conditions(NamedTuple):
@@ -74,20 +72,21 @@ class Comparison(NamedTuple):
 
     candidate: np.ndarray  # (n,), index of the sample's candidate, or -1
     score: np.ndarray  # (n,), NCC; for d = 2 the distance to the nearest candidate
-    numbers: dict[str, float]  # counts and means by name
+    numbers: dict[str, float]  # counts and means by name, the most telling count first
 
 
 class Audit(NamedTuple):
-    """All that an audit knows; ``attack`` is None before the attack has ended."""
+    """All that an audit knows; what is not known yet, or was not given, is None."""
 
     weights: Weights
     file: str  # name of the weights file
     settings: AttackSettings
-    conditions: Conditions | None  # None without training data
-    warnings: tuple[str, ...] = ()
+    data: Samples | None = None
+    held_out: Samples | None = None  # samples that the network never saw
+    conditions: Conditions | None = None
     attack: AttackResult | None = None
-    data: Comparison | None = None  # with the training data
-    held_out: Comparison | None = None  # with samples that the network never saw
+    matches: Comparison | None = None  # of candidates with the training data
+    chance: Comparison | None = None  # of the same candidates with the held-out samples
 
 
 def attack_name(net: MLP) -> str:
@@ -98,38 +97,18 @@ def attack_name(net: MLP) -> str:
 
 
 def check_attack(net: MLP, settings: AttackSettings) -> AttackSettings:
-    """Check that the attack can be run, and fill in the number of candidates.
-
-    Raises ValueError if a setting is out of range, d = 1, the network has one layer or a first
-    layer of zeros, or its numbers are too large or too small for single precision.
-    """
+    """Return the settings with the number of candidates filled in, or raise ValueError."""
     if settings.candidates is not None:
         check_count(settings.candidates, "candidates")
     check_count(settings.restarts, "restarts", 2)
     check_count(settings.seed, "seed", 0)
-    check_box(settings.box)
+    settings = settings._replace(box=check_box(settings.box))
     if net.d == 1:
         raise ValueError("net: expected at least two inputs, got one; no attack is known for that")
     with np.errstate(over="ignore"):
         check_net(net.astype(np.float32))  # the attack works in single precision
-    largest = float(np.abs(net.weights[0]).max())
-    if 0 < largest < SMALLEST:
-        raise ValueError(
-            f"net: expected a first layer with entries of at least {SMALLEST}, got at most "
-            f"{largest:.3g}, whose square single precision cannot hold; use net.scaled(c)"
-        )
-    problem = FirstLayer(net)
-    with np.errstate(all="ignore"):
-        atoms = problem.atoms(problem.normalised(np.ones((1, problem.k))))
-        size = np.sum(atoms.signals**2) * np.sum(atoms.inputs**2)
-    if not np.isfinite(size):
-        raise ValueError(
-            "net: expected signals that single precision can hold, got larger ones; use "
-            "net.scaled(c) with a small c"
-        )
-    if net.d == 2 or settings.candidates is not None:
-        return settings
-    return settings._replace(candidates=problem.default_candidates)
+    default = FirstLayer(net).default_candidates
+    return settings._replace(candidates=settings.candidates or default)
 
 
 def run_settings(net: MLP, settings: AttackSettings) -> dict[str, object]:
@@ -164,57 +143,39 @@ def run_attack(
     net: MLP,
     settings: AttackSettings,
     folder: Path,
-    *,
-    progress: Progress = lambda part, note: None,
+    callback: Callable[[int, Alternation], object],
 ) -> AttackResult:
     """Reconstruct training data by the attack that suits the network.
 
     ``folder`` was claimed for these settings.  It keeps every finished start, so that the same
-    call continues a stopped run.  Raises ValueError if a file in it is damaged.
+    call continues a stopped run; ``callback`` is called after each start.
     """
     if net.d == 2:
-        return _attack_in_the_plane(net, settings, progress)
+        return _attack_in_the_plane(net, settings)
     assert settings.candidates is not None
-    problem = FirstLayer(net)
-    progress(0.0, "first start")
+    problem, seed = FirstLayer(net), settings.seed
     with np.errstate(all="ignore"):  # the solver of the multipliers refuses what overflows
         runs = run_alternations(
             problem,
-            folder=folder,
             candidates=settings.candidates,
-            seed=settings.seed,
+            seed=seed,
             restarts=settings.restarts,
-            callback=lambda i, run: progress(
-                (i + 1) / settings.restarts, f"start {i + 1}, residual {run.residual:.3f}"
-            ),
+            folder=folder,
+            callback=callback,
         )
-        found = pool_alternations(problem, runs, seed=settings.seed)
-        reached = min(run.by_layer[0] for run in found.runs)
+        found = pool_alternations(problem, runs, seed=seed)
     failure = None if len(found.labels) else "no candidate has a multiplier > 0 in any start"
-    return AttackResult(found, reached, sum(run.seconds for run in runs), failure)
+    return AttackResult(found, sum(run.seconds for run in runs), failure)
 
 
-def _attack_in_the_plane(net: MLP, settings: AttackSettings, progress: Progress) -> AttackResult:
-    began = time.perf_counter()
-
-    def report_stage(stage: str, run: int, x: np.ndarray, multipliers: np.ndarray) -> None:
-        progress(None, f"{stage}, {len(x)} candidates")
-
-    progress(None, "looking for the margin")
+def _attack_in_the_plane(net: MLP, settings: AttackSettings) -> AttackResult:
+    began, failure = time.perf_counter(), None
     try:
-        found = reconstruct(
-            net.astype(np.float64),
-            method=attack_name(net),
-            box=settings.box,
-            callback=report_stage,
-        )
-        failure = None
+        found = reconstruct(net.astype(np.float64), method=attack_name(net), box=settings.box)
     except ValueError as error:  # a result and no misuse, since all arguments were checked
-        empty = np.zeros(0)
+        empty, failure = np.zeros(0), str(error)
         found = Reconstruction(np.zeros((0, net.d)), empty, empty, np.zeros(0, int), (), None)
-        failure = str(error)
-    progress(1.0, f"{len(found.labels)} candidates")
-    return AttackResult(found, None, time.perf_counter() - began, failure)
+    return AttackResult(found, time.perf_counter() - began, failure)
 
 
 def compare(net: MLP, settings: AttackSettings, found: Reconstruction, x: np.ndarray) -> Comparison:
@@ -222,26 +183,23 @@ def compare(net: MLP, settings: AttackSettings, found: Reconstruction, x: np.nda
 
     For d = 2 it counts matches within 2.5, 1.5 and 0.5 steps of the attack's grid.
     """
-    kinks = float(np.mean(kinks_at(net.astype(np.float64), x)))
+    kinks = {KINKS: float(np.mean(kinks_at(net.astype(np.float64), x)))}
     if net.d > 2:
         matched = match_one_to_one(ncc_all_pairs(x, np.float64(found.candidates)))
-        numbers = {
-            "NCC, mean of the ten best": matched.top_mean(10),
-            "samples with NCC >= 0.8": matched.count(0.8),
-            "samples with NCC >= 0.9": matched.count(0.9),
-            KINKS: kinks,
-        }
-        return Comparison(matched.candidate, matched.score, numbers)
+        counts = {f"samples with NCC >= {level}": matched.count(level) for level in (0.8, 0.9)}
+        mean = {"NCC, mean of the ten best": matched.top_mean(10)}
+        return Comparison(matched.candidate, matched.score, counts | mean | kinks)
     step = (settings.box[1] - settings.box[0]) / 150  # of the attack's grid
     near = {
-        part * step: match_points(x, found.candidates, part * step, found.multipliers)
-        for part in (2.5, 1.5, 0.5)
+        radius: match_points(x, found.candidates, radius, found.multipliers)
+        for radius in (2.5 * step, 1.5 * step, 0.5 * step)
     }
     widest = near[2.5 * step]
     candidate = np.full(len(x), -1)
     candidate[widest.pairs[:, 0]] = widest.pairs[:, 1]
-    numbers = {f"samples within {r:.2g}": float(match.matched) for r, match in near.items()}
-    numbers["candidates near none"] = widest.strays
-    numbers["their share of the multipliers"] = widest.stray_mass
-    numbers[KINKS] = kinks
-    return Comparison(candidate, widest.distances, numbers)
+    counts = {f"samples within {radius:.2g}": match.matched for radius, match in near.items()}
+    strays = {
+        "candidates near none": widest.strays,
+        "their share of the multipliers": widest.stray_mass,
+    }
+    return Comparison(candidate, widest.distances, counts | strays | kinks)
