@@ -141,15 +141,12 @@ def _plane(audit: Audit, found: Reconstruction) -> Picture:
     area = 15 + 60 * found.multipliers / found.multipliers.max(initial=1e-300)  # (m,)
     for label, text, colour, marker in CLASSES:
         if audit.data is not None:
-            look = {
-                "facecolors": "none",
-                "edgecolors": BLACK,
-                "label": f"training point, label {text}",
-            }
-            ax.scatter(*audit.data.x[audit.data.y == label].T, s=190, marker=marker, **look)
-        mine = found.labels == label
-        look = {"c": colour, "edgecolors": "white", "label": f"candidate, label {text}"}
-        ax.scatter(*found.candidates[mine].T, s=area[mine], marker=marker, linewidths=0.6, **look)
+            x, y = audit.data.x[audit.data.y == label].T
+            name = f"training point, label {text}"
+            ax.scatter(x, y, 190, marker=marker, facecolors="none", edgecolors=BLACK, label=name)
+        mine, name = found.labels == label, f"candidate, label {text}"
+        x, y = found.candidates[mine].T
+        ax.scatter(x, y, area[mine], colour, marker=marker, edgecolors="white", label=name)
     ax.set(xlim=box, ylim=box, aspect="equal", xlabel="input 1", ylabel="input 2")
     figure.legend(loc="outside upper center", ncols=2, fontsize=8)
     caption = (

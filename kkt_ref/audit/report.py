@@ -27,26 +27,24 @@ CONDITIONS = (
     "KKT conditions on the training data (violations; 0 is satisfied)",
     "In theory gradient descent ends where the weights are a sum over the training samples, with "
     "multipliers > 0 only on the samples at the margin. Stationarity is the relative part of the "
-    "weights that this sum does not explain, the residual. The floor is the residual with the "
-    "best multipliers, so an attack has no reason to go below it. The residual of a layer that "
-    "still contains its random initialisation is near 1; this impairs the attack in layer 1 only. "
-    "With two inputs the residual is near 1 even at a KKT point, because training moves the kinks "
-    "of the ReLUs onto the points.",
+    "weights that this sum does not explain, and the floor is its smallest value, below which no "
+    "attack has a reason to go. It is near 1 for a layer that still contains its random "
+    "initialisation, which impairs the attack in layer 1 only, and for two inputs even at a KKT "
+    "point, because training moves the kinks of the ReLUs onto the points.",
 )
 MATCHES = (
     "Matches: training data, then held-out samples",
     "Candidates and samples are matched one to one by NCC, the correlation of all numbers of a "
     "sample, which is 1 for a copy in any brightness and contrast; with two inputs by distance. "
-    "The difference between the columns counts: the right one is what the same candidates reach "
-    "by chance.",
+    "The right column is what the same candidates reach by chance; the difference counts.",
 )
 ATTACK = (
     "How the candidates were found",
-    "The attack used the weights and the numbers named here, and nothing of the data. On the "
-    "first layer it solves that layer's equation by alternating least squares from random starts. "
-    "The equation says little about a candidate's sign and nothing about its contrast, so each "
-    "candidate is given with its negative, at a common norm. With two inputs the attack solves "
-    "all four KKT conditions where the kinks of ReLUs meet, or on a grid.",
+    "The attack used the weights and these settings, and nothing of the data. With two inputs it "
+    "solves all four KKT conditions where the kinks of ReLUs meet, or on a grid. With more it "
+    "solves the equation of the first layer by alternating least squares, which says little about "
+    "a candidate's sign and nothing about its contrast; each candidate is given with its negative, "
+    "at a common norm.",
 )
 
 
@@ -60,80 +58,67 @@ class Table(NamedTuple):
 
 def find_warnings(audit: Audit) -> list[str]:
     """Return what limits the meaning of an audit, in sentences."""
-    net = audit.weights.net
+    net, norms, found = audit.weights.net, _norms(audit.weights.net), []
     later = [str(layer) for layer, b in enumerate(net.biases, 1) if b is not None and layer > 1]
-    norms = _norms(net)
-    rules = [
-        (
-            bool(later),
+    if later:
+        found.append(
             f"The network is not homogeneous: it has a bias in layer {', '.join(later)}. The "
-            "theory allows a bias in layer 1 only, so the attack will find fewer and more blurred "
-            "candidates.",
-        ),
-        (
-            not net.activation.homogeneous,
+            "theory allows a bias in layer 1 only; expect fewer and more blurred candidates."
+        )
+    if not net.activation.homogeneous:
+        found.append(
             f"The network is not homogeneous: its activation ({_activation(net)}) is smooth at 0. "
-            "The theory holds for its limit, ReLU; a smaller alpha gives more blurred candidates.",
-        ),
-        (
-            not audit.weights.activation_known,
-            "The file does not name the activation, so ReLU is assumed. If the network has "
-            "another activation, the candidates are meaningless; name it by --activation.",
-        ),
-        (
-            norms[0] > LOPSIDED * min(norms),
+            "The theory holds for its limit, ReLU; a smaller alpha gives more blurred candidates."
+        )
+    if not audit.weights.activation_known:
+        found.append(
+            "The file does not name the activation, so ReLU is assumed. If that is wrong, the "
+            "candidates are meaningless; name the activation by --activation."
+        )
+    if norms[0] > LOPSIDED * min(norms):
+        found.append(
             f"The norm of layer 1 is {norms[0]:.3g}; the smallest norm of a layer is "
-            f"{min(norms):.3g}. All layers have equal norm at a KKT point, so layer 1 probably "
-            "still contains much of its random initialisation, as after short training or from a "
-            "large initialisation. This acts as noise, and fewer samples are reconstructed.",
-        ),
-        (
-            audit.data is None,
-            "No training data were given. The audit therefore cannot tell whether the network "
-            "separates them, or which candidates are training samples. Agreement between starts "
-            "is a hint, not a proof.",
-        ),
-    ]
-    if audit.data is not None and audit.conditions is not None:
-        rules += _data_rules(audit.conditions.margins, audit.data.x, audit.held_out is not None)
-    return [text for applies, text in rules if applies]
+            f"{min(norms):.3g}. They are equal at a KKT point, so layer 1 probably still contains "
+            "much of its random initialisation. This acts as noise on the candidates."
+        )
+    if audit.data is None or audit.conditions is None:
+        found.append(
+            "No training data were given. The audit cannot tell whether the network separates "
+            "them, or which candidates are real. Agreement between starts is a hint, not a proof."
+        )
+        return found
+    found += _data_warnings(audit.conditions.margins, audit.data.x)
+    if audit.held_out is None:
+        found.append(
+            "No held-out samples were given, so the scores cannot be compared with chance: a "
+            "blurred candidate resembles some sample of any large set. Use --held-out."
+        )
+    return found
 
 
-def _data_rules(margins: np.ndarray, x: np.ndarray, held_out: bool) -> list[tuple[bool, str]]:
-    n, q = len(x), margins.min()
+def _data_warnings(margins: np.ndarray, x: np.ndarray) -> list[str]:
+    found, n, q = [], len(x), margins.min()
     wrong, near = int(np.sum(margins <= 0)), int(np.sum(margins <= NEAR * q))
-    energy = float(np.sum(x**2)) or 1.0
-    off_centre = float(np.sum(x.mean(axis=0) ** 2)) * n / energy
-    return [
-        (
-            wrong > 0,
+    if wrong:
+        found.append(
             f"The network does not separate the training data: {wrong} of {n} samples are "
-            "misclassified. Without a positive margin the theory does not apply. Few samples or "
-            "none will be reconstructed, which says nothing about a network that is trained "
-            "further. If the network should separate these data, check that x is what the network "
-            "saw (scale, mean, order of pixels) and that the labels are right.",
-        ),
-        (
-            wrong == 0 and near < FEW * n,
+            "misclassified, so the theory does not apply. This says nothing about a network that "
+            "is trained further. If the network should separate them, check that x is what it saw "
+            "(scale, mean, order of pixels) and that the labels are right."
+        )
+    elif near < FEW * n:
+        found.append(
             f"The margins are spread from {q:.3g} to {margins.max():.3g}: only {near} of {n} "
             f"samples have a margin within {NEAR} times the smallest one. Samples far from the "
-            "margin have multiplier 0 and cannot be reconstructed; the samples near it are at "
-            "risk.",
-        ),
-        (
-            # the mean of centred samples leaves about 1/n
-            off_centre > OFF_CENTRE + 2 / n and x.shape[1] > 2,
-            f"The data are not centred: their mean has {off_centre:.0%} of their energy. Every "
-            "candidate then resembles every sample, so only the difference to held-out samples is "
-            "meaningful.",
-        ),
-        (
-            not held_out,
-            "No held-out samples were given. A blurred candidate resembles some sample of any "
-            "large set, so the scores cannot be compared with chance. Give as many unseen samples "
-            "by --held-out.",
-        ),
-    ]
+            "margin have multiplier 0 and cannot be reconstructed; the samples near it are at risk."
+        )
+    off = float(np.sum(x.mean(axis=0) ** 2) * n / np.sum(x**2)) if x.any() else 0.0
+    if off > OFF_CENTRE + 2 / n and x.shape[1] > 2:  # the mean of centred samples leaves about 1/n
+        found.append(
+            f"The data are not centred: their mean has {off:.0%} of their energy. Every candidate "
+            "then resembles every sample, so only the difference to held-out samples is meaningful."
+        )
+    return found
 
 
 def as_numbers(audit: Audit) -> dict[str, Any]:
