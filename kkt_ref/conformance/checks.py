@@ -8,17 +8,19 @@ which of them gives exactly this answer (:mod:`kkt_ref.conformance.diagnose`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kkt_ref._validation import check_count, check_dtype
-from kkt_ref.conformance.cases import Case, ImageCase
+from kkt_ref.conformance.cases import Case
 from kkt_ref.conformance.diagnose import diagnosis_of
 from kkt_ref.conformance.questions import QUESTIONS, Answer, Question
 
 Array = np.ndarray
 TOLERANCES = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}
+NO_MEMORY = "no state is kept between calls and no argument is changed"
 
 
 class Result(NamedTuple):
@@ -86,11 +88,9 @@ def check_implementation(
     ------
     ConformanceError
         If a check fails and ``on_fail`` is "raise".
-    ValueError
-        If ``implementation`` has none of the methods, ``expected_failures`` names an unknown
-        check, or ``dtype``, ``on_fail`` or ``seed`` is not one of the values above.
-    TypeError
-        If ``expected_failures`` is not a mapping.
+    ValueError, TypeError
+        If ``implementation`` has none of the methods, or another argument is not one of the
+        values above.
 
     Notes
     -----
@@ -104,16 +104,11 @@ def check_implementation(
             f"implementation: expected an object with at least one of the methods "
             f"{', '.join(QUESTIONS)}, but {implementation!r} has none of them"
         )
-    if not isinstance(expected_failures, (Mapping, type(None))):
-        raise TypeError(
-            "expected_failures: expected a mapping of names of checks to reasons, got "
-            f"{expected_failures!r}"
-        )
-    expected = dict(expected_failures or {})
-    unknown = sorted(expected.keys() - set(check_names()))
-    if unknown:
+    expected = {} if expected_failures is None else expected_failures
+    if not isinstance(expected, Mapping) or not expected.keys() <= set(check_names()):
         raise ValueError(
-            f"expected_failures: expected names from check_names(), got the unknown {unknown}"
+            "expected_failures: expected a mapping of names from check_names() to reasons, got "
+            f"{expected!r}"
         )
     results = [check.run(implementation, expected) for check in _all_checks(dtype, seed)]
     if on_fail == "raise" and any(result.bad for result in results):
@@ -137,6 +132,7 @@ def parametrize_with_checks(implementations: list[Any], *, dtype: Any = np.float
     implementations : list of objects
         As in :func:`check_implementation`.
     dtype : {float64, float32}
+        As in :func:`check_implementation`.
 
     Returns
     -------
@@ -149,20 +145,10 @@ def parametrize_with_checks(implementations: list[Any], *, dtype: Any = np.float
     """
     import pytest
 
-    def as_test(check: _Check) -> Any:
-        def run(implementation: Any) -> None:
-            result = check.run(implementation, {})
-            if result.status == "skipped":
-                pytest.skip(result.diagnosis)
-            if result.bad:
-                raise ConformanceError([result])
-
-        return pytest.param(run, id=check.name)
-
-    tests = [as_test(check) for check in _all_checks(check_dtype(dtype), 0)]
+    checks = _all_checks(check_dtype(dtype), 0)
 
     def decorate(test: Any) -> Any:
-        test = pytest.mark.parametrize("check", tests)(test)
+        test = pytest.mark.parametrize("check", checks, ids=[check.name for check in checks])(test)
         return pytest.mark.parametrize("implementation", implementations)(test)
 
     return decorate
@@ -172,23 +158,32 @@ class _UnusableAnswer(Exception):
     """The implementation raised an error, or its answer has the wrong form."""
 
 
-class _Check(NamedTuple):
+@dataclass(frozen=True)
+class _Check:
     """One question about one case, or about two in a row to see that no state is kept."""
 
     name: str
     question: Question
-    case: Case | ImageCase
-    second: Case | ImageCase | None
+    case: Case
+    second: Case | None
     dtype: np.dtype
 
-    def run(self, implementation: Any, expected: dict[str, str]) -> Result:
+    def __call__(self, implementation: Any) -> None:
+        """Run the check as a test of pytest."""
+        import pytest
+
+        result = self.run(implementation, {})
+        if result.status == "skipped":
+            pytest.skip(result.diagnosis)
+        if result.bad:
+            raise ConformanceError([result])
+
+    def run(self, implementation: Any, expected: Mapping[str, str]) -> Result:
         """Return the result; ``expected`` maps names of checks to reasons of failure."""
-        tolerance, meaning, error = TOLERANCES[self.dtype], self.case.meaning, float("nan")
-        if self.second is not None:
-            meaning = "no state is kept between calls and no argument is changed"
+        tolerance, error = TOLERANCES[self.dtype], float("nan")
+        meaning = self.case.meaning if self.second is None else NO_MEMORY
         try:
-            measure = self._one_call if self.second is None else self._two_calls
-            error, problem = measure(implementation, tolerance)
+            error, problem = self._measure(implementation, tolerance)
         except NotImplementedError:
             return Result(self.name, "skipped", error, tolerance, meaning, "not implemented")
         except _UnusableAnswer as unusable:
@@ -196,36 +191,35 @@ class _Check(NamedTuple):
         failed = bool(problem) or not error <= tolerance
         status = "failed" if failed else "passed"
         if self.name in expected:
-            status, problem = "expected failure", expected[self.name]
-            status = status if failed else "unexpected pass"
+            status = "expected failure" if failed else "unexpected pass"
+            problem = expected[self.name]
         return Result(self.name, status, error, tolerance, meaning, problem)
 
-    def _one_call(self, implementation: Any, tolerance: float) -> tuple[float, str]:
+    def _measure(self, implementation: Any, tolerance: float) -> tuple[float, str]:
+        """Return the error of the (last) answer, and what is wrong if that is known."""
+        given = [np.copy(array) for array in _arrays(self.case)]
         answer, right = self._ask(implementation, self.case)
-        error = self.question.error(self.case, answer, right)
-        if error <= tolerance:
-            return error, ""
-        return error, diagnosis_of(self.question, self.case, answer, right, tolerance)
-
-    def _two_calls(self, implementation: Any, tolerance: float) -> tuple[float, str]:
-        before = [np.copy(part) for part in _arrays(self.case)]
-        first, _ = self._ask(implementation, self.case)
+        if self.second is None:
+            error = self.question.error(self.case, answer, right)
+            if error <= tolerance:
+                return error, ""
+            return error, diagnosis_of(self.question, self.case, answer, right, tolerance)
         second, right = self._ask(implementation, self.second)
-        if not all(map(np.array_equal, before, _arrays(self.case))):
+        if not all(map(np.array_equal, given, _arrays(self.case))):
             raise _UnusableAnswer("an argument was changed in place")
         error = self.question.error(self.second, second, right)
-        if error > tolerance and self.question.error(self.second, first, second) == 0.0:
+        if error > tolerance and self.question.error(self.second, answer, second) == 0.0:
             return error, "the second call returned the answer of the first one: a stale cache"
         return error, ""
 
-    def _ask(self, implementation: Any, case: Any) -> tuple[Answer, Answer]:
+    def _ask(self, implementation: Any, case: Case) -> tuple[Answer, Answer]:
         """Return the answer of an implementation and the right one, both of the same form."""
         method = getattr(implementation, self.question.name, None)
         if not callable(method):
             raise NotImplementedError
         right = self.question.reference(case)
         try:
-            answer = method(*self.question.arguments(case))
+            answer = method(*self.question.arguments(*case.inputs))
         except NotImplementedError:
             raise
         except Exception as error:  # any error is a failure of the implementation
@@ -254,7 +248,6 @@ def _all_checks(dtype: np.dtype, seed: int) -> list[_Check]:
     return checks
 
 
-def _arrays(case: Case | ImageCase) -> list[Array]:
-    if isinstance(case, ImageCase):
-        return [case.a, case.b]
-    return [*case.net.arrays, case.x, case.y, case.multipliers]
+def _arrays(case: Case) -> list[Array]:
+    net_arrays = getattr(case.inputs[0], "arrays", case.inputs[:1])  # images have no network
+    return [*net_arrays, *case.inputs[1:]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import autograd.numpy as anp
 import numpy as np
 from autograd import value_and_grad
 
+from kkt_ref.conformance.cases import Case
 from kkt_ref.conformance.questions import (
     Answer,
     Question,
@@ -29,7 +30,7 @@ Mistakes = Iterator[tuple[str, Any]]  # what is done wrong, and the answer that 
 
 
 def diagnosis_of(
-    question: Question, case: Any, answer: Answer, right: Answer, tolerance: float
+    question: Question, case: Case, answer: Answer, right: Answer, tolerance: float
 ) -> str:
     """Return the mistake that gives this wrong answer; "" if it is unknown."""
     near = max(100 * tolerance, 1e-7)
@@ -50,27 +51,26 @@ def diagnosis_of(
     return ""
 
 
-def _mistakes(question: Question, case: Any) -> Mistakes:
+def _mistakes(question: Question, case: Case) -> Mistakes:
     special = {"kkt_conditions": _conditions, "training_step": _steps, "ssim": _ssim}
     if question.name in special:
-        return special[question.name](*map(in_float64, question.arguments(case)))
-    return _general(question.name, *map(in_float64, case[1:5]))
+        return special[question.name](*map(in_float64, question.arguments(*case.inputs)))
+    return _general(question.name, *map(in_float64, case.inputs))
 
 
 def _general(name: str, net: MLP, x: Array, y: Array, lam: Array) -> Mistakes:
     """Yield the mistakes in outputs, gradients, the residual and the stationarity loss."""
-    method = _METHODS[name]
     for text, other in _networks(net):
-        yield text, method(other, x, y, lam, net.theta)
+        yield text, _answer(name, other, x, y, lam, net.theta)
     if name == "outputs":
         return
     yield from _left_out(name, net, x, y, lam)
     for text, labels, multipliers, slope in _sums(y, lam):
-        answer = method(net, x, labels, multipliers, net.theta)
+        answer = _answer(name, net, x, labels, multipliers, net.theta)
         if name == "stationarity":
             answer = (*answer[:2], slope * answer[2])
         yield text, answer
-    right = method(net, x, y, lam, net.theta)
+    right = _answer(name, net, x, y, lam, net.theta)
     if name == "stationarity_residual":
         yield "the residual has the opposite sign", (-right[0],)
         yield "θ is missing and the sum is positive", (net.theta - right[0],)
@@ -78,21 +78,15 @@ def _general(name: str, net: MLP, x: Array, y: Array, lam: Array) -> Mistakes:
         yield from _losses(net, *right)
 
 
-def _stationarity(net: MLP, x: Array, y: Array, lam: Array, theta: Array) -> Answer:
-    terms = closed_form.stationarity_and_gradient(net, x, y, lam, (1.0,) * net.depth)
-    return terms.value, terms.grad_x, terms.grad_multipliers
-
-
-# (net, x, y, multipliers, θ of the right network) -> answer, by closed forms, which ask the
-# activation for its gates
-_METHODS: dict[str, Callable[..., Any]] = {
-    "outputs": lambda net, x, y, lam, theta: (closed_form.forward(net, x).outputs,),
-    "per_sample_gradients": lambda net, x, y, lam, theta: (gradient_matrix(net, x),),
-    "stationarity_residual": lambda net, x, y, lam, theta: (
-        theta - (lam * y) @ gradient_matrix(net, x),
-    ),
-    "stationarity": _stationarity,
-}
+def _answer(name: str, net: MLP, x: Array, y: Array, lam: Array, theta: Array) -> Answer:
+    """Answer a question by the closed forms, which ask the activation for its gates."""
+    if name == "outputs":
+        return (closed_form.forward(net, x).outputs,)
+    if name == "stationarity":
+        terms = closed_form.stationarity_and_gradient(net, x, y, lam, (1.0,) * net.depth)
+        return terms.value, terms.grad_x, terms.grad_multipliers
+    gradients = gradient_matrix(net, x)  # (n, P)
+    return (gradients if name == "per_sample_gradients" else theta - (lam * y) @ gradients,)
 
 
 @dataclass(frozen=True)
@@ -116,28 +110,26 @@ class _ConstantGates(GatedReLU):
 
 def _networks(net: MLP) -> Iterator[tuple[str, MLP]]:
     """Yield networks that are read or evaluated wrongly."""
-    act, alpha = net.activation, getattr(net.activation, "alpha", None)
-    others: dict[str, Any] = {}
-    if isinstance(act, ReLU):
-        others = {
+    alpha = getattr(net.activation, "alpha", 1.0)
+    activations: dict[str, dict[str, Any]] = {
+        "relu": {
             "relu'(0) is taken as 0.5": _SlopeAtZero(0.5),
             "relu'(0) is taken as 1": _SlopeAtZero(1.0),
-        }
-    elif isinstance(act, GatedReLU):
-        others = {
+        },
+        "gated": {
             "σ(αz) replaces the step in every backward pass": AuthorsGatedReLU(alpha),
             "the derivative of the gates is left out": _ConstantGates(alpha),
             "softplus is used for smoothed gates": Softplus(alpha),
             "the gates are hard": ReLU(),
             "alpha is taken as 1": GatedReLU(1.0),
-        }
-    elif isinstance(act, Softplus):
-        others = {
+        },
+        "softplus": {
             "smoothed gates are used for softplus": GatedReLU(alpha),
             "relu is used for softplus": ReLU(),
             "alpha is taken as 1": Softplus(1.0),
-        }
-    for text, activation in others.items():
+        },
+    }
+    for text, activation in activations[net.activation.name].items():
         yield text, net.with_activation(activation)
     zero = [None if b is None else 0.0 * b for b in net.biases]
     yield "biases are not added", replace(net, biases=zero)
@@ -229,18 +221,18 @@ def _steps(net: MLP, x: Array, y: Array, step: float) -> Mistakes:
 
 def _ssim(a: Array, b: Array) -> Mistakes:
     uniform = replace(WANG, window="uniform", size=7, sample_covariance=True)
-    for text, settings in (
-        ("the window is uniform, 7 by 7, as is the default of scikit-image", uniform),
-        ("the window is Gaussian, 3 by 3, as in the code of the paper", HAIM),
-        ("the border is not left out", replace(WANG, border="reflect")),
-        ("variances are those of samples, over N - 1", replace(WANG, sample_covariance=True)),
-        ("σ of the window is 1", replace(WANG, sigma=1.0)),
-    ):
-        yield text, (_similarity(a, b, settings=settings),)
-    yield "data_range is 2", (_similarity(a, b, data_range=2.0),)
-    yield "data_range is 255", (_similarity(a, b, data_range=255.0),)
-    yield "only the first channel counts", (_similarity(a[:1], b[:1]),)
-
-
-def _similarity(a: Array, b: Array, data_range: float = 1.0, settings: Any = WANG) -> Array:
-    return structural_similarity(a, b, data_range=data_range, channel_axis=0, settings=settings)
+    changes: dict[str, dict[str, Any]] = {
+        "the window is uniform, 7 by 7, as is the default of scikit-image": {"settings": uniform},
+        "the window is Gaussian, 3 by 3, as in the code of the paper": {"settings": HAIM},
+        "the border is not left out": {"settings": replace(WANG, border="reflect")},
+        "variances are those of samples, over N - 1": {
+            "settings": replace(WANG, sample_covariance=True)
+        },
+        "σ of the window is 1": {"settings": replace(WANG, sigma=1.0)},
+        "data_range is 2": {"data_range": 2.0},
+        "data_range is 255": {"data_range": 255.0},
+        "only the first channel counts": {"x": a[:1], "y": b[:1]},
+    }
+    right: dict[str, Any] = {"x": a, "y": b, "data_range": 1.0, "settings": WANG}
+    for text, change in changes.items():
+        yield text, (structural_similarity(**right | change, channel_axis=0),)

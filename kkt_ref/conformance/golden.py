@@ -34,23 +34,18 @@ def write_golden(folder: str | os.PathLike[str], *, seed: int = 0) -> tuple[Path
     Returns
     -------
     arrays : Path
-        The npz: for each case its network, x, y, multipliers and answers, all float64 arrays
+        The npz: the network, x, y, multipliers and answers of each case, all float64 arrays
         named ``case/quantity``.
     manifest : Path
         The JSON: the activation and the meaning of each case.
 
     Raises
     ------
-    ValueError
-        If ``seed`` is not an integer ≥ 0.
-    TypeError
-        If ``folder`` is not a path.
-    OSError
-        If the folder cannot be made or written to.
+    ValueError, TypeError, OSError
+        If ``seed`` is not an integer ≥ 0, ``folder`` is not a path, or the folder cannot be
+        made or written to.
     """
     folder, seed = check_path(folder, "folder"), check_count(seed, "seed", 0)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: expected a folder, got a file")
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, np.ndarray] = {}
     manifest: dict[str, Any] = {
@@ -67,10 +62,11 @@ def write_golden(folder: str | os.PathLike[str], *, seed: int = 0) -> tuple[Path
     for case in cases(np.float64, seed):
         key = case.name.replace(" ", "_")
         arrays |= {f"{key}/{name}": value for name, value in _arrays(case).items()}
-        hidden = closed_form.forward(case.net, case.x).preactivations[:-1]
+        net, x, *_ = case.inputs
+        hidden = closed_form.forward(net, x).preactivations[:-1]
         manifest["cases"][key] = {
-            "activation": case.net.activation.name,
-            "alpha": getattr(case.net.activation, "alpha", None),
+            "activation": net.activation.name,
+            "alpha": getattr(net.activation, "alpha", None),
             "smallest_preactivation": min((float(np.abs(z).min()) for z in hidden), default=None),
             "meaning": case.meaning,
         }
@@ -83,8 +79,9 @@ def write_golden(folder: str | os.PathLike[str], *, seed: int = 0) -> tuple[Path
 
 
 def _arrays(case: Case) -> dict[str, np.ndarray]:
-    arrays = {"x": case.x, "y": case.y, "multipliers": case.multipliers}
-    for layer, (W, b) in enumerate(case.net.layers, start=1):
+    net, *samples = case.inputs
+    arrays = dict(zip(("x", "y", "multipliers"), samples, strict=True))
+    for layer, (W, b) in enumerate(net.layers, start=1):
         arrays[f"W_{layer}"] = W
         if b is not None:
             arrays[f"b_{layer}"] = b

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from scipy.special import expit
 
-from kkt_ref.conformance.cases import Case, ImageCase, cases, image_cases
+from kkt_ref.conformance.cases import Case, cases, image_cases
 from kkt_ref.metrics.ssim import structural_similarity
-from kkt_ref.network.activations import GatedReLU
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.definition import (
     per_sample_gradients,
@@ -72,27 +71,26 @@ class Question(NamedTuple):
 
     name: str  # of the method
     parts: tuple[str, ...]  # names of the arrays that the method returns
-    arguments: Callable[[Any], tuple[Any, ...]]  # maps a case to the arguments of the method
+    arguments: Callable[..., tuple[Any, ...]]  # maps the inputs of a case to those of the method
     answer: Callable[..., Any]  # maps the arguments to the right answer
-    cases: Callable[[Any, int], list[Any]] = cases  # maps a dtype and a seed to the cases
+    cases: Callable[[Any, int], list[Case]] = cases  # maps a dtype and a seed to the cases
     flat: bool = False  # whether the last axis of the answer is that of θ
 
-    def reference(self, case: Case | ImageCase) -> Answer:
+    def reference(self, case: Case) -> Answer:
         """Return the right answer for a case, computed in float64 from its rounded numbers."""
-        answer = self.answer(*map(in_float64, self.arguments(case)))
+        answer = self.answer(*map(in_float64, self.arguments(*case.inputs)))
         return tuple(map(np.asarray, answer if len(self.parts) > 1 else (answer,)))
 
-    def error(self, case: Any, answer: Answer, right: Answer) -> float:
+    def error(self, case: Case, answer: Answer, right: Answer) -> float:
         """Return the largest error, relative to the norm of each array, or of each W_l and b_l."""
         if self.flat:
-            ends = np.cumsum([p.size for p in case.net.arrays])[:-1]
+            ends = np.cumsum([p.size for p in case.inputs[0].arrays])[:-1]
             answer, right = (tuple(np.split(part[0], ends, axis=-1)) for part in (answer, right))
         worst = 0.0
         for found, wanted in zip(answer, right, strict=True):
-            wanted = np.asarray(wanted, np.float64)
-            difference = float(np.linalg.norm(np.asarray(found, np.float64) - wanted))
+            found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
             size = float(np.linalg.norm(wanted))
-            worst = max(worst, difference / size if size > 0 else difference)
+            worst = max(worst, float(np.linalg.norm(found - wanted)) / (size or 1.0))
         return worst
 
 
@@ -123,17 +121,16 @@ def training_step(net: MLP, x: Array, y: Array, step: float) -> Array:
     return net.theta + step * gradient
 
 
-def _with_margin(case: Case) -> tuple[Any, ...]:
-    multipliers = case.multipliers.copy()
-    multipliers[0] *= -1  # so that dual feasibility is violated
-    margin = np.median(np.abs(phi(case.net.arrays, case.x, case.net)))
-    return case.net, case.x, case.y, multipliers, float(margin)
+def _with_margin(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Any, ...]:
+    multipliers = np.concatenate([-multipliers[:1], multipliers[1:]])  # one is infeasible
+    return net, x, y, multipliers, float(np.median(np.abs(phi(net.arrays, x, net))))
 
 
-def _with_step(case: Case) -> tuple[Any, ...]:
-    net, x, y = map(in_float64, case[1:4])
-    gradient = np.linalg.norm(training_step(net, x, y, 1.0) - net.theta)
-    return case.net, case.x, case.y, float(np.linalg.norm(net.theta) / gradient)  # moves θ by ‖θ‖
+def _with_step(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Any, ...]:
+    exact = in_float64(net)
+    gradient = training_step(exact, in_float64(x), in_float64(y), 1.0) - exact.theta
+    step = np.linalg.norm(exact.theta) / np.linalg.norm(gradient)  # moves θ by ‖θ‖
+    return net, x, y, float(step)
 
 
 def _trainable(dtype: Any, seed: int) -> list[Case]:
@@ -141,37 +138,38 @@ def _trainable(dtype: Any, seed: int) -> list[Case]:
     return [
         case
         for case in cases(dtype, seed)
-        if not isinstance(case.net.activation, GatedReLU)
-        and len(np.unique(case.x, axis=0)) == len(case.x)
+        if case.inputs[0].activation.gate_is_slope
+        and len(np.unique(case.inputs[1], axis=0)) == len(case.inputs[1])
     ]
 
 
-_INPUTS, _SUM = (lambda case: case[1:3]), (lambda case: case[1:5])  # net, x; net, x, y, λ
+def _ssim(a: Array, b: Array) -> Array:
+    return structural_similarity(a, b, data_range=1.0, channel_axis=0)
+
+
+def _net_and_x(*inputs: Any) -> tuple[Any, ...]:
+    return inputs[:2]
+
+
+def _all_inputs(*inputs: Any) -> tuple[Any, ...]:
+    return inputs
+
+
+_GRADIENTS = ("value", "grad_x", "grad_multipliers")
 _CONDITIONS = "stationarity primal_feasibility dual_feasibility complementary_slackness"
 _ALL = (
-    Question("outputs", ("outputs",), _INPUTS, lambda net, x: phi(net.arrays, x, net)),
+    Question("outputs", ("outputs",), _net_and_x, lambda net, x: phi(net.arrays, x, net)),
     Question(
         "per_sample_gradients",
         ("per_sample_gradients",),
-        _INPUTS,
+        _net_and_x,
         per_sample_gradients,
         flat=True,
     ),
-    Question("stationarity_residual", ("residual",), _SUM, stationarity_residual, flat=True),
-    Question(
-        "stationarity",
-        ("value", "grad_x", "grad_multipliers"),
-        _SUM,
-        stationarity_by_autograd,
-    ),
+    Question("stationarity_residual", ("residual",), _all_inputs, stationarity_residual, flat=True),
+    Question("stationarity", _GRADIENTS, _all_inputs, stationarity_by_autograd),
     Question("kkt_conditions", tuple(_CONDITIONS.split()), _with_margin, kkt_conditions),
     Question("training_step", ("theta",), _with_step, training_step, _trainable, flat=True),
-    Question(
-        "ssim",
-        ("ssim",),
-        lambda case: case[1:3],
-        lambda a, b: structural_similarity(a, b, data_range=1.0, channel_axis=0),
-        image_cases,
-    ),
+    Question("ssim", ("ssim",), _all_inputs, _ssim, image_cases),
 )
 QUESTIONS: dict[str, Question] = {question.name: question for question in _ALL}
