@@ -84,10 +84,10 @@ def test_removal_stops_before_the_residual_has_grown_too_much(toy, found_and_sta
 def test_the_callback_and_the_run_tell_every_step(found_and_stages):
     found, stages = found_and_stages
     names, sizes = zip(*stages, strict=True)
-    steps = found.runs[0].steps
-    assert names == ("grid", "local", "local", "merged", *["removed"] * steps)
-    assert steps > 0 and list(sizes[3:]) == list(range(sizes[3], len(found.labels) - 1, -1))
-    assert found.runs[0].evaluations > 3 + 3 * steps  # the search for the margin solves too
+    run = found.runs[0]
+    assert names == ("grid", "local", "local", "merged", *["removed"] * run.steps)
+    assert list(sizes[3:]) == list(range(sizes[3], len(found.labels) - 1, -1))
+    assert run.evaluations > 3 + 3 * run.steps > 3  # the search for the margin solves too
 
 
 def test_what_it_cannot_do_is_refused(toy):

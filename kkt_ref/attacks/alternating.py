@@ -86,7 +86,7 @@ def _evaluate(problem: FirstLayer, a: Array) -> _State:
 
 
 def _step(problem: FirstLayer, state: _State, damping: float) -> tuple[_State | None, float, int]:
-    """Return the better state, if a trial found one, the next damping, and the trials made."""
+    """Return the better state if a trial found one, the next damping and the trials made."""
     delta = state.multipliers[:, None] * state.atoms.signals  # Δ, (m, h)
     residual = problem.target - delta.T @ state.atoms.inputs  # R, (h, k + 1)
     normal = delta @ delta.T  # (m, m)
