@@ -136,7 +136,7 @@ def refuse(attack: str, **arguments: object) -> None:
     """Raise ValueError if an argument that this attack cannot use is not None."""
     for name, value in arguments.items():
         if value is not None:
-            raise ValueError(f"{name}: expected None, got {value!r}; {attack!r} does not use it")
+            raise ValueError(f"{name}: expected None, got {value!r}; method {attack!r} takes none")
 
 
 def slackness_violation(margins: Array, multipliers: Array) -> tuple[Array, Array, Array]:

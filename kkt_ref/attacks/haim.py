@@ -59,18 +59,10 @@ def reconstruct_paper(
     ----------
     net : MLP
         In float64.
-    candidates : int
-        m, for each run, and needed: more than the training samples (paper: m ≥ 2n).
-    box : (float, float), optional
-        Bounds of every coordinate of the candidates; (-1, 1) unless given.
-    seed : int
-        Draws the starts: x from N(0, start_scale²) clipped to the box, λ from U(0, 1)
-        times the factor that makes ‖Σλ_i y_i ∇Φ(x_i)‖ = ‖θ‖.
-    restarts : int, optional
-        Number of runs, each from its own start; one unless given.
-    callback : callable, optional
-        Called after each iteration as ``callback("moved", run, x, multipliers)`` with
-        copies of the run's candidates (m, d) and multipliers (m,).
+    candidates, box, seed, restarts, callback
+        As in :func:`kkt_ref.reconstruct`.  The candidates must outnumber the training samples
+        (paper: m ≥ 2n).  Unless given, the box is (-1, 1) and there is one run.  The callback
+        is called after each iteration, and its stage is "moved".
     labels : array of shape (m,), entries -1 and +1, optional
         Half -1 and half +1 unless given.
     start_scale : float
@@ -78,11 +70,12 @@ def reconstruct_paper(
     lambda_min : float
         Lower bound of the multipliers, ≥ 0.
     alpha : float or sequence of float
-        Sharpness of the gates, or a schedule of it.  Softplus networks keep their own gates.
+        Sharpness of the gates; a sequence is a schedule, and each entry has its own
+        ``max_iterations``.  Softplus networks keep their own gates.
     layer_weights : sequence of L numbers ≥ 0, optional
         Weights w_l of the layers; ones unless given.
     slackness : float
-        ρ ≥ 0, weight of complementary slackness, for a margin that is free.
+        ρ ≥ 0, weight of complementary slackness with a free margin.
     max_iterations : int
         L-BFGS iterations for each run and α.
     backend : "numpy", "cupy" or Backend
@@ -108,8 +101,10 @@ def reconstruct_paper(
 
     Notes
     -----
-    Loss and starts are those of Haim et al. 2022 (arXiv 2206.07758); L-BFGS-B, exact
-    bounds, layer weights, slackness and the scale of λ at the start are this library's.
+    Source: loss and starts of Haim et al. 2022 (arXiv 2206.07758); L-BFGS-B, exact bounds, layer
+    weights, slackness and the scale of λ at the start are this library's.  The starts are x
+    from N(0, start_scale²), clipped to the box, and λ from U(0, 1) times the factor that makes
+    ‖Σ λ_i y_i ∇Φ(x_i)‖ = ‖θ‖.
     """
     check_net(net)
     m, seed = check_count(candidates, "candidates"), check_count(seed, "seed", 0)
