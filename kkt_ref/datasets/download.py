@@ -28,8 +28,7 @@ CIFAR10_BATCHES = tuple(
 def download_images(name: str, root: str | Path | None = None, *, progress: bool = False) -> Path:
     """Download the official files of a data set, where :func:`default_images` finds them.
 
-    MNIST goes to ``root/mnist``, CIFAR-10 to ``root/cifar-10-batches-bin``.  Files that are there
-    are kept; MNIST's are kept only if their SHA-256 is right.
+    Files that are there are kept; MNIST's are kept only if their SHA-256 is right.
 
     Parameters
     ----------
@@ -46,12 +45,9 @@ def download_images(name: str, root: str | Path | None = None, *, progress: bool
 
     Raises
     ------
-    ImportError
-        If pooch is not installed; the message names the command that installs it.
-    OSError
-        If a file cannot be downloaded or written, or has another SHA-256.
-    ValueError
-        If ``name`` is unknown.
+    ImportError, OSError, ValueError
+        If pooch is not installed; if a file cannot be downloaded or written, or has another
+        SHA-256; if ``name`` is unknown.
     """
     check_name(name)
     root = cache_root() if root is None else check_path(root, "root").expanduser()

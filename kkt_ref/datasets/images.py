@@ -68,20 +68,18 @@ def default_images(name: str, root: str | Path | None = None) -> ImageSet:
     """
     check_name(name)
     named = os.environ.get(VARIABLE)
-    if root is not None:
-        roots = [check_path(root, "root").expanduser()]
-    else:
-        roots = [*([Path(named).expanduser()] if named else []), cache_root()]
+    places = [named or "", cache_root()] if root is None else [check_path(root, "root")]
+    roots = [Path(place).expanduser() for place in places if place]
     for folder in roots:
         if not _missing(name, folder):
             training, test = _read(name, [folder / file for file in NEEDED[name]])
             return ImageSet(name, str(folder), *training, *test)
     if root is None and not named:
         return embedded_images(name)
-    places = [f"  {folder} lacks {', '.join(_missing(name, folder))}" for folder in roots]
+    lacks = [f"  {folder} lacks {', '.join(_missing(name, folder))}" for folder in roots]
     raise FileNotFoundError(
         f"{name}: expected the official files in one folder, found them in none of\n"
-        + "\n".join(places)
+        + "\n".join(lacks)
         + f"\nSet {VARIABLE} to a folder that has them, or download them to {cache_root()} with\n"
         f"  python -c \"from kkt_ref.datasets import download_images as get; get('{name}')\""
     )
@@ -95,10 +93,8 @@ def embedded_images(name: str) -> ImageSet:
     the *test* file, 10 vehicles and 10 animals.
     """
     check_name(name)
-    with (
-        resources.as_file(resources.files("kkt_ref.datasets") / "embedded" / f"{name}.npz") as path,
-        np.load(path, allow_pickle=False) as arrays,
-    ):
+    path = resources.files("kkt_ref.datasets") / "embedded" / f"{name}.npz"
+    with path.open("rb") as file, np.load(file) as arrays:
         images, labels = arrays["images"], arrays["labels"]
     return ImageSet(name, f"embedded {name}.npz", images, labels, images[:0], labels[:0])
 

@@ -62,33 +62,20 @@ def binary_split(data: ImageSet, n: int, unseen: int = 0, test: int = 0) -> Bina
     for count, what, minimum in ((n, "n", 2), (unseen, "unseen", 0), (test, "test", 0)):
         if check_count(count, what, minimum) % 2:
             raise ValueError(f"{what}: expected an even number, half of each class, got {count}")
-    y = np.where(np.isin(data.labels, POSITIVE[data.name]), 1.0, -1.0)  # (N,)
-    test_y = np.where(np.isin(data.test_labels, POSITIVE[data.name]), 1.0, -1.0)
-    train_rows = _balanced_rows(y, 0, n, f"n = {n} training", data)
-    unseen_rows = _balanced_rows(y, n, unseen, f"unseen = {unseen} more", data)
-    test_rows = _balanced_rows(test_y, 0, test, f"test = {test} test", data)
-    x = _flat(data.images[train_rows])  # (n, d)
-    mean = x.mean(axis=0)  # (d,)
-    return BinarySplit(
-        name=data.name,
-        source=data.source,
-        shape=data.images.shape[1:],
-        mean=mean,
-        x=x - mean,
-        y=y[train_rows],
-        unseen_x=_flat(data.images[unseen_rows]) - mean,
-        unseen_y=y[unseen_rows],
-        test_x=_flat(data.test_images[test_rows]) - mean,
-        test_y=test_y[test_rows],
-    )
+    training, tested = (data.images, data.labels), (data.test_images, data.test_labels)
+    x, y = _balanced(data, *training, 0, n, f"n = {n} training")
+    unseen_x, unseen_y = _balanced(data, *training, n, unseen, f"unseen = {unseen} more")
+    test_x, test_y = _balanced(data, *tested, 0, test, f"test = {test} test")
+    mean, shape = x.mean(axis=0), data.images.shape[1:]  # (d,)
+    parts = x - mean, y, unseen_x - mean, unseen_y, test_x - mean, test_y
+    return BinarySplit(data.name, data.source, shape, mean, *parts)
 
 
-def _flat(images: np.ndarray) -> np.ndarray:
-    return images.reshape(len(images), np.prod(images.shape[1:])) / 255.0  # (rows, d)
-
-
-def _balanced_rows(y: np.ndarray, skip: int, count: int, what: str, data: ImageSet) -> np.ndarray:
-    """Return the rows, ascending, of count/2 samples of each class after its first skip/2."""
+def _balanced(
+    data: ImageSet, images: np.ndarray, labels: np.ndarray, skip: int, count: int, what: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels and ±1 of count/2 images of each class after its first skip/2."""
+    y = np.where(np.isin(labels, POSITIVE[data.name]), 1.0, -1.0)  # (N,)
     of_class = [np.flatnonzero(y == sign) for sign in (-1.0, 1.0)]
     available = 2 * max(min(len(rows) for rows in of_class) - skip // 2, 0)
     if count > available:
@@ -97,4 +84,5 @@ def _balanced_rows(y: np.ndarray, skip: int, count: int, what: str, data: ImageS
             f"{data.source}; ask for fewer, or load the official files (see default_images)"
         )
     half = slice(skip // 2, (skip + count) // 2)
-    return np.sort(np.concatenate([rows[half] for rows in of_class]))  # (count,)
+    rows = np.sort(np.concatenate([rows[half] for rows in of_class]))  # (count,)
+    return images[rows].reshape(count, np.prod(images.shape[1:])) / 255.0, y[rows]

@@ -76,14 +76,10 @@ def score_candidates(
     if not isinstance(shape, (tuple, list)) or len(shape) != 3:
         raise ValueError(f"shape: expected (channels, height, width), got {shape!r}")
     d = math.prod(check_count(side, "shape") for side in shape)
+    given = dict(images=images, candidates=candidates, unseen=unseen)
+    given["mean"] = as_array(mean, "mean")[None]  # (1, d)
     images, candidates, unseen, mean = (
-        check_points(array, name, d=d).astype(np.float64)
-        for array, name in (
-            (images, "images"),
-            (candidates, "candidates"),
-            (unseen, "unseen"),
-            (as_array(mean, "mean")[None], "mean"),
-        )
+        check_points(array, name, d=d).astype(np.float64) for name, array in given.items()
     )
     if len(unseen) != len(images):
         raise ValueError(
