@@ -23,7 +23,7 @@ from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.audit import command
 from kkt_ref.audit.inputs import Samples
 from kkt_ref.audit.report import find_warnings
-from kkt_ref.audit.run import KINKS, AttackSettings, Audit, compare, measure_conditions
+from kkt_ref.audit.run import KINKS, Audit, compare, measure_conditions
 from kkt_ref.audit.weights import Weights, load_weights
 from kkt_ref.datasets import toys
 from tests.networks import state_dict
@@ -252,7 +252,7 @@ ERRORS = {
     "shape against data": (["net.npz", "--data", "data.npz", "--shape", "5,6"], "as in --data"),
     "bad shape": (["net.npz", "--shape", "2,3,5"], "C 1 or 3"),
     "no number": (["net.npz", "--shape", "a,b"], "--shape"),
-    "bad box": (["net.npz", "--box", 1, 0], "box: expected"),
+    "bad box": (["plane.npz", "--box", 1, 0], "box: expected"),
     "data outside the box": (["plane.npz", "--data", "points.npz"], "--box: expected bounds"),
     "no candidate": (["net.npz", "--candidates", 0], "candidates: expected an integer >= 1"),
     "one start": (["net.npz", "--restarts", 1], "restarts: expected an integer >= 2"),
@@ -405,7 +405,7 @@ def test_a_network_without_a_margin_in_the_plane_is_an_answer(folder, capsys):
     kkt_ref.save_net(net, "plane.npz")
     assert audit("plane.npz", "--json", "numbers.json") == 0
     assert "no margin found" in capsys.readouterr().out
-    assert json.loads((folder / "numbers.json").read_text())["candidates"] == 0
+    assert json.loads((folder / "numbers.json").read_text())["attack"]["candidates_found"] == 0
 
 
 @pytest.mark.slow
@@ -418,12 +418,12 @@ def test_points_in_the_plane(folder):
     assert audit("plane.npz", "--data", "points.npz", "--json", "numbers.json") == 0
     numbers = json.loads((folder / "numbers.json").read_text())
     assert numbers["data"]["samples within 0.05"] >= 11
-    assert numbers["held_out"] is None and numbers["attack"] == "kinks"
+    assert numbers["held_out"] is None and numbers["attack"]["attack"] == "kinks"
 
 
 def warnings_of(net, x=None, y=None, *, known=True, held_out=True):
     weights = Weights(net, tuple("abc"), "npz of kkt_ref", known)
-    audit = Audit(weights, "net.npz", AttackSettings())
+    audit = Audit(weights, "net.npz", {})
     if x is not None:
         measured = measure_conditions(net, x, y)
         unseen = Samples(x + 1) if held_out else None
@@ -451,7 +451,7 @@ def test_data_that_the_network_does_not_separate_are_named(trained):
     assert warnings_of(net, x, y) == []
     (no_chance,) = warnings_of(net, x, y, held_out=False)
     assert "No held-out samples were given" in no_chance
-    assert measure_conditions(net, x, -y).kkt is None
+    assert "stationarity" not in measure_conditions(net, x, -y).numbers
     assert f"{N} of {N} samples" in warnings_of(net, x, -y)[0]
     far = np.concatenate([x[:2], 3 * x[2:]])
     assert f"only 2 of {N} samples" in warnings_of(net, far, y)[0]
@@ -473,7 +473,7 @@ def test_comparison_counts_planted_candidates():
     found = Reconstruction(planted, np.ones(2), np.ones(2), np.arange(2), (), 0)
     W = np.array([x[1] / (x[1] @ x[1])])  # its kink, with b = -1, passes through x[1] alone
     net = kkt_ref.MLP((W, np.ones((1, 1))), (-np.ones(1), None))
-    compared = compare(net, AttackSettings(), found, x)
+    compared = compare(net, {}, found, x)
     assert np.isclose(compared.numbers[KINKS], 1 / 3)
     assert compared.candidate[1] == 0 and np.isclose(compared.score[1], 1.0)
     assert compared.numbers["samples with NCC >= 0.9"] == 1

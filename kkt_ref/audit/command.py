@@ -9,18 +9,16 @@ import sys
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from kkt_ref._io import claim, write_atomically
 from kkt_ref.attacks.alternating import Alternation
-from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.audit.inputs import Samples, load_both
 from kkt_ref.audit.run import (
-    AttackSettings,
     Audit,
-    check_attack,
+    attack_settings,
     compare,
     measure_conditions,
     run_attack,
@@ -89,23 +87,23 @@ def _audit(options: argparse.Namespace, out: Path) -> None:
     net = weights.net
     data, held_out = load_both(options.data, options.held_out, net.d)
     shape = _check_fit(options, net, data)
-    settings = AttackSettings(options.candidates, options.restarts, options.seed, options.box)
-    settings = check_attack(net, settings)
+    names = ("candidates", "restarts", "seed", "box")
+    settings = attack_settings(net, **{name: getattr(options, name) for name in names})
     claim(out, run_settings(net, settings))
 
     audit = Audit(weights, options.weights.name, settings, data, held_out)
     if data is not None and data.y is not None:
         audit = audit._replace(conditions=measure_conditions(net, data.x, data.y))
     numbers = report.as_numbers(audit)
-    for table in report.as_tables(numbers):
-        _say(report.as_text(table))
+    for section, rows in report.as_tables(numbers).items():
+        _say(report.as_text(section, rows))
     for text in numbers["warnings"]:
         _say(f"warning: {text}")
 
     bar = tqdm(
         desc="reconstruct",
         unit="start",
-        total=settings.restarts,
+        total=options.restarts,
         initial=len(list(out.glob("start_*.npz"))),  # those of a stopped run
         mininterval=0.2 if sys.stdout.isatty() else 15.0,
         file=sys.stdout,
@@ -113,16 +111,15 @@ def _audit(options: argparse.Namespace, out: Path) -> None:
     )
     # small matrices, as in the plane, lose time by threads
     with threadpool_limits(limits=1 if net.d == 2 else None), bar:
-        result = run_attack(net, settings, out, partial(_show_start, bar))
-    found = result.reconstruction
+        found, failure = run_attack(net, settings, out, partial(_show_start, bar))
     matches, chance = (
         compare(net, settings, found, samples.x) if samples and len(found.labels) else None
         for samples in (data, held_out)
     )
-    audit = audit._replace(attack=result, matches=matches, chance=chance)
+    audit = audit._replace(found=found, failure=failure, matches=matches, chance=chance)
     numbers = report.as_numbers(audit)
     if matches is not None:
-        _say(report.as_text(report.matches_table(numbers)))
+        _say(report.as_text("data", report.as_tables(numbers)["data"]))
     for line in numbers["answer"]:
         _say(line)
     pictures = figures.draw_pictures(audit, shape)
@@ -130,8 +127,17 @@ def _audit(options: argparse.Namespace, out: Path) -> None:
     contents[out / "report.html"] = report.as_html(numbers, pictures).encode()
     if options.json is not None:
         contents[options.json] = (json.dumps(numbers, indent=2) + "\n").encode()
+    arrays: dict[str, Any] = {
+        "candidates": found.candidates.astype(net.dtype),
+        "labels": found.labels,
+        "multipliers": found.multipliers,
+        "agreement": np.full(len(found.labels), np.nan),
+        "restart": found.run_index,
+    }
+    if found.agreement is not None:
+        arrays["agreement"] = found.agreement
     with write_atomically(out / "candidates.npz") as file:
-        _save_candidates(file, found, net.dtype)
+        np.savez(file, **arrays)
     for path, content in contents.items():
         with write_atomically(path) as file:
             file.write(content)
@@ -141,18 +147,6 @@ def _audit(options: argparse.Namespace, out: Path) -> None:
 def _show_start(bar: Any, number: int, run: Alternation) -> None:
     bar.set_postfix_str(f"residual {run.residual:.3f}", refresh=False)
     bar.update(number + 1 - bar.n)
-
-
-def _save_candidates(file: IO[bytes], found: Reconstruction, dtype: np.dtype) -> None:
-    agreement = found.agreement
-    np.savez(
-        file,
-        candidates=found.candidates.astype(dtype),
-        labels=found.labels,
-        multipliers=found.multipliers,
-        agreement=np.full(len(found.labels), np.nan) if agreement is None else agreement,
-        restart=found.run_index,
-    )
 
 
 def _check_fit(options: argparse.Namespace, net: MLP, data: Samples | None) -> Shape | None:

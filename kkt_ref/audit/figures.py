@@ -35,8 +35,8 @@ class Picture(NamedTuple):
 
 def draw_pictures(audit: Audit, shape: Shape | None) -> list[Picture]:
     """Draw all pictures of a finished audit; ``shape`` is that of the samples as images."""
-    assert audit.attack is not None
-    found = audit.attack.reconstruction
+    found = audit.found
+    assert found is not None
     if audit.weights.net.d == 2:
         return [_plane(audit, found)]
     if not len(found.labels):
@@ -129,8 +129,9 @@ def _margins(margins: np.ndarray, matches: Comparison, chance: Comparison | None
 def _plane(audit: Audit, found: Reconstruction) -> Picture:
     """Draw candidates over the output Φ of the network, with the training points."""
     figure = Figure(figsize=(6.4, 6.8), layout="constrained")
-    ax, box = figure.add_subplot(), audit.settings.box
-    ticks = np.linspace(*box, 300)
+    ax = figure.add_subplot()
+    low, high = audit.settings["box"]
+    ticks = np.linspace(low, high, 300)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)  # (90000, 2)
     net = audit.weights.net.astype(np.float64)
     outputs = closed_form.forward(net, grid).outputs.reshape(300, 300)
@@ -147,7 +148,7 @@ def _plane(audit: Audit, found: Reconstruction) -> Picture:
         mine, name = found.labels == label, f"candidate, label {text}"
         x, y = found.candidates[mine].T
         ax.scatter(x, y, area[mine], colour, marker=marker, edgecolors="white", label=name)
-    ax.set(xlim=box, ylim=box, aspect="equal", xlabel="input 1", ylabel="input 2")
+    ax.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel="input 1", ylabel="input 2")
     figure.legend(loc="outside upper center", ncols=2, fontsize=8)
     caption = (
         "The area of a candidate's marker grows with its multiplier. The background shows the "

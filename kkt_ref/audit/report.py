@@ -3,57 +3,53 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 import kkt_ref
 from kkt_ref.audit.figures import Picture
-from kkt_ref.audit.run import Audit, Conditions, attack_name
+from kkt_ref.audit.run import Audit
 from kkt_ref.network.mlp import MLP
+
+Rows = list[tuple[str, ...]]  # a name and its values as text
 
 LOPSIDED = 2.0  # warn if the norm of layer 1 is larger than the smallest by this factor
 NEAR, FEW = 1.5, 0.5  # warn if fewer than half of the margins are within 1.5 q
 OFF_CENTRE = 0.1  # warn if the mean of the data has more than this share of their energy
-# title and explanation of each table
-NETWORK = (
-    "The network",
-    "At a KKT point all layers of a homogeneous network have the same norm; a larger layer still "
-    "contains its initialisation.",
-)
-CONDITIONS = (
-    "KKT conditions on the training data (violations; 0 is satisfied)",
-    "In theory gradient descent ends where the weights are a sum over the training samples, with "
-    "multipliers > 0 only on the samples at the margin. Stationarity is the relative part of the "
-    "weights that this sum does not explain, and the floor is its smallest value, below which no "
-    "attack has a reason to go. It is near 1 for a layer that still contains its random "
-    "initialisation, which impairs the attack in layer 1 only, and for two inputs even at a KKT "
-    "point, because training moves the kinks of the ReLUs onto the points.",
-)
-MATCHES = (
-    "Matches: training data, then held-out samples",
-    "Candidates and samples are matched one to one by NCC, the correlation of all numbers of a "
-    "sample, which is 1 for a copy in any brightness and contrast; with two inputs by distance. "
-    "The right column is what the same candidates reach by chance; the difference counts.",
-)
-ATTACK = (
-    "How the candidates were found",
-    "The attack used the weights and these settings, and nothing of the data. With two inputs it "
-    "solves all four KKT conditions where the kinks of ReLUs meet, or on a grid. With more it "
-    "solves the equation of the first layer by alternating least squares, which says little about "
-    "a candidate's sign and nothing about its contrast; each candidate is given with its negative, "
-    "at a common norm.",
-)
-
-
-class Table(NamedTuple):
-    """A table for readers: each row is a name and its values as text."""
-
-    title: str
-    note: str
-    rows: Sequence[tuple[str, ...]]
+# title and explanation of each table, by its name in the numbers
+SECTIONS = {
+    "network": (
+        "The network",
+        "At a KKT point all layers of a homogeneous network have the same norm; a larger layer "
+        "still contains its initialisation.",
+    ),
+    "conditions": (
+        "KKT conditions on the training data (violations; 0 is satisfied)",
+        "In theory gradient descent ends where the weights are a sum over the training samples, "
+        "with multipliers > 0 only on the samples at the margin. Stationarity is the relative "
+        "part of the weights that this sum does not explain, and the floor is its smallest value, "
+        "below which no attack has a reason to go. It is near 1 for a layer that still contains "
+        "its random initialisation, which impairs the attack in layer 1 only, and for two inputs "
+        "even at a KKT point, because training moves the kinks of the ReLUs onto the points.",
+    ),
+    "data": (
+        "Matches: training data, then held-out samples",
+        "Candidates and samples are matched one to one by NCC, the correlation of all numbers of "
+        "a sample, which is 1 for a copy in any brightness and contrast; with two inputs by "
+        "distance. The right column is what the same candidates reach by chance; the difference "
+        "counts.",
+    ),
+    "attack": (
+        "How the candidates were found",
+        "The attack used the weights and these settings, and nothing of the data. With two inputs "
+        "it solves all four KKT conditions where the kinks of ReLUs meet, or on a grid. With more "
+        "it solves the equation of the first layer by alternating least squares, which says "
+        "little about a candidate's sign and nothing about its contrast; each candidate is given "
+        "with its negative, at a common norm.",
+    ),
+}
 
 
 def find_warnings(audit: Audit) -> list[str]:
@@ -127,14 +123,14 @@ def as_numbers(audit: Audit) -> dict[str, Any]:
     With training data, "samples" holds one row for each: the index of its candidate (-1 for
     none), the score and the margin.
     """
-    net, result = audit.weights.net, audit.attack
-    used = ("box",) if net.d == 2 else ("candidates", "restarts", "seed")
+    net, found = audit.weights.net, audit.found
     numbers: dict[str, Any] = {
         "version": kkt_ref.__version__,
-        "file": audit.file,
-        "kind": audit.weights.kind,
-        "layers": audit.weights.names,
+        "warnings": find_warnings(audit),
         "network": {
+            "file": audit.file,
+            "kind": audit.weights.kind,
+            "layers": audit.weights.names,
             "widths": net.widths,
             "parameters": net.theta.size,
             "dtype": str(net.dtype),
@@ -143,22 +139,18 @@ def as_numbers(audit: Audit) -> dict[str, Any]:
             "homogeneous": net.homogeneous,
             "norms": _norms(net),
         },
-        "plan": {name: getattr(audit.settings, name) for name in used},
-        "attack": attack_name(net),
-        "warnings": find_warnings(audit),
-        "conditions": None if audit.conditions is None else _condition_numbers(audit.conditions),
-        "data": None if audit.matches is None else audit.matches.numbers,
-        "held_out": None if audit.chance is None else audit.chance.numbers,
     }
-    if result is None:
+    if audit.conditions is not None:
+        numbers["conditions"] = audit.conditions.numbers
+    if found is None:
         return numbers
-    numbers["answer"] = _answer(audit, result.failure)
-    numbers["candidates"] = len(result.reconstruction.labels)
-    reached = [run.by_layer[0] for run in result.reconstruction.runs] if net.d > 2 else []
-    numbers["residual_layer_1"] = min(reached, default=None)
-    numbers["seconds"] = result.seconds
-    numbers["failure"] = result.failure
+    numbers["attack"] = audit.settings | {"candidates_found": len(found.labels)}
+    if net.d > 2:
+        numbers["attack"]["residual_layer_1"] = min(run.by_layer[0] for run in found.runs)
+    numbers["answer"] = _answer(audit, len(found.labels))
     if audit.matches is not None and audit.conditions is not None:
+        numbers["data"] = audit.matches.numbers
+        numbers["held_out"] = None if audit.chance is None else audit.chance.numbers
         columns = audit.matches.candidate, audit.matches.score, audit.conditions.margins
         numbers["samples"] = [
             {"candidate": int(c), "score": float(s) if c >= 0 else None, "margin": float(u)}
@@ -176,28 +168,13 @@ def _norms(net: MLP) -> list[float]:
     return [float(np.linalg.norm(np.float64(net.theta[s]))) for s in net.layer_slices]
 
 
-def _condition_numbers(measured: Conditions) -> dict[str, Any]:
-    u = measured.margins  # (n,)
-    return {
-        "samples": len(u),
-        "misclassified": int(np.sum(u <= 0)),
-        "margin_min": float(u.min()),
-        "margin_median": float(np.median(u)),
-        "margin_max": float(u.max()),
-        "floor": measured.floor,
-        "floor_layer_1": measured.floor_layer_1,
-        "kkt": None if measured.kkt is None else measured.kkt.as_dict(),
-    }
-
-
-def _answer(audit: Audit, failure: str | None) -> list[str]:
-    if failure is not None:
-        return [f"The attack found no candidate: {failure}"]
+def _answer(audit: Audit, m: int) -> list[str]:
+    if audit.failure is not None:
+        return [f"The attack found no candidate: {audit.failure}"]
     if audit.matches is None:
-        assert audit.attack is not None
         return [
-            f"The attack found {len(audit.attack.reconstruction.labels)} candidates. Without the "
-            "training data nobody can tell which of them are real."
+            f"The attack found {m} candidates. Without the training data nobody can tell which "
+            "of them are real."
         ]
     n = len(audit.matches.score)
     name, hits = next(iter(audit.matches.numbers.items()))
@@ -210,54 +187,38 @@ def _answer(audit: Audit, failure: str | None) -> list[str]:
     return lines
 
 
-def as_tables(numbers: dict[str, Any]) -> list[Table]:
-    """Return the tables of a report; before the attack only the network and the conditions."""
-    about = {name: numbers[name] for name in ("file", "kind", "layers")}
-    tables = [Table(*NETWORK, list(_rows(about | numbers["network"])))]
-    if numbers["conditions"] is not None:
-        tables.append(Table(*CONDITIONS, list(_rows(numbers["conditions"]))))
-    if numbers["data"] is not None:
-        tables.append(matches_table(numbers))
-    if "seconds" in numbers:
-        found = {"candidates_found": numbers["candidates"]}
-        found |= {name: numbers[name] for name in ("residual_layer_1", "seconds", "version")}
-        rows = _rows({"attack": numbers["attack"]} | numbers["plan"] | found)
-        tables.append(Table(*ATTACK, list(rows)))
+def as_tables(numbers: dict[str, Any]) -> dict[str, Rows]:
+    """Return the rows of each section that the numbers have: names, and values as text."""
+    tables = {}
+    for section in SECTIONS:
+        if section not in numbers:
+            continue
+        columns = [numbers[section]]
+        if section == "data" and numbers["held_out"] is not None:
+            columns.append(numbers["held_out"])
+        tables[section] = [
+            (name.replace("_", " "), *(_text(column[name]) for column in columns))
+            for name in numbers[section]
+        ]
     return tables
-
-
-def matches_table(numbers: dict[str, Any]) -> Table:
-    """Return the scores on the training data beside those on the held-out samples."""
-    null = numbers["held_out"] or {}
-    rows = [(*row, _text(null.get(row[0], "not given"))) for row in _rows(numbers["data"])]
-    return Table(*MATCHES, rows)
-
-
-def _rows(numbers: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield names and values as text, those of an inner dict in its place."""
-    for name, value in numbers.items():
-        if isinstance(value, dict):
-            yield from _rows(value)
-        elif value not in (None, []):
-            yield name.replace("_", " "), _text(value)
 
 
 def _text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_text, value))
+        return ", ".join(map(_text, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def as_text(table: Table) -> str:
+def as_text(section: str, rows: Rows) -> str:
     """Return a table for the terminal."""
-    widths = [max(map(len, column)) for column in zip(*table.rows, strict=True)]
-    lines = (
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in table.rows
-    )
-    return "\n".join((table.title, *(line.rstrip() for line in lines)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n  ".join((SECTIONS[section][0], *lines))
 
 
 def as_html(numbers: dict[str, Any], pictures: list[Picture]) -> str:
@@ -270,5 +231,5 @@ def as_html(numbers: dict[str, Any], pictures: list[Picture]) -> str:
     )
     environment.filters["base64"] = lambda png: base64.b64encode(png).decode()
     return environment.from_string(template).render(
-        numbers=numbers, pictures=pictures, tables=as_tables(numbers)
+        numbers=numbers, pictures=pictures, sections=SECTIONS, tables=as_tables(numbers)
     )

@@ -5,10 +5,9 @@ Names of dimensions: n samples, m candidates, d inputs, L layers.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +24,6 @@ from kkt_ref.attacks.restarts import run_alternations
 from kkt_ref.audit.inputs import Samples
 from kkt_ref.audit.weights import Weights
 from kkt_ref.kkt.conditions import (
-    KKTReport,
     kkt_report,
     margins,
     residual_floor,
@@ -41,30 +39,11 @@ from kkt_ref.network.mlp import MLP
 KINKS = "kinks of layer 1 through a sample, mean"
 
 
-class AttackSettings(NamedTuple):
-    """All that decides the result of an attack beside the network."""
-
-    candidates: int | None = None  # m of each start; None: the default of the first layer
-    restarts: int = 16  # unused for d = 2
-    seed: int = 0  # unused for d = 2
-    box: tuple[float, float] = (-1.5, 1.5)  # bounds of both coordinates; used for d = 2 only
-
-
-class AttackResult(NamedTuple):
-    """What an attack found."""
-
-    reconstruction: Reconstruction
-    seconds: float
-    failure: str | None = None  # why there is no candidate
-
-
 class Conditions(NamedTuple):
     """How near the network is to a KKT point of its training data."""
 
     margins: np.ndarray  # y_i Φ(x_i), (n,)
-    kkt: KKTReport | None  # None if a sample is misclassified, for then there is no margin
-    floor: float  # relative residual of stationarity with the best λ ≥ 0
-    floor_layer_1: float  # the same of layer 1 alone, with the best λ for layer 1
+    numbers: dict[str, Any]  # floors of the residual, and the four conditions if q > 0
 
 
 class Comparison(NamedTuple):
@@ -80,105 +59,101 @@ class Audit(NamedTuple):
 
     weights: Weights
     file: str  # name of the weights file
-    settings: AttackSettings
+    settings: dict[str, Any]  # of the attack
     data: Samples | None = None
     held_out: Samples | None = None  # samples that the network never saw
     conditions: Conditions | None = None
-    attack: AttackResult | None = None
+    found: Reconstruction | None = None
+    failure: str | None = None  # why the attack found no candidate
     matches: Comparison | None = None  # of candidates with the training data
     chance: Comparison | None = None  # of the same candidates with the held-out samples
 
 
-def attack_name(net: MLP) -> str:
-    """Return which attack the audit uses: "kinks", "grid" or "first layer"."""
-    if net.d > 2:
-        return "first layer"
-    return "kinks" if isinstance(net.activation, ReLU) else "grid"
-
-
-def check_attack(net: MLP, settings: AttackSettings) -> AttackSettings:
-    """Return the settings with the number of candidates filled in, or raise ValueError."""
-    if settings.candidates is not None:
-        check_count(settings.candidates, "candidates")
-    check_count(settings.restarts, "restarts", 2)
-    check_count(settings.seed, "seed", 0)
-    settings = settings._replace(box=check_box(settings.box))
+def attack_settings(
+    net: MLP,
+    *,
+    candidates: int | None = None,
+    restarts: int = 16,
+    seed: int = 0,
+    box: tuple[float, float] = (-1.5, 1.5),
+) -> dict[str, Any]:
+    """Return which attack suits the network, with the settings that it uses; or raise."""
     if net.d == 1:
         raise ValueError("net: expected at least two inputs, got one; no attack is known for that")
     with np.errstate(over="ignore"):
         check_net(net.astype(np.float32))  # the attack works in single precision
     default = FirstLayer(net).default_candidates
-    return settings._replace(candidates=settings.candidates or default)
+    if net.d == 2:
+        name = "kinks" if isinstance(net.activation, ReLU) else "grid"
+        return {"attack": name, "box": check_box(box)}
+    return {
+        "attack": "first layer",
+        "candidates": default if candidates is None else check_count(candidates, "candidates"),
+        "restarts": check_count(restarts, "restarts", 2),
+        "seed": check_count(seed, "seed", 0),
+    }
 
 
-def run_settings(net: MLP, settings: AttackSettings) -> dict[str, object]:
+def run_settings(net: MLP, settings: dict[str, Any]) -> dict[str, Any]:
     """Return all that decides the files of a run, with which its folder is claimed."""
-    own = ("box",) if net.d == 2 else ("candidates", "seed")
     return {
         "command": "audit",
         "version": kkt_ref.__version__,
         "network": fingerprint(*net.arrays),
         "widths": net.widths,
         "activation": repr(net.activation),
-        "attack": attack_name(net),
-        **{name: getattr(settings, name) for name in own},
+        **{name: value for name, value in settings.items() if name != "restarts"},
     }
 
 
 def measure_conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> Conditions:
     """Measure the KKT conditions and the floors of the residual in float64."""
     net = net.astype(np.float64)
-    values = margins(net, x, y)  # (n,)
+    u = margins(net, x, y)  # (n,)
     multipliers = fit_multipliers(net, x, y)
     layer_1 = (1.0, *(0.0,) * (net.depth - 1))
-    return Conditions(
-        margins=values,
-        kkt=kkt_report(net, x, y, multipliers) if values.min() > 0 else None,
-        floor=stationarity_norms(net, x, y, multipliers).relative,
-        floor_layer_1=residual_floor(net, x, y, layer_weights=layer_1).by_layer[0],
-    )
+    numbers = {
+        "samples": len(u),
+        "misclassified": int(np.sum(u <= 0)),
+        "margin_min": float(u.min()),
+        "margin_median": float(np.median(u)),
+        "margin_max": float(u.max()),
+        "floor": stationarity_norms(net, x, y, multipliers).relative,
+        "floor_layer_1": residual_floor(net, x, y, layer_weights=layer_1).by_layer[0],
+    }
+    if u.min() > 0:  # else there is no margin
+        numbers |= kkt_report(net, x, y, multipliers).as_dict()
+    return Conditions(u, numbers)
 
 
 def run_attack(
     net: MLP,
-    settings: AttackSettings,
+    settings: dict[str, Any],
     folder: Path,
     callback: Callable[[int, Alternation], object],
-) -> AttackResult:
-    """Reconstruct training data by the attack that suits the network.
+) -> tuple[Reconstruction, str | None]:
+    """Reconstruct training data; the second result says why, if there is no candidate.
 
     ``folder`` was claimed for these settings.  It keeps every finished start, so that the same
     call continues a stopped run; ``callback`` is called after each start.
     """
     if net.d == 2:
-        return _attack_in_the_plane(net, settings)
-    assert settings.candidates is not None
-    problem, seed = FirstLayer(net), settings.seed
+        try:
+            options = {"method": settings["attack"], "box": settings["box"]}
+            return reconstruct(net.astype(np.float64), **options), None
+        except ValueError as error:  # a result and no misuse, since all arguments were checked
+            empty, index = np.zeros(0), np.zeros(0, int)
+            return Reconstruction(np.zeros((0, 2)), empty, empty, index, (), None), str(error)
+    problem = FirstLayer(net)
+    starts = {name: settings[name] for name in ("candidates", "restarts", "seed")}
     with np.errstate(all="ignore"):  # the solver of the multipliers refuses what overflows
-        runs = run_alternations(
-            problem,
-            candidates=settings.candidates,
-            seed=seed,
-            restarts=settings.restarts,
-            folder=folder,
-            callback=callback,
-        )
-        found = pool_alternations(problem, runs, seed=seed)
+        runs = run_alternations(problem, **starts, folder=folder, callback=callback)
+        found = pool_alternations(problem, runs, seed=settings["seed"])
     failure = None if len(found.labels) else "no candidate has a multiplier > 0 in any start"
-    return AttackResult(found, sum(run.seconds for run in runs), failure)
+    return found, failure
 
 
-def _attack_in_the_plane(net: MLP, settings: AttackSettings) -> AttackResult:
-    began, failure = time.perf_counter(), None
-    try:
-        found = reconstruct(net.astype(np.float64), method=attack_name(net), box=settings.box)
-    except ValueError as error:  # a result and no misuse, since all arguments were checked
-        empty, failure = np.zeros(0), str(error)
-        found = Reconstruction(np.zeros((0, net.d)), empty, empty, np.zeros(0, int), (), None)
-    return AttackResult(found, time.perf_counter() - began, failure)
-
-
-def compare(net: MLP, settings: AttackSettings, found: Reconstruction, x: np.ndarray) -> Comparison:
+def compare(net: MLP, settings: dict[str, Any], found: Reconstruction, x: np.ndarray) -> Comparison:
     """Match candidates one to one with samples: by NCC, or for d = 2 by distance.
 
     For d = 2 it counts matches within 2.5, 1.5 and 0.5 steps of the attack's grid.
@@ -189,7 +164,7 @@ def compare(net: MLP, settings: AttackSettings, found: Reconstruction, x: np.nda
         counts = {f"samples with NCC >= {level}": matched.count(level) for level in (0.8, 0.9)}
         mean = {"NCC, mean of the ten best": matched.top_mean(10)}
         return Comparison(matched.candidate, matched.score, counts | mean | kinks)
-    step = (settings.box[1] - settings.box[0]) / 150  # of the attack's grid
+    step = float(np.ptp(settings["box"])) / 150  # of the attack's grid
     near = {
         radius: match_points(x, found.candidates, radius, found.multipliers)
         for radius in (2.5 * step, 1.5 * step, 0.5 * step)
