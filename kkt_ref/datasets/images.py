@@ -68,8 +68,8 @@ def default_images(name: str, root: str | Path | None = None) -> ImageSet:
     """
     check_name(name)
     named = os.environ.get(VARIABLE)
-    places = [named or "", cache_root()] if root is None else [check_path(root, "root")]
-    roots = [Path(place).expanduser() for place in places if place]
+    places = [named, cache_root()] if root is None else [check_path(root, "root")]
+    roots = [Path(str(place)).expanduser() for place in places if place]
     for folder in roots:
         if not _missing(name, folder):
             training, test = _read(name, [folder / file for file in NEEDED[name]])

@@ -87,7 +87,7 @@ def gradient_descent(
         Stop at this mean logistic loss, > 0.
     record_every : int, steps between records
     callback : callable, optional
-        Called with each record and the network at it; training stops if it returns true.
+        Called with each record and the network at it.
     backend : "numpy", "cupy" or Backend
         Where the training runs; the result's arrays are NumPy's.
 
@@ -190,9 +190,10 @@ def _descend(
             scale = max(float(theta @ direction), 0.0) / square if square > 0 else 0.0
             record = make_record(steps, backend.to_host(margins), theta, theta - scale * direction)
             history.records.append(record)
-            halted = bool(callback and callback(record, here))
-            if reached or last or halted:
-                break
+            if callback:
+                callback(record, here)
+        if reached or last:
+            break
 
         if fixed:  # ∇loss = loss · ∇log(loss), and ``ascent`` is −∇log(loss)
             length = size * float(np.exp(log_loss))
@@ -204,8 +205,6 @@ def _descend(
     reason = f"All {max_steps} steps allowed were done."
     if reached:
         reason = f"The target loss {target_loss:g} was reached."
-    elif halted:
-        reason = "The callback stopped the training."
     multipliers = scale * backend.to_host(weights)  # (n,)
     return TrainResult(backend.get_net(net), multipliers, history, steps, reason, bool(reached))
 

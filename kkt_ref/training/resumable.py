@@ -69,14 +69,15 @@ def resumable_descent(
     done = records.pop().step if records else 0  # this record is made again
     began = last_save = time.monotonic()
 
-    def watch(record: Record, live: MLP) -> bool:
+    def watch(record: Record, live: MLP) -> None:
         nonlocal last_save
         record = record._replace(step=record.step + done)
         records.append(record)
         if time.monotonic() - last_save >= save_seconds:
             last_save = time.monotonic()
             _save(path, live, records, spent + last_save - began)
-        return bool(callback and callback(record, live))
+        if callback:
+            callback(record, live)
 
     result = loss_scaled_descent(
         net,
