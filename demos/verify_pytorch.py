@@ -2,9 +2,9 @@
 
     pip install torch && python demos/verify_pytorch.py
 
-Below is a user's code as one would write it, and an adapter of a few lines.  The kit
-then asks it the questions of `kkt_ref.conformance.checks`.  With `--mistake` the user divides
-the sum by m, as is easily done with a mean where a sum belongs: the verdict names it.
+The code below is that of a user: a network, a loss, and an adapter of a few lines.  The kit of
+`kkt_ref.conformance` compares its answers with the right ones.  With `--mistake` the user takes
+a mean instead of a sum, so that the sum is divided by m, and the verdict names this mistake.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 
 import numpy as np
 
-from kkt_ref.conformance.checks import check_implementation
+from kkt_ref.conformance import check_implementation
 
 try:
     import torch
@@ -37,14 +37,14 @@ class Network(torch.nn.Module):
             self.layers.append(layer)
 
     def forward(self, x):
-        """Φ(θ; x_i), shape (n,)."""
+        """Return Φ(θ; x_i), shape (n,)."""
         for layer in self.layers[:-1]:
             x = torch.relu(layer(x))
         return self.layers[-1](x)[:, 0]
 
 
 def stationarity_loss(network, x, y, multipliers, mistake=False):
-    """Double backward: the gradient in θ is itself differentiated in x and λ."""
+    """Return the loss; `create_graph` makes its ∇θΦ differentiable in x and λ."""
     weighted = multipliers * y * network(x)
     total = weighted.mean() if mistake else weighted.sum()
     parameters = list(network.parameters())
@@ -53,9 +53,9 @@ def stationarity_loss(network, x, y, multipliers, mistake=False):
     return sum(((p.detach() - g) ** 2).sum() for p, g in pairs)
 
 
-# 2. The adapter: NumPy in, NumPy out; what there is not is left out and will be skipped.
+# 2. The adapter takes and returns NumPy arrays.  The kit skips the methods that it lacks.
 class Adapter:
-    """The user's code as the kit asks for it."""
+    """The user's code with the methods that the kit calls."""
 
     mistake = False
 
@@ -65,11 +65,11 @@ class Adapter:
         return Network(net)
 
     def outputs(self, net, x):
-        """Φ(θ; x_i)."""
+        """Return Φ(θ; x_i), shape (n,)."""
         return self._network(net)(torch.tensor(x)).detach().numpy()
 
     def stationarity(self, net, x, y, multipliers):
-        """The loss and its gradient in x and λ."""
+        """Return the loss and its gradients in x and λ."""
         x, multipliers = (torch.tensor(a, requires_grad=True) for a in (x, multipliers))
         loss = stationarity_loss(
             self._network(net), x, torch.tensor(y), multipliers, mistake=self.mistake

@@ -25,13 +25,7 @@ from kkt_ref.conformance import check_implementation, write_golden
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; without one, print the help.
-
-    Returns
-    -------
-    int
-        The exit status: 0 done and right, 1 checks failed, 2 misused, 130 stopped.
-    """
+    """Run a command; return 0 if all is right, 1 if checks failed, 2 if misused, 130 if stopped."""
     parser = argparse.ArgumentParser(
         prog="kkt-ref", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -72,8 +66,7 @@ def _check(target: str, dtype: str, path: Path | None) -> int:
     counts = {s: sum(r.status == s for r in results) for s in ("passed", "failed", "skipped")}
     print(", ".join(f"{count} {status}" for status, count in counts.items()))
     if path:
-        rows = [result._asdict() for result in results]
-        rows = [row | ({"error": None} if math.isnan(row["error"]) else {}) for row in rows]
+        rows = [r._asdict() | {"error": None if math.isnan(r.error) else r.error} for r in results]
         with write_atomically(path) as file:
             file.write((json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode())
     return 1 if counts["failed"] else 0

@@ -141,10 +141,10 @@ def _left_out(name: str, net: MLP, x: Array, y: Array, lam: Array) -> Mistakes:
     """Yield answers that leave a part of θ out of the gradient, or out of the norm as well."""
     gradients = gradient_matrix(net, x)  # (n, P)
     residual = net.theta - (lam * y) @ gradients  # (P,)
-    layer_of = [layer for layer, pair in enumerate(net.layers) for p in pair if p is not None]
+    layer_of = [layer for layer, pair in enumerate(net.layers, 1) for p in pair if p is not None]
     kept_arrays = {"the biases are left out": [p.ndim == 2 for p in net.arrays]}
-    for left in range(net.depth):
-        kept_arrays[f"layer {left + 1} is left out"] = [layer != left for layer in layer_of]
+    for left in range(1, net.depth + 1):
+        kept_arrays[f"layer {left} is left out"] = [layer != left for layer in layer_of]
     for text, keep in kept_arrays.items():
         kept = np.repeat(keep, [p.size for p in net.arrays])  # (P,)
         if name == "per_sample_gradients":
@@ -183,13 +183,10 @@ def _sums(y: Array, lam: Array) -> Iterator[tuple[str, Array, Array, Any]]:
 
 
 def _losses(net: MLP, value: Array, grad_x: Array, grad_lam: Array) -> Mistakes:
-    norm = np.sqrt(value)
-    for text, factor in (
-        ("the loss is halved", 0.5),
-        ("the mean over the parameters is taken", 1.0 / net.theta.size),
-        ("the loss is divided by ‖θ‖²", 1.0 / np.sum(net.theta**2)),
-    ):
-        yield text, (factor * value, factor * grad_x, factor * grad_lam)
+    right, norm = (value, grad_x, grad_lam), np.sqrt(value)
+    yield "the loss is halved", tuple(0.5 * part for part in right)
+    yield "the mean over the parameters is taken", tuple(part / net.theta.size for part in right)
+    yield "the loss is divided by ‖θ‖²", tuple(part / np.sum(net.theta**2) for part in right)
     yield "the norm is not squared", (norm, grad_x / (2 * norm), grad_lam / (2 * norm))
     yield "∇θΦ is detached from x", (value, 0.0 * grad_x, grad_lam)
     yield "everything is detached", (value, 0.0 * grad_x, 0.0 * grad_lam)

@@ -71,8 +71,8 @@ class Question(NamedTuple):
 
     name: str  # of the method
     parts: tuple[str, ...]  # names of the arrays that the method returns
-    arguments: Callable[..., tuple[Any, ...]]  # maps the inputs of a case to those of the method
-    answer: Callable[..., Any]  # maps the arguments to the right answer
+    answer: Callable[..., Any]  # maps the arguments of the method to the right answer
+    arguments: Callable[..., tuple[Any, ...]] = lambda *inputs: inputs  # maps inputs of a case
     cases: Callable[[Any, int], list[Case]] = cases  # maps a dtype and a seed to the cases
     flat: bool = False  # whether the last axis of the answer is that of θ
 
@@ -151,25 +151,15 @@ def _net_and_x(*inputs: Any) -> tuple[Any, ...]:
     return inputs[:2]
 
 
-def _all_inputs(*inputs: Any) -> tuple[Any, ...]:
-    return inputs
-
-
-_GRADIENTS = ("value", "grad_x", "grad_multipliers")
-_CONDITIONS = "stationarity primal_feasibility dual_feasibility complementary_slackness"
+_ROWS, _LOSS = "per_sample_gradients", ("value", "grad_x", "grad_multipliers")
+_CONDITIONS = ("stationarity", "primal_feasibility", "dual_feasibility", "complementary_slackness")
 _ALL = (
-    Question("outputs", ("outputs",), _net_and_x, lambda net, x: phi(net.arrays, x, net)),
-    Question(
-        "per_sample_gradients",
-        ("per_sample_gradients",),
-        _net_and_x,
-        per_sample_gradients,
-        flat=True,
-    ),
-    Question("stationarity_residual", ("residual",), _all_inputs, stationarity_residual, flat=True),
-    Question("stationarity", _GRADIENTS, _all_inputs, stationarity_by_autograd),
-    Question("kkt_conditions", tuple(_CONDITIONS.split()), _with_margin, kkt_conditions),
-    Question("training_step", ("theta",), _with_step, training_step, _trainable, flat=True),
-    Question("ssim", ("ssim",), _all_inputs, _ssim, image_cases),
+    Question("outputs", ("outputs",), lambda net, x: phi(net.arrays, x, net), _net_and_x),
+    Question(_ROWS, (_ROWS,), per_sample_gradients, _net_and_x, flat=True),
+    Question("stationarity_residual", ("residual",), stationarity_residual, flat=True),
+    Question("stationarity", _LOSS, stationarity_by_autograd),
+    Question("kkt_conditions", _CONDITIONS, kkt_conditions, _with_margin),
+    Question("training_step", ("theta",), training_step, _with_step, _trainable, flat=True),
+    Question("ssim", ("ssim",), _ssim, cases=image_cases),
 )
 QUESTIONS: dict[str, Question] = {question.name: question for question in _ALL}
