@@ -23,11 +23,10 @@ TRAINING = dict(rate=3.0, target_loss=1e-5, record_every=10, save_seconds=0.0)
 
 
 def stop_after(records):
-    seen = []
+    left = iter(range(records))
 
     def callback(record, net):
-        seen.append(record)
-        if len(seen) > records:
+        if next(left, None) is None:
             raise KeyboardInterrupt
 
     return callback

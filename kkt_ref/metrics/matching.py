@@ -50,8 +50,7 @@ def match_one_to_one(scores: ArrayLike) -> Matching:
 
     Parameters
     ----------
-    scores : array_like, (n, m)
-        Floating; a larger score is better, as for NCC and SSIM.  The sign counts.
+    scores : array_like, (n, m), floating
 
     Returns
     -------
@@ -82,9 +81,7 @@ def match_points(
 
     Parameters
     ----------
-    points : array of shape (n, d)
-        Training points, floating.
-    candidates : array of shape (m, d), floating
+    points, candidates : arrays of shape (n, d) and (m, d), floating
     tolerance : float
         Euclidean distance > 0, in the units of the points.
     multipliers : array of shape (m,), optional
