@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import kkt_ref
+from kkt_ref.datasets import toys
 from kkt_ref.stationarity.backend import BackendError
-from tests.public import GOOD, At, filled, function_of, prepare, public_names, rng
+from tests.public import GOOD, LAM, NET, At, X, Y, filled, function_of, prepare, public_names, rng
 
 PACKAGE = Path(kkt_ref.__file__).parent
 NUMBERS = [None, "3", "", np.nan, np.inf, -np.inf, 1e300, -1e300, -1, -0.5, 0, 1.5, [], [1.0]]
@@ -93,21 +94,17 @@ def same_values(value):
 
 def numbers_in(result):
     """All numbers in a result, as a flat list of arrays."""
-    if isinstance(result, np.ndarray):
-        return [result.astype(float)] if result.dtype.kind in "iufb" else []
-    if isinstance(result, (int, float, np.generic)) and not isinstance(result, np.str_):
-        return [np.asarray(result, float)]
+    if isinstance(result, (bool, int, float, np.number, np.ndarray)):
+        array = np.asarray(result)
+        return [array.astype(float)] if array.dtype.kind in "iufb" else []
     if dataclasses.is_dataclass(result) and not isinstance(result, type):
-        return numbers_in([getattr(result, f.name) for f in dataclasses.fields(result)])
-    if isinstance(result, dict):
-        return numbers_in(list(result.values()))
-    if hasattr(result, "_asdict"):
-        fields = result._asdict()
-        fields.pop("seconds", None)
-        weightless = {"by_layer", "error"}  # documented to hold NaN
-        return numbers_in([v for k, v in fields.items() if k not in weightless])
-    if isinstance(result, (list, tuple)):
-        return [number for part in result for number in numbers_in(part)]
+        result = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
+    elif hasattr(result, "_asdict"):
+        undefined = {"seconds", "by_layer", "error"}  # the clock, and what may be NaN
+        result = {k: v for k, v in result._asdict().items() if k not in undefined}
+    parts = result.values() if isinstance(result, dict) else result
+    if isinstance(result, (dict, list, tuple)):
+        return [number for part in parts for number in numbers_in(part)]
     return []
 
 
@@ -188,3 +185,39 @@ def test_same_values_same_result(public, argument, folder):
         again = numbers_in(call(public, folder, **{argument: value}))
         for one, other in zip(clean, again, strict=True):
             np.testing.assert_allclose(other, one, rtol=tolerance, atol=tolerance, err_msg=kind)
+
+
+def loss(x=X, y=Y, multipliers=LAM, layer_weights=None, net=NET):
+    return kkt_ref.stationarity_loss(net, x, y, multipliers, layer_weights)
+
+
+def mlp(second=(1, 3), bias=np.float64):
+    return kkt_ref.MLP((np.ones((3, 2)), np.ones(second)), (np.ones(3, bias), None))
+
+
+MESSAGES = {
+    "x: expected shape (n, 3), got (3,); a single sample": lambda: loss(x=X[0]),
+    "x: expected at least one row": lambda: loss(x=X[:0]),
+    "x: expected finite values": lambda: loss(x=X * np.nan),
+    "x: expected dtype float64": lambda: loss(x=X.astype(np.float32)),
+    "x: expected a floating array": lambda: loss(x=X.astype(int)),
+    "y: expected labels -1 and +1, got [0.0, 1.0]": lambda: loss(y=(Y + 1) / 2),
+    "multipliers: expected shape (6,)": lambda: loss(multipliers=LAM[:3]),
+    "layer_weights: expected 2": lambda: loss(layer_weights=(1.0,)),
+    "net: a parameter is NaN": lambda: loss(net=NET.scaled(np.nan)),
+    "net: expected a kkt_ref.": lambda: loss(net="net"),
+    "labels differ": lambda: kkt_ref.loss_scaled_descent(NET, X * 0, Y),
+    "step: expected a finite number > 0": lambda: kkt_ref.gradient_descent(NET, X, Y, step=-0.1),
+    "theta: expected shape": lambda: NET.with_theta(np.ones(3)),
+    "W_2: expected shape": lambda: mlp(second=(1, 2)),
+    "W_2: expected one output": lambda: mlp(second=(2, 3)),
+    "b_1: expected dtype float64": lambda: mlp(bias=np.float32),
+    "alpha: 'gated' needs": lambda: kkt_ref.network.activation_by_name("gated"),
+    "n: expected an even number": lambda: toys.spiral(5),
+}
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_messages_say_what_was_expected(message):
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+        MESSAGES[message]()

@@ -1,0 +1,327 @@
+"""Files that are read back or written: damaged at random, killed, without room, or in use."""
+
+import errno
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import kkt_ref
+from kkt_ref import _io as files
+from kkt_ref._io import claim, forget, read_npz
+from kkt_ref.attacks.restarts import run_alternations
+from kkt_ref.audit.weights import load_weights
+from kkt_ref.stationarity import closed_form
+from kkt_ref.training import resumable_descent
+from tests.networks import state_dict
+from tests.public import NET, PROBLEM, X, Y
+
+LARGE = kkt_ref.init_uniform((60, 200, 1), np.random.default_rng(0))
+
+
+def descend(folder, steps=4):
+    options = dict(rate=0.1, target_loss=1e-300, max_steps=steps, record_every=2)
+    result = resumable_descent(folder, NET, X, Y, save_seconds=0.0, **options).result
+    return [result.net.theta, *result.history.records]
+
+
+def start(folder, number=1):
+    options = dict(candidates=2, seed=0, restarts=number, folder=folder)
+    return list(run_alternations(PROBLEM, **options)[0])
+
+
+def network(net):
+    return [*net.arrays, str(net.activation)]
+
+
+# the files that kkt_ref reads back, and what is read from them
+LOAD = {
+    "net.npz": lambda path: network(kkt_ref.load_net(path)),
+    "state.npz": lambda path: network(load_weights(path).net),
+    "training.npz": lambda path: descend(path.parent),
+    "start_00000.npz": lambda path: start(path.parent),
+    "settings.json": lambda path: [claim(path.parent, {"n": 1, "name": "é"}).name],
+}
+ARCHIVES = [name for name in LOAD if name.endswith(".npz")]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The bytes of a whole file of each kind, by name."""
+    folder = tmp_path_factory.mktemp("whole")
+    kkt_ref.save_net(NET, folder / "net.npz")
+    np.savez(folder / "state.npz", **state_dict(NET))
+    descend(folder)
+    start(folder)
+    claim(folder, {"n": 1, "name": "é"})
+    return {name: (folder / name).read_bytes() for name in LOAD}
+
+
+def same(one, other):
+    return len(one) == len(other) and all(map(np.array_equal, one, other))
+
+
+def read_or_refuse(name, content):
+    """What is read from these bytes, or None if they are refused by the file's name."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        try:
+            return LOAD[name](path)
+        except ValueError as error:
+            assert name in str(error) or folder in str(error), error
+            return None
+
+
+def flipped(content, flips):
+    changed = bytearray(content)
+    for place, bits in flips:
+        changed[place % len(content)] ^= bits
+    return bytes(changed)
+
+
+def zeroed(content, place, size):
+    place %= len(content)
+    zeros = bytes(min(size, len(content) - place))
+    return content[:place] + zeros + content[place + len(zeros) :]
+
+
+PLACES = st.integers(0, 2**32 - 1)
+# functions that damage the content of a file
+DAMAGE = st.one_of(
+    PLACES.map(lambda place: lambda content: content[: place % len(content)]),
+    st.lists(st.tuples(PLACES, st.integers(1, 255)), min_size=1).map(
+        lambda flips: lambda content: flipped(content, flips)
+    ),
+    st.tuples(PLACES, st.integers(1, 400)).map(lambda at: lambda content: zeroed(content, *at)),
+    st.binary(min_size=1, max_size=40).map(lambda tail: lambda content: content + tail),
+    st.sampled_from([b"", b"{}", b"[1]", b"null", b'"text"', b"hello"]).map(
+        lambda other: lambda content: other
+    ),
+)
+
+
+@pytest.mark.parametrize("name", LOAD)
+@given(damage=DAMAGE)
+def test_damage_is_refused_or_does_no_harm(whole, name, damage):
+    got = read_or_refuse(name, damage(whole[name]))
+    # settings.json has no checksum; what else is read from it is another run's
+    assert got is None or name not in ARCHIVES or same(got, read_or_refuse(name, whole[name]))
+
+
+@pytest.mark.parametrize("name", ["net.npz", "state.npz"])
+def test_every_flip_of_the_archives_directory(whole, name):
+    """Names, sizes and counts stand at the end, and no checksum guards them."""
+    content = whole[name]
+    right = read_or_refuse(name, content)
+    for place in range(content.index(b"PK\x01\x02"), len(content), 3):
+        for bits in (0x01, 0x35):
+            got = read_or_refuse(name, flipped(content, [(place, bits)]))
+            assert got is None or same(got, right), (place, bits)
+
+
+WRONG = [
+    *(np.array("text"), np.float64(np.nan), np.full((2, 2), np.inf), np.zeros((0, 3))),
+    *(np.arange(3), np.array(1 + 2j), np.zeros((2, 2, 2), np.float16)),
+    *(np.zeros(2, [("a", float)]), np.array(["2020-01-01"], "M8[D]")),
+]
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_entries_of_another_kind_are_refused(whole, name, tmp_path):
+    path = tmp_path / name
+
+    def read(arrays):
+        np.savez(path, **arrays)
+        return read_or_refuse(name, path.read_bytes())
+
+    path.write_bytes(whole[name])
+    arrays = read_npz(path, "")
+    for entry in arrays.keys() - {"seconds", "alpha", "stop_reason"}:  # other values are as good
+        for wrong in WRONG:
+            assert read(arrays | {entry: wrong}) is None, (entry, wrong)
+        # a network without a bias is another network, and no damage
+        left = {other: arrays[other] for other in arrays if other != entry}
+        assert read(left) is None or entry.startswith("b_") or entry.endswith("bias"), entry
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_nothing_in_a_file_is_executed(whole, name, tmp_path):
+    path, trap = tmp_path / name, tmp_path / "executed"
+    path.write_bytes(whole[name])
+    arrays, bomb = read_npz(path, ""), np.array([Bomb(trap)], object)
+    for entry in arrays:
+        np.savez(path, **arrays | {entry: bomb})
+        assert read_or_refuse(name, path.read_bytes()) is None
+    np.save(path.with_suffix(".npy"), bomb)
+    assert read_or_refuse(name, path.with_suffix(".npy").read_bytes()) is None
+    assert not trap.exists()
+    np.load(path.with_suffix(".npy"), allow_pickle=True)
+    assert trap.exists()  # the trap works
+
+
+@pytest.mark.parametrize("name", LOAD)
+def test_a_folder_in_place_of_a_file(name, tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises((OSError, ValueError), match=name):
+        LOAD[name](tmp_path / name)
+
+
+# each saves in a folder; the number says how far the run has come
+SAVES = {
+    "net": lambda folder, number: kkt_ref.save_net(LARGE.scaled(number), folder / "net.npz"),
+    "training": lambda folder, number: descend(claim(folder, {}), 10 * number),
+    "starts": lambda folder, number: start(claim(folder, {}), number),
+}
+
+
+def check_whole(folder, done):
+    """Every file under its final name is whole and holds at least what was said to be done."""
+    for path in folder.glob("[!.]*.npz"):
+        arrays = read_npz(path, "a save")
+        if path.name == "net.npz":
+            number = arrays["W_1"][0, 0] / LARGE.weights[0][0, 0]
+            assert min(abs(number - done), abs(number - done - 1)) < 1e-9
+        if path.name == "training.npz":
+            assert arrays["records"][-1][0] >= 10 * done
+    last = folder / f"start_{done - 1:05d}.npz"
+    assert last.exists() or not list(folder.glob("start_*"))
+
+
+def kill_often(name, folder):
+    """Fork a process that saves, kill it, and check what it leaves; fifty times."""
+    chance = random.Random(0)
+    for _ in range(50):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            for number in range(1, 10**6):
+                SAVES[name](folder, number)
+                os.write(writing, b"%d\n" % number)
+        os.close(writing)
+        said = os.read(reading, 100)  # it is under way
+        time.sleep(chance.uniform(0.0, 0.05))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with os.fdopen(reading, "rb") as rest:
+            said += rest.read()
+        check_whole(folder, int(said.split()[-1]))
+
+
+def run_python(*command, cwd, **environment):
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"} | environment
+    command = [sys.executable, *map(str, command)]
+    subprocess.run(command, cwd=cwd, env=environment, check=True, timeout=200)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("name", SAVES)
+def test_a_save_killed_at_any_moment_leaves_whole_files(tmp_path, name):
+    # in a process of its own, because pytest's has threads
+    code = "import sys, pathlib; from tests.test_files import kill_often\n"
+    code += "kill_often(sys.argv[1], pathlib.Path(sys.argv[2]))"
+    run_python("-c", code, name, tmp_path, cwd=Path(__file__).parents[1])
+
+
+@pytest.mark.parametrize("name", SAVES)
+@pytest.mark.parametrize("at", ["write", "flush", "fsync", "replace"])
+def test_a_full_disk_changes_nothing(tmp_path, monkeypatch, name, at):
+    SAVES[name](tmp_path, 1)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if at in ("fsync", "replace"):
+        monkeypatch.setattr(files.os, at, full)
+    else:
+        monkeypatch.setattr(files, "open", type("Full", (io.FileIO,), {at: full}), raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        SAVES[name](tmp_path, 2)
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    SAVES[name](tmp_path, 2)  # with room again it goes on
+
+
+@pytest.mark.parametrize("name", SAVES)
+def test_a_file_in_place_of_the_folder_is_named(tmp_path, name):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match="file"):
+        SAVES[name](tmp_path / "file", 1)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+HOLD = """
+import sys
+from kkt_ref._io import claim
+claim(sys.argv[1], {"n": 1})
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    pytest.importorskip("filelock", reason="needs pip install 'kkt_ref[audit]'")
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with subprocess.Popen(command, **pipes) as other:
+        assert other.stdout.readline() == b"held\n"
+        for refused in (lambda: claim(tmp_path, {"n": 1}), lambda: forget(tmp_path)):
+            with pytest.raises(ValueError, match="another process does"):
+                refused()
+        assert (tmp_path / "settings.json").exists()
+        other.kill()
+    claim(tmp_path, {"n": 1})
+    claim(tmp_path, {"n": 1})  # one process may as often as it likes
+
+
+@pytest.mark.slow
+def test_a_network_of_ten_million_parameters(tmp_path):
+    """What is held at once, in units of the weights' own 78 MB."""
+    rng = np.random.default_rng(0)
+    net = kkt_ref.init_uniform((3072, 2400, 1000, 1), rng)
+    x, lam, layers = rng.normal(size=(8, 3072)), np.ones(8), (1.0, 1.0, 1.0)
+    y = np.sign(closed_form.forward(net, x).outputs)
+    for call, limit in (
+        (lambda: kkt_ref.save_net(net, tmp_path / "net.npz"), 0.3),
+        (lambda: kkt_ref.load_net(tmp_path / "net.npz"), 2.5),
+        (lambda: kkt_ref.kkt_report(net, x, y), 5.0),
+        (lambda: closed_form.stationarity_and_gradient(net, x, y, lam, layers), 1.5),
+    ):
+        tracemalloc.start()
+        call()
+        peak = tracemalloc.get_traced_memory()[1] / net.theta.nbytes
+        tracemalloc.stop()
+        assert peak < limit, peak
+
+
+def test_nothing_is_written_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "work" / "here").mkdir(parents=True)
+    for name in [name for name in os.environ if name.startswith("XDG_")]:
+        monkeypatch.delenv(name)
+    code = "import kkt_ref, numpy as np; from kkt_ref.__main__ import main; main(['golden', '.'])\n"
+    code += "kkt_ref.save_net(kkt_ref.init_uniform((2, 3, 1), np.random.default_rng(0)), 'net.npz')"
+    home = dict(HOME=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
+    run_python("-c", code, cwd=tmp_path / "work" / "here", **home)
+    found = {path.relative_to(tmp_path / "work" / "here") for path in tmp_path.rglob("*.*")}
+    assert found == {Path(name) for name in ("golden.npz", "golden.json", "net.npz")}
