@@ -76,7 +76,7 @@ def test_what_an_attack_cannot_use_is_refused():
         with pytest.raises(ValueError, match=message):
             kkt_ref.reconstruct(relu_net(), **arguments)
     with pytest.raises(ValueError, match="box: expected None"):
-        kkt_ref.reconstruct(relu_net((5, 8, 1)), box=(-1.0, 1.0))
+        kkt_ref.reconstruct(relu_net((3, 8, 1)), box=(-1.0, 1.0))
 
 
 def test_the_recommended_way_needs_no_settings():
@@ -188,6 +188,9 @@ def test_a_schedule_ends_at_its_last_alpha():
     schedule, sharp = attack(alpha=[5.0, 50.0]), attack(alpha=50.0)
     assert schedule.runs[0].steps > sharp.runs[0].steps
     assert np.isclose(norms(schedule, 50.0).relative, schedule.runs[0].objective ** 0.5)
+    smooth = relu_net().with_activation(kkt_ref.Softplus(5.0))  # keeps its gates: one stage
+    settings = dict(candidates=4, alpha=[5.0, 50.0], max_iterations=5)
+    assert kkt_ref.attacks.reconstruct_paper(smooth, **settings).runs[0].steps == 5
 
 
 def test_layer_weights_choose_what_is_fitted():

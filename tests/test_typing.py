@@ -28,7 +28,6 @@ BAD = {
     'kkt_ref.reconstruct(net, candidates="seven")': "arg-type",
     "kkt_ref.reconstruct(net, candidate=7)": "call-arg",
     "kkt_ref.reconstruct(net, box=0.5)": "arg-type",
-    "kkt_ref.reconstruct(net, seed=None)": "arg-type",
     "kkt_ref.reconstruct(net, callback=lambda x: None)": "arg-type",
     'kkt_ref.attacks.reconstruct_on_kinks(net, step="fine")': "arg-type",
     "kkt_ref.attacks.reconstruct_paper(net, candidates=7, start=0.1)": "call-arg",
