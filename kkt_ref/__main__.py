@@ -36,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     check = commands.add_parser("check", help="check an implementation and name its mistakes")
     check.add_argument("target", help="package.module:object, found from the current folder")
     check.add_argument("--dtype", choices=("float64", "float32"), default="float64")
-    check.add_argument("--json", type=_json_path, help="also write the results to this file")
+    check.add_argument(
+        "--json", type=audit_command.json_path, help="also write the results to this file"
+    )
     golden = commands.add_parser("golden", help="write the inputs and right answers of the checks")
     golden.add_argument("folder", type=Path, help="gets golden.npz and golden.json")
     options = parser.parse_args(arguments)
@@ -70,16 +72,6 @@ def _check(target: str, dtype: str, path: Path | None) -> int:
         with write_atomically(path) as file:
             file.write((json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode())
     return 1 if counts["failed"] else 0
-
-
-def _json_path(text: str) -> Path:
-    """Refuse a file that cannot be written, before any work is done."""
-    path = Path(text)
-    if path.suffix != ".json":
-        raise argparse.ArgumentTypeError(f"expected a name such as results.json, got {text}")
-    if not path.resolve().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: its folder does not exist; create it first")
-    return path
 
 
 if __name__ == "__main__":

@@ -266,8 +266,8 @@ ERRORS = {
     ),
     "json in no folder": (["net.npz", "--json", "nowhere/a.json"], "does not exist"),
     "json is there": (["net.npz", "--json", "mine.json"], "exists already"),
-    "json is a folder": (["net.npz", "--json", "folder.json"], "such as audit.json"),
-    "json is no json": (["net.npz", "--json", "net.npz"], "such as audit.json"),
+    "json is a folder": (["net.npz", "--json", "folder.json"], "such as results.json"),
+    "json is no json": (["net.npz", "--json", "net.npz"], "such as results.json"),
 }
 
 

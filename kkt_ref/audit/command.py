@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--shape", type=_shape, metavar="C,H,W", help="or H,W: of the pictures, if x is flat")
     edges = ("LOW", "HIGH")
     add("--box", type=float, nargs=2, default=(-1.5, 1.5), metavar=edges, help="of two inputs")
-    add("--json", type=Path, help="also write the numbers to this JSON file")
+    add("--json", type=json_path, help="also write the numbers to this JSON file")
 
 
 def run_command(options: argparse.Namespace) -> int:
@@ -187,15 +187,19 @@ def _check_outputs(out: Path, options: argparse.Namespace) -> None:
             f"{out}: expected an empty or new folder, or with --resume the folder of a run, found "
             f"{there[0]} and {len(there) - 1} more; use another --out"
         )
-    path = options.json
-    if path is None:
-        return
+    if options.json is not None and options.json.exists() and not options.resume:
+        raise ValueError(f"{options.json}: exists already; choose another name for --json")
+
+
+def json_path(text: str) -> Path:
+    """Refuse a file that cannot be written, before any work is done."""
+    path = Path(text)
+    # settings.json is the name of a run's own file
     if path.suffix != ".json" or path.name == "settings.json" or path.is_dir():
-        raise ValueError(f"--json: expected a file with a name such as audit.json, got {path}")
-    if not path.resolve().parent.is_dir() and path.resolve().parent != out.resolve():
-        raise ValueError(f"{path}: its folder does not exist; create it first")
-    if path.exists() and not options.resume:
-        raise ValueError(f"{path}: exists already; remove it, or choose another name for --json")
+        raise argparse.ArgumentTypeError(f"expected a name such as results.json, got {text}")
+    if not path.resolve().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: its folder does not exist; create it first")
+    return path
 
 
 def _shape(text: str) -> Shape:
