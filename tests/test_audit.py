@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import pickle
 import re
 import signal
@@ -10,12 +9,9 @@ import subprocess
 import sys
 import time
 import zipfile
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import kkt_ref
 from kkt_ref.__main__ import main
@@ -63,26 +59,11 @@ def audit(*arguments):
         return ended.code
 
 
-class Page(HTMLParser):
-    """The tags of a page that are still open, its pictures, and all that it refers to."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.pictures = [], set(), []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-        for name, value in attrs:
-            if name in ("src", "href"):
-                kind, _, code = value.partition(",")
-                assert kind == "data:image/png;base64"
-                self.pictures.append(base64.b64decode(code, validate=True))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
+def pictures_in(text):
+    """The pictures of a page, which must refer to nothing outside."""
+    sources = re.findall(r'(?:src|href)="?([^" >]*)', text)
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    return [base64.b64decode(source.partition(",")[2], validate=True) for source in sources]
 
 
 def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
@@ -103,10 +84,10 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
         *(out / name for name in (".lock", "settings.json", "candidates.npz", "report.html")),
         *(out / f"{name}.png" for name in PICTURES),
     }
-    page = Page((out / "report.html").read_text())
+    found = pictures_in((out / "report.html").read_text())
     pictures = [out / f"{name}.png" for name in PICTURES]
-    assert page.open == [] and page.pictures == [path.read_bytes() for path in pictures]
-    assert all(picture.startswith(b"\x89PNG") for picture in page.pictures)
+    assert found == [path.read_bytes() for path in pictures]
+    assert all(picture.startswith(b"\x89PNG") for picture in found)
 
     numbers = json.loads((folder / "numbers.json").read_text())
     key = "NCC, mean of the ten best"
@@ -132,26 +113,6 @@ def test_candidates_are_those_of_the_library(folder, trained):
             assert np.array_equal(arrays[name], getattr(found, field))
     assert not (folder / "o" / "matches.png").exists()
     assert "No training data were given" in (folder / "o" / "report.html").read_text()
-
-
-def test_by_default_the_number_of_candidates_is_the_first_layers(folder, trained):
-    assert audit("net.npz", "--seed", 3, "--restarts", 3, "--out", "o") == 0
-    found = kkt_ref.reconstruct(trained[0], seed=3, restarts=3)
-    with np.load(folder / "o" / "candidates.npz") as arrays:
-        assert np.array_equal(arrays["candidates"], found.candidates)
-
-
-def test_as_a_process(folder):
-    command = [sys.executable, "-m", "kkt_ref", "audit", "net.npz", "--restarts", "2"]
-    command += ["--shape", "6,5"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
-    assert (
-        done.returncode == 0
-        and done.stderr == ""
-        and "candidates. Without the training data" in done.stdout
-    )
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 2 and "with --resume" in done.stderr and done.stdout == ""
 
 
 def stop_after(monkeypatch, starts):
@@ -205,6 +166,8 @@ def test_sigterm_stops_as_ctrl_c_does(folder):
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and "--resume continues" in said
     assert not list((folder / "net_audit").glob("*.part"))
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2 and "with --resume" in done.stderr and done.stdout == ""
 
 
 class Payload:
@@ -216,16 +179,11 @@ class Payload:
 
 ERRORS = {
     "missing weights": (["nowhere.npz"], "no such file"),
-    "weights are a folder": (["."], "got a folder"),
     "PyTorch file": (["net.pt"], r"np\.savez\(.*state_dict"),
-    "pickle": (["net.pkl"], r"np\.savez\(.*state_dict"),
     "pickle by another name": (["pickle.npz"], r"np\.savez\(.*state_dict"),
     "pickled array": (["objects.npz"], "allow_pickle=False"),
-    "text": (["text.npz"], "expected an npz file of weights"),
     "cut": (["cut.npz"], "expected an npz file of weights"),
     "cut safetensors": (["cut.safetensors"], "safetensors"),
-    "empty": (["empty.npz"], "expected an npz file of weights"),
-    "single array": (["x.npy"], "without names"),
     "PyTorch file by another name": (["zip.npz"], r"data\.pkl in it is no array"),
     "NaN": (["nan.npz"], "NaN or infinite"),
     "ten outputs": (["ten.npz"], "one output"),
@@ -235,14 +193,10 @@ ERRORS = {
     "one input": (["one.npz"], "at least two inputs"),
     "other activation": (["net.npz", "--activation", "softplus", "--alpha", 9], "activation"),
     "no alpha": (["net.npz", "--activation", "gated"], "needs a sharpness"),
-    "missing data": (["net.npz", "--data", "nowhere.npz"], "no such file"),
-    "data are a folder": (["net.npz", "--data", "."], "got a folder"),
     "data without y": (["net.npz", "--data", "unseen.npz"], "expected y in it"),
     "other pixels": (["net.npz", "--data", "wide.npz"], "samples of 30 numbers"),
     "bytes": (["net.npz", "--data", "bytes.npz"], "floating values as the network saw"),
     "labels 0 and 1": (["net.npz", "--data", "zero_one.npz"], r"2 \* y - 1"),
-    "NaN in data": (["net.npz", "--data", "nan_data.npz"], "x: expected finite"),
-    "no samples": (["net.npz", "--data", "none.npz"], "x: expected"),
     "channels last": (["net.npz", "--data", "last.npz"], "channels come last"),
     "wrong mean": (["net.npz", "--data", "mean.npz"], r"mean: expected shape \(n, 30\)"),
     "held out alone": (["net.npz", "--held-out", "unseen.npz"], "expected --data too"),
@@ -251,14 +205,10 @@ ERRORS = {
     "shape of another": (["net.npz", "--shape", "1,7,5"], "product is 30"),
     "shape against data": (["net.npz", "--data", "data.npz", "--shape", "5,6"], "as in --data"),
     "bad shape": (["net.npz", "--shape", "2,3,5"], "C 1 or 3"),
-    "no number": (["net.npz", "--shape", "a,b"], "--shape"),
     "bad box": (["plane.npz", "--box", 1, 0], "box: expected"),
     "data outside the box": (["plane.npz", "--data", "points.npz"], "--box: expected bounds"),
     "no candidate": (["net.npz", "--candidates", 0], "candidates: expected an integer >= 1"),
-    "one start": (["net.npz", "--restarts", 1], "restarts: expected an integer >= 2"),
-    "bad seed": (["net.npz", "--seed", -1], "seed: expected an integer >= 0"),
     "out is a file": (["net.npz", "--out", "data.npz"], "got a file"),
-    "out below a file": (["net.npz", "--out", "data.npz/o"], "data.npz"),
     "out holds a file": (["net.npz", "--out", "full"], "expected an empty or new folder"),
     "out of others": (
         ["net.npz", "--out", "full", "--resume"],
@@ -277,14 +227,12 @@ def mistakes(folder, trained):
     net, x, y, unseen = trained
     whole = (folder / "net.npz").read_bytes()
     for name, content in {
-        "net.pt": whole, "net.pkl": pickle.dumps(Payload()), "pickle.npz": pickle.dumps(Payload()),
-        "text.npz": b"hello", "cut.npz": whole[:-200], "empty.npz": b"", "mine.json": b"mine",
-        "cut.safetensors": b"\x10\0\0\0\0\0\0\0{",
+        "net.pt": whole, "pickle.npz": pickle.dumps(Payload()),
+        "cut.npz": whole[:-200], "mine.json": b"mine", "cut.safetensors": b"\x10" + bytes(7) + b"{",
     }.items():  # fmt: skip
         (folder / name).write_bytes(content)
     with zipfile.ZipFile(folder / "zip.npz", "w") as archive:  # as torch.save writes it
         archive.writestr("archive/data.pkl", pickle.dumps(Payload()))
-    np.save(folder / "x.npy", x)
     one = np.ones
     for name, arrays in {
         "objects": {"0.weight": np.array([Payload()], object)},
@@ -299,8 +247,6 @@ def mistakes(folder, trained):
         "wide": {"x": one((N, 1, 7, 5)), "y": y},
         "bytes": {"x": one((N, 30), np.uint8), "y": y},
         "zero_one": {"x": x, "y": (y + 1) / 2},
-        "nan_data": {"x": x * np.nan, "y": y},
-        "none": {"x": x[:0], "y": y[:0]},
         "last": {"x": one((N, 5, 2, 3)), "y": y},
         "mean": {"x": x, "y": y, "mean": one(7)},
         "few": {"x": unseen[:3]},
@@ -374,8 +320,7 @@ def test_hostile_names_are_text_in_the_report(folder, trained):
     np.savez("<b>&.npz", **state)
     assert audit("<b>&.npz", "--candidates", 3, "--restarts", 2, "--out", "o") == 0
     text = (folder / "o" / "report.html").read_text()
-    page = Page(text)
-    assert not {"script", "b"} & page.tags and len(page.pictures) == 1
+    assert "<script" not in text and "<img src=x>" not in text
     assert "&lt;script&gt;alert(1)" in text and "&lt;b&gt;&amp;.npz" in text
 
 
@@ -383,21 +328,13 @@ def test_pictures_have_the_shape_of_the_data_or_the_option(folder, trained):
     _, x, y, _ = trained
     np.savez("flat.npz", x=x.reshape(N, 30), y=y)
     np.savez("colour.npz", x=x.reshape(N, 3, 5, 2), y=y)
-    pictures = {}
-    for out, *more in (
-        ("flat",),
-        ("colour",),
-        ("flat", "--shape", "3,5,2"),
-        ("flat", "--shape", "6,5"),
-    ):
-        name = "-".join((out, *more[1:]))
-        assert audit("net.npz", "--data", f"{out}.npz", "--restarts", 2, "--out", name, *more) == 0
-        pictures[name] = [
-            (folder / name / f"{p}.png").read_bytes() for p in ("matches", "candidates")
-        ]
-        assert min(map(len, pictures[name])) > 5_000
-    assert pictures["colour"] == pictures["flat-3,5,2"]
-    assert len({matches for matches, _ in pictures.values()}) == 3  # lines, colour, grey
+    drawn = []
+    for name, *more in (("flat",), ("colour",), ("flat", "--shape", "3,5,2")):
+        out = f"out{len(drawn)}"
+        arguments = ("--data", f"{name}.npz", "--restarts", 2, "--candidates", 8, "--out", out)
+        assert audit("net.npz", *arguments, *more) == 0
+        drawn.append((folder / out / "matches.png").read_bytes())
+    assert drawn[0] != drawn[1] == drawn[2]
 
 
 def test_a_network_without_a_margin_in_the_plane_is_an_answer(folder, capsys):
@@ -477,19 +414,3 @@ def test_comparison_counts_planted_candidates():
     assert np.isclose(compared.numbers[KINKS], 1 / 3)
     assert compared.candidate[1] == 0 and np.isclose(compared.score[1], 1.0)
     assert compared.numbers["samples with NCC >= 0.9"] == 1
-
-
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_random_damage_gives_an_error_or_a_result(folder, capsys, data):
-    raw = bytearray((folder / "net.npz").read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        where = data.draw(st.integers(0, len(raw) - 1))
-        raw[where] = data.draw(st.integers(0, 255))
-    cut = data.draw(st.one_of(st.none(), st.integers(0, len(raw))))
-    (folder / "damaged.npz").write_bytes(raw[:cut])
-    out = folder / f"o{len(os.listdir(folder))}"
-    status = audit("damaged.npz", "--candidates", 2, "--restarts", 2, "--out", out)
-    said = capsys.readouterr()
-    assert status in (0, 2) and (status == 0) == (said.err == "")
-    assert said.err.count("\n") <= 1 and "Traceback" not in said.err

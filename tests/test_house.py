@@ -1,6 +1,7 @@
 """The architecture: imports go one way, and no file grows too long to read."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,32 @@ def test_imports_go_one_way(room):
 
 def test_every_room_is_known():
     assert {room for _, room in rooms()} == set(MAY_IMPORT) | DOORS
+
+
+def lines(path):
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def test_no_file_is_too_long_to_read():
+    long = {path.name: lines(path) for path, _ in rooms() if lines(path) > 300}
+    assert not long
+
+
+def budgets():
+    """The lines of each room, as the README's map of the house states them."""
+    readme = ROOT / "README.md"  # a wheel is tested without it
+    table = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    return {room: int(number) for room, number in re.findall(r"\| `(\w+)` \| (\d+) \|", table)}
+
+
+# TODO(lead): remove this mark when the table of the README has its last numbers
+@pytest.mark.xfail(reason="the rooms are still being made smaller", strict=False)
+@pytest.mark.parametrize(("room", "budget"), budgets().items())
+def test_rooms_are_as_small_as_the_readme_says(room, budget):
+    inside = [path for path, its_room in rooms() if its_room == room]
+    assert sum(lines(path) for path in inside if "embedded" not in path.parts) <= budget
+
+
+@pytest.mark.skipif(not budgets(), reason="needs the repository's README.md")
+def test_the_readme_has_a_budget_for_each_room():
+    assert set(budgets()) == set(MAY_IMPORT) - PRIVATE
