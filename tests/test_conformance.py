@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -127,12 +128,12 @@ def activation(kind, make):
 
 def transposed(net):
     square = [W.T if W.shape[0] == W.shape[1] else W for W in net.weights]
-    return kkt_ref.MLP(square, net.biases, net.activation)
+    return replace(net, weights=square)
 
 
 def no_biases(net):
     zero = [None if b is None else 0 * b for b in net.biases]
-    return kkt_ref.MLP(net.weights, zero, net.activation)
+    return replace(net, biases=zero)
 
 
 def only_weights(right, net, x):
