@@ -87,18 +87,8 @@ def test_every_exported_class_documents_its_fields():
 def test_pdoc_writes_the_reference_without_a_warning(tmp_path):
     pytest.importorskip("pdoc", reason="needs the extra docs")
     modules = sorted(path.relative_to(ROOT) for path in ROOT.glob("kkt_ref/**/[a-z]*.py"))
-    command = [
-        sys.executable,
-        "-W",
-        "error",
-        "-m",
-        "pdoc",
-        "--docformat",
-        "numpy",
-        "-t",
-        ".ci/pdoc",
-    ]
-    command += ["-o", str(tmp_path), "kkt_ref", "!kkt_ref[.]", *map(str, modules)]
+    options = ["--docformat", "numpy", "-t", ".ci/pdoc", "-o", tmp_path, "kkt_ref", "!kkt_ref[.]"]
+    command = [sys.executable, "-W", "error", "-m", "pdoc", *map(str, [*options, *modules])]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr, done.stderr[-2000:]
     pages = {
