@@ -217,7 +217,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             "seconds": train_seconds,
             "loss": float(np.exp(last.log_loss)),
             "margin_min": last.margin_min,
-            "normalised_margin": kkt_ref.kkt.normalised_margin(trained.net, x, y),
+            "normalised_margin": kkt_ref.kkt_report(trained.net, x, y).normalised_margin,
         },
         "kkt": kkt,
         "methods": methods,

@@ -91,7 +91,6 @@ GOOD = {
     "training.loss_scaled_descent": dict(**FIT, **SHORT, rate=2.0, target_loss=1e-9),
     "kkt.margins": FIT,
     "metrics.match_points": dict(points=X, candidates=X[:4], tolerance=0.1, multipliers=LAM[:4]),
-    "kkt.normalised_margin": FIT,
     "stationarity.per_sample_gradients": dict(net=NET, x=X),
     "attacks.reconstruct": dict(net=NET, seed=0, method="first-layer", candidates=4, restarts=2),
     "attacks.reconstruct_paper": dict(

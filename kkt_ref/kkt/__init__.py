@@ -10,7 +10,6 @@ from kkt_ref.kkt.conditions import (
     Stationarity,
     kkt_report,
     margins,
-    normalised_margin,
     residual_floor,
     stationarity_norms,
 )
@@ -24,7 +23,6 @@ __all__ = [
     "fit_multipliers",
     "kkt_report",
     "margins",
-    "normalised_margin",
     "residual_floor",
     "stationarity_norms",
 ]

@@ -27,23 +27,12 @@ from kkt_ref.stationarity.layer_residual import ArrayResidual
 
 
 class ClarkeFit(NamedTuple):
-    """Multipliers and gates at the best element of Clarke's subdifferential that was found.
-
-    Attributes
-    ----------
-    stationarity : Stationarity
-    multipliers : array of shape (n,)
-        λ_i ≥ 0.
-    gates : list of arrays of shape (n, h_l)
-        One array for each hidden layer, in [0, 1].
-    freed : int
-        Number of (sample, neuron) pairs near a kink.
-    """
+    """Multipliers and gates at the best element of Clarke's subdifferential that was found."""
 
     stationarity: Stationarity
-    multipliers: np.ndarray
-    gates: list[np.ndarray]
-    freed: int
+    multipliers: np.ndarray  # λ_i ≥ 0, (n,)
+    gates: list[np.ndarray]  # in [0, 1], (n, h_l) for each hidden layer
+    freed: int  # number of (sample, neuron) pairs near a kink
 
 
 def clarke_stationarity(

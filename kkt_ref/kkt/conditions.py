@@ -27,85 +27,41 @@ from kkt_ref.stationarity import closed_form
 
 
 class Stationarity(NamedTuple):
-    """The residual r = θ − Σ λ_i y_i ∇θΦ(x_i), in norms.
+    """The residual r = θ − Σ λ_i y_i ∇θΦ(x_i), in norms."""
 
-    Attributes
-    ----------
-    absolute : float
-        ‖r‖.
-    relative : float
-        ‖r‖ / ‖θ‖.
-    by_layer : tuple of L floats
-        ‖r‖_l / ‖θ‖_l, one a layer.
-    """
-
-    absolute: float
-    relative: float
-    by_layer: tuple[float, ...]
+    absolute: float  # ‖r‖
+    relative: float  # ‖r‖ / ‖θ‖
+    by_layer: tuple[float, ...]  # ‖r‖_l / ‖θ‖_l, one a layer
 
 
 class KKTReport(NamedTuple):
-    """The four conditions, each as its violation: 0 means satisfied.
-
-    Attributes
-    ----------
-    stationarity : Stationarity
-    primal_feasibility : float
-        max_i (q − y_iΦ(x_i))₊ / q.
-    dual_feasibility : float
-        max_i (−λ_i)₊.
-    complementary_slackness : float
-        Σ |λ_i (y_iΦ(x_i) − q)| / Σ |λ_i| q.
-    epsilon, delta : float
-        ε and δ at the margin-normalised θ.
-    margin : float
-        q.
-    normalised_margin : float
-        min_i y_iΦ(x_i) / ‖θ‖^L.
-    multipliers : array of shape (n,)
-        λ.
-    warnings : tuple of str
-        What limits the meaning of these numbers.
-    """
+    """The four conditions, each as its violation: 0 means satisfied."""
 
     stationarity: Stationarity
-    primal_feasibility: float
-    dual_feasibility: float
-    complementary_slackness: float
-    epsilon: float
+    primal_feasibility: float  # max_i (q − y_iΦ(x_i))₊ / q
+    dual_feasibility: float  # max_i (−λ_i)₊
+    complementary_slackness: float  # Σ |λ_i (y_iΦ(x_i) − q)| / Σ |λ_i| q
+    epsilon: float  # ε and δ at the margin-normalised θ
     delta: float
-    margin: float
-    normalised_margin: float
-    multipliers: np.ndarray
-    warnings: tuple[str, ...]
+    margin: float  # q
+    normalised_margin: float  # min_i y_iΦ(x_i) / ‖θ‖^L: rescaling θ does not change it
+    multipliers: np.ndarray  # λ, (n,)
+    warnings: tuple[str, ...]  # what limits the meaning of these numbers
 
     def as_dict(self) -> dict[str, Any]:
         """Return all but the multipliers under plain names, as JSON can hold them."""
-        return {
-            "stationarity": self.stationarity.relative,
-            "stationarity_by_layer": list(self.stationarity.by_layer),
-            "primal_feasibility": self.primal_feasibility,
-            "dual_feasibility": self.dual_feasibility,
-            "complementary_slackness": self.complementary_slackness,
-            "epsilon": self.epsilon,
-            "delta": self.delta,
-            "margin": self.margin,
-            "normalised_margin": self.normalised_margin,
-            "warnings": list(self.warnings),
-        }
+        numbers = self._asdict()
+        del numbers["multipliers"]
+        numbers["warnings"] = list(self.warnings)
+        numbers["stationarity"] = self.stationarity.relative
+        return numbers | {"stationarity_by_layer": list(self.stationarity.by_layer)}
 
     def __str__(self) -> str:
-        by_layer = ", ".join(f"{part:.2g}" for part in self.stationarity.by_layer)
-        lines = [
-            f"stationarity             {self.stationarity.relative:.3g} (by layer {by_layer})",
-            f"primal feasibility       {self.primal_feasibility:.3g}",
-            f"dual feasibility         {self.dual_feasibility:.3g}",
-            f"complementary slackness  {self.complementary_slackness:.3g}",
-            f"epsilon, delta           {self.epsilon:.3g}, {self.delta:.3g}",
-            f"margin                   {self.margin:.3g}",
-            f"normalised margin        {self.normalised_margin:.3g}",
-        ]
-        return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
+        numbers = self.as_dict()
+        by_layer = ", ".join(f"{part:.2g}" for part in numbers.pop("stationarity_by_layer"))
+        lines = [f"warning: {text}" for text in numbers.pop("warnings")]
+        table = [f"{name.replace('_', ' '):24} {value:.3g}" for name, value in numbers.items()]
+        return "\n".join([f"{table[0]} (by layer {by_layer})", *table[1:], *lines])
 
 
 def margins(net: MLP, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -132,28 +88,6 @@ def margins(net: MLP, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return y * closed_form.forward(net, x).outputs
 
 
-def normalised_margin(net: MLP, x: np.ndarray, y: np.ndarray) -> float:
-    """min_i y_i Φ(θ; x_i) / ‖θ‖^L, which does not change if a homogeneous network is rescaled.
-
-    Parameters
-    ----------
-    net, x, y
-        As in :func:`margins`.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :func:`margins`, or if all parameters are zero.
-    """
-    values = margins(net, x, y)
-    check_nonzero(net)
-    return float(values.min() / np.linalg.norm(net.theta) ** net.depth)
-
-
 def stationarity_norms(
     net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray
 ) -> Stationarity:
@@ -162,17 +96,12 @@ def stationarity_norms(
     Parameters
     ----------
     net, x, y
-        As in :func:`margins`.
+        As in :func:`margins`; the errors too.
     multipliers : array of shape (n,), dtype as the network's
 
     Returns
     -------
     Stationarity
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :func:`margins`, or if the multipliers do not fit the samples.
     """
     x, y = check_samples(net, x, y)
     multipliers = check_multipliers(multipliers, len(y), net.dtype)
@@ -202,18 +131,13 @@ def residual_floor(
     Parameters
     ----------
     net, x, y
-        As in :func:`margins`.
+        As in :func:`margins`; the errors too.
     layer_weights : sequence of L numbers ≥ 0, optional
         The weights with which λ is fitted; the norms are returned without weights.
 
     Returns
     -------
     Stationarity
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :func:`margins`, or if there are not L weights ≥ 0.
     """
     return stationarity_norms(net, x, y, fit_multipliers(net, x, y, layer_weights=layer_weights))
 

@@ -93,7 +93,7 @@ class GatedReLU(_Smooth):
     Parameters
     ----------
     alpha : float
-        Sharpness of the gate, > 0; the limit α → ∞ is :class:`ReLU`.
+        Sharpness, > 0; the limit α → ∞ is :class:`ReLU`.
     """
 
     name: ClassVar[str] = "gated"
@@ -110,7 +110,7 @@ class AuthorsGatedReLU(_Smooth):
     Parameters
     ----------
     alpha : float
-        Sharpness of the gate, > 0; the limit α → ∞ is :class:`ReLU`.
+        Sharpness, > 0; the limit α → ∞ is :class:`ReLU`.
     """
 
     name: ClassVar[str] = "authors"
@@ -162,12 +162,9 @@ def activation_by_name(name: str, alpha: float | None = None) -> Activation:
         If the name is unknown, or ``alpha`` is missing, superfluous or not a finite
         number > 0.
     """
-    if name == ReLU.name and alpha is not None:
-        raise ValueError(f"alpha: 'relu' takes none, got {alpha}; use 'gated' or 'softplus'")
-    if name == ReLU.name:
-        return ReLU()
-    if not isinstance(name, str) or name not in SMOOTH:
+    if not isinstance(name, str) or name not in ("relu", *SMOOTH):
         raise ValueError(f"name: expected one of {['relu', *SMOOTH]}, got {name!r}")
-    if alpha is None:
-        raise ValueError(f"alpha: {name!r} needs a sharpness, such as alpha=100.0")
-    return SMOOTH[name](alpha)
+    if (alpha is None) != (name == "relu"):
+        expected = "none for 'relu'" if name == "relu" else f"a sharpness > 0 for {name!r}"
+        raise ValueError(f"alpha: expected {expected}, got {alpha}")
+    return ReLU() if alpha is None else SMOOTH[name](alpha)

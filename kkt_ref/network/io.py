@@ -107,16 +107,12 @@ def from_state_dict(state: Mapping[str, np.ndarray], activation: Activation | No
 
     Raises
     ------
-    ValueError
-        If the dict holds anything but a chain of linear layers with one output.  The
-        message names convolutions, normalisation layers and embeddings.
-    TypeError
-        If an entry is no NumPy array.
+    ValueError, TypeError
+        If the dict holds anything but a chain of linear layers with one output, as NumPy
+        arrays.  The message names convolutions and normalisation layers.
     """
-    if not isinstance(state, Mapping):
+    if not isinstance(state, Mapping) or not state:
         raise TypeError(f"state: expected a mapping of names to arrays, got {state!r}")
-    if not state:
-        raise ValueError("state: expected linear layers, got an empty state dict")
     layers: dict[str, dict[str, np.ndarray]] = {}
     for key, value in state.items():
         if not isinstance(value, np.ndarray):

@@ -188,7 +188,7 @@ def init_paper(
         As in :func:`init_uniform`.
     first_layer : float
         Standard deviation of layer 1's weights and bias, ≥ 0.  Small values keep training
-        in the regime that learns features (paper, appendix).
+        in the regime that learns features.
     dtype
         As in :func:`init_uniform`.
 
@@ -201,6 +201,10 @@ def init_paper(
     ------
     ValueError, TypeError
         As :func:`init_uniform`, or if ``first_layer`` is negative.
+
+    References
+    ----------
+    Haim et al. 2022, arXiv 2206.07758, appendix.
     """
     first_layer = check_positive(first_layer, "first_layer", zero=True)
     net = init_uniform(widths, rng, dtype=dtype)
@@ -226,35 +230,25 @@ def _check_layers(weights: tuple[Array, ...], biases: tuple[Array | None, ...]) 
             "weights, biases: expected one bias (or None) for each weight matrix, got "
             f"{len(weights)} weights and {len(biases)} biases"
         )
+    fan_in: Any = "d"
     for layer, (W, b) in enumerate(zip(weights, biases, strict=True), start=1):
         for name, p, ndim in ((f"W_{layer}", W, 2), (f"b_{layer}", b, 1)):
-            if p is not None:
-                _check_parameter(name, p, ndim, weights[0])
-        if 0 in W.shape or (b is not None and b.shape[0] != W.shape[0]):
+            if p is None:
+                continue
+            if "float" not in str(getattr(p, "dtype", None)) or p.ndim != ndim or 0 in p.shape:
+                raise ValueError(f"{name}: expected a floating array with {ndim} axes, got {p!r}")
+            if p.dtype != weights[0].dtype:
+                raise ValueError(f"{name}: expected dtype {weights[0].dtype} as W_1, got {p.dtype}")
+        if b is not None and b.shape != W.shape[:1]:
+            raise ValueError(f"b_{layer}: expected shape {W.shape[:1]}, got {b.shape}")
+        if layer > 1 and W.shape[1] != fan_in:
             raise ValueError(
-                f"b_{layer}: expected shape ({W.shape[0]},) to match W_{layer} of shape "
-                f"{W.shape}, got {None if b is None else b.shape}"
+                f"W_{layer}: expected shape (out, {fan_in}) to follow the layer before, got "
+                f"{W.shape}; weights are (out, in), a transposed matrix needs .T"
             )
-        if layer > 1 and W.shape[1] != weights[layer - 2].shape[0]:
-            raise ValueError(
-                f"W_{layer}: expected shape (out, {weights[layer - 2].shape[0]}) to follow the "
-                f"layer before, got {W.shape}; weights are (out, in), a transposed matrix needs .T"
-            )
-    if weights[-1].shape[0] != 1:
+        fan_in = W.shape[0]
+    if fan_in != 1:
         raise ValueError(
-            f"W_{len(weights)}: expected one output (a binary classifier), got "
-            f"{weights[-1].shape[0]}; for two logits pass the difference of their rows"
-        )
-
-
-def _check_parameter(name: str, p: Array, ndim: int, first: Array) -> None:
-    if not hasattr(p, "dtype") or "float" not in str(p.dtype) or p.ndim != ndim:
-        raise ValueError(
-            f"{name}: expected a floating array with {ndim} axes, got "
-            f"{getattr(p, 'dtype', type(p).__name__)} of shape {getattr(p, 'shape', None)}"
-        )
-    if p.dtype != first.dtype:
-        raise ValueError(
-            f"{name}: expected dtype {first.dtype} as in W_1, got {p.dtype}; "
-            "convert all parameters to one dtype"
+            f"W_{len(weights)}: expected one output (a binary classifier), got {fan_in}; "
+            "for two logits pass the difference of their rows"
         )

@@ -45,7 +45,7 @@ class Backend:
         return self.xp.asarray(np.asarray(array, dtype=dtype), device=self.device)
 
     def put_net(self, net: MLP, dtype: Any = None) -> MLP:
-        """Return a network with its parameters on the device, as :meth:`put` does."""
+        """Return a network with its parameters on the device."""
         return net.with_arrays([self.put(p, dtype) for p in net.arrays])
 
     def get_net(self, net: MLP) -> MLP:
@@ -67,9 +67,9 @@ def get_backend(backend: str | Backend) -> Backend:
     Raises
     ------
     BackendError
-        For "cupy", if CuPy or array-api-compat is missing or there is no usable device.
+        If CuPy or array-api-compat is missing, or there is no usable device.
     ValueError
-        For another name.
+        If the name is another one.
     """
     if isinstance(backend, Backend):
         return backend
@@ -83,12 +83,11 @@ def get_backend(backend: str | Backend) -> Backend:
     try:
         cupy = importlib.import_module("cupy")
         xp = importlib.import_module("array_api_compat.cupy")
+        cupy.zeros(1).sum().item()
     except ImportError as error:
         raise BackendError(
             f"backend: 'cupy' needs the extra cuda (pip install 'kkt_ref[cuda]'): {error}"
         ) from error
-    try:
-        cupy.zeros(1).sum().item()
     except Exception as error:  # CUDA's errors share no base class
         raise BackendError(
             f"backend: CuPy is installed but finds no usable device ({error}); use backend='numpy'"

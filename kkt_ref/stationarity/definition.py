@@ -137,18 +137,13 @@ def stationarity_loss(
     Parameters
     ----------
     net, x, y, multipliers
-        As in :func:`stationarity_residual`.
+        As in :func:`stationarity_residual`; the errors too.
     layer_weights : sequence of L numbers ≥ 0, optional
         Ones unless given.
 
     Returns
     -------
     float
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :func:`stationarity_residual`, or if there are not L weights ≥ 0.
     """
     weights = check_layer_weights(layer_weights, net)
     residual = stationarity_residual(net, x, y, multipliers)
@@ -164,18 +159,13 @@ def stationarity_by_autograd(
     Parameters
     ----------
     net, x, y, multipliers, layer_weights
-        As in :func:`stationarity_loss`.
+        As in :func:`stationarity_loss`; the errors too.
 
     Returns
     -------
     value : float
     grad_x : array of shape (n, d)
     grad_multipliers : array of shape (n,)
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :func:`stationarity_loss`.
     """
     x, y = check_samples(net, x, y)
     multipliers = check_multipliers(multipliers, len(y), net.dtype)
