@@ -185,7 +185,7 @@ ERRORS = {
     "zeros": (["zeros.npz"], "first layer is zero"),
     "one input": (["one.npz"], "at least two inputs"),
     "other activation": (["net.npz", "--activation", "softplus", "--alpha", 9], "activation"),
-    "no alpha": (["net.npz", "--activation", "gated"], "needs a sharpness"),
+    "no alpha": (["net.npz", "--activation", "gated"], "expected a sharpness"),
     "data without y": (["net.npz", "--data", "unseen.npz"], "expected y in it"),
     "other pixels": (["net.npz", "--data", "wide.npz"], "samples of 30 numbers"),
     "bytes": (["net.npz", "--data", "bytes.npz"], "floating values as the network saw"),

@@ -151,7 +151,6 @@ def linear(out, fan_in):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({}, "empty state dict"),
         ({"conv.weight": np.ones((8, 3, 3, 3), np.float32)}, "Conv2d"),
         ({"0.weight": linear(4, 3), "1.running_mean": np.ones(4)}, "running_mean"),
         ({"0.weight": linear(4, 3), "1.weight": np.ones(4, np.float32)}, "normalisation"),
