@@ -212,7 +212,7 @@ MESSAGES = {
     "W_2: expected shape": lambda: mlp(second=(1, 2)),
     "W_2: expected one output": lambda: mlp(second=(2, 3)),
     "b_1: expected dtype float64": lambda: mlp(bias=np.float32),
-    "alpha: expected a sharpness > 0 for 'gated'": lambda: kkt_ref.network.activation_by_name("gated"),
+    "alpha: expected a sharpness > 0": lambda: kkt_ref.network.activation_by_name("gated"),
     "n: expected an even number": lambda: toys.spiral(5),
 }
 
