@@ -101,7 +101,7 @@ GOOD = {
     "attacks.reconstruct_first_layer": dict(
         net=NET, candidates=4, box=None, seed=0, restarts=2, callback=None, noise=(0.1, 0.1)
     ),
-    "attacks.reconstruct_on_grid": dict(net=NET, box=(-1.5, 1.5), step=0.25),
+    "attacks.reconstruct_on_grid": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
     "attacks.reconstruct_on_kinks": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
     "attacks.refine": dict(
         **FIT, multipliers=LAM, box=(-2.0, 2.0), lambda_min=0.01, alpha=10.0,
