@@ -22,8 +22,9 @@ def code(page):
 
 
 def commands(page):
-    """The words after `python` in each command, without comments and other commands."""
+    """The words after `python` in each command; `kkt-ref` stands for `-m kkt_ref`."""
     for line in code(page):
+        line = re.sub(r"^kkt-ref ", "python -m kkt_ref ", line)
         for part in re.split(r"&&|;", re.sub(r"\s#.*", "", line)):
             found = re.search(r"(?:^|\s|/)python3? (demos/\S+\.py.*|-m kkt_ref .*)", part)
             if found:

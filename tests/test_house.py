@@ -63,11 +63,6 @@ def lines(path):
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
-# to be removed when the README's table has its final numbers
-still_shrinking = pytest.mark.xfail(reason="rooms are still being made smaller", strict=False)
-
-
-@still_shrinking
 def test_no_file_is_too_long_to_read():
     long = {path.name: lines(path) for path, _ in rooms() if lines(path) > 300}
     assert not long
@@ -80,7 +75,6 @@ def budgets():
     return {room: int(number) for room, number in re.findall(r"\| `(\w+)` \| (\d+) \|", table)}
 
 
-@still_shrinking
 @pytest.mark.parametrize(("room", "budget"), budgets().items())
 def test_rooms_are_as_small_as_the_readme_says(room, budget):
     inside = [path for path, its_room in rooms() if its_room == room]
