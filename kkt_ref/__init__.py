@@ -13,32 +13,23 @@ and SciPy.  This page lists the names that most users need; each room holds more
     metrics        scores against the training data and against unseen data
     conformance    is another implementation right?
     audit          what do weights give away?  (``kkt-ref audit``)
+
+An argument that does not fit raises ValueError or TypeError, and the message says what was
+expected; docstrings name only the errors that are less obvious.
 """
 
 from kkt_ref.attacks import Reconstruction, published_loss, reconstruct
 from kkt_ref.conformance import check_implementation
-from kkt_ref.kkt import (
-    clarke_stationarity,
-    fit_multipliers,
-    kkt_report,
-    margins,
-    residual_floor,
-)
+from kkt_ref.kkt.clarke import clarke_stationarity
+from kkt_ref.kkt.conditions import kkt_report, margins, residual_floor
+from kkt_ref.kkt.multipliers import fit_multipliers
 from kkt_ref.metrics import match_points
-from kkt_ref.network import (
-    MLP,
-    GatedReLU,
-    ReLU,
-    Softplus,
-    from_state_dict,
-    init_paper,
-    init_uniform,
-    load_net,
-    save_net,
-)
-from kkt_ref.stationarity import (
+from kkt_ref.network.activations import GatedReLU, ReLU, Softplus
+from kkt_ref.network.io import from_state_dict, load_net, save_net
+from kkt_ref.network.mlp import MLP, init_paper, init_uniform
+from kkt_ref.stationarity.closed_form import stationarity_and_gradient
+from kkt_ref.stationarity.definition import (
     per_sample_gradients,
-    stationarity_and_gradient,
     stationarity_by_autograd,
     stationarity_loss,
 )

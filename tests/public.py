@@ -72,26 +72,26 @@ def rng():
 
 
 GOOD = {
-    "network.MLP": dict(weights=NET.weights, biases=NET.biases, activation=NET.activation),
-    "network.GatedReLU": dict(alpha=2.0),
+    "MLP": dict(weights=NET.weights, biases=NET.biases, activation=NET.activation),
+    "GatedReLU": dict(alpha=2.0),
     "network.AuthorsGatedReLU": dict(alpha=2.0),
-    "network.Softplus": dict(alpha=2.0),
+    "Softplus": dict(alpha=2.0),
     "network.activation_by_name": dict(name="gated", alpha=2.0),
-    "kkt.clarke_stationarity": dict(**FIT, width=0.5, max_iterations=5),
-    "kkt.fit_multipliers": dict(**FIT, layer_weights=(1.0, 0.5)),
+    "clarke_stationarity": dict(**FIT, width=0.5, max_iterations=5),
+    "fit_multipliers": dict(**FIT, layer_weights=(1.0, 0.5)),
     "attacks.gate_alpha": dict(net=NET, width=0.1),
-    "network.from_state_dict": dict(state=state_dict(NET), activation=NET.activation),
+    "from_state_dict": dict(state=state_dict(NET), activation=NET.activation),
     "training.gradient_descent": dict(**FIT, **SHORT, step=0.1, target_loss=1e-9, record_every=5),
-    "network.init_paper": dict(widths=(3, 4, 1), rng=rng, first_layer=1e-4, dtype=np.float32),
-    "network.init_uniform": dict(
+    "init_paper": dict(widths=(3, 4, 1), rng=rng, first_layer=1e-4, dtype=np.float32),
+    "init_uniform": dict(
         widths=(3, 4, 1), rng=rng, bias="all", activation=NET.activation, dtype=np.float32
     ),
-    "kkt.kkt_report": dict(**FIT, multipliers=LAM, margin=0.5),
-    "network.load_net": dict(path=At("net.npz")),
+    "kkt_report": dict(**FIT, multipliers=LAM, margin=0.5),
+    "load_net": dict(path=At("net.npz")),
     "training.loss_scaled_descent": dict(**FIT, **SHORT, rate=2.0, target_loss=1e-9),
-    "kkt.margins": FIT,
+    "margins": FIT,
     "metrics.match_points": dict(points=X, candidates=X[:4], tolerance=0.1, multipliers=LAM[:4]),
-    "stationarity.per_sample_gradients": dict(net=NET, x=X),
+    "per_sample_gradients": dict(net=NET, x=X),
     "attacks.reconstruct": dict(net=NET, seed=0, method="first-layer", candidates=4, restarts=2),
     "attacks.reconstruct_paper": dict(
         net=NET, candidates=4, seed=0, box=(-2.0, 2.0), labels=np.resize([1.0, -1.0], 4),
@@ -108,10 +108,10 @@ GOOD = {
         layer_weights=(1.0, 0.5), slackness=0.1, max_iterations=3, backend="numpy",
         dtype=np.float64,
     ),
-    "kkt.residual_floor": dict(**FIT, layer_weights=(1.0, 0.5)),
-    "network.save_net": dict(net=NET, path=At("new.npz")),
-    "stationarity.stationarity_by_autograd": dict(**FIT, multipliers=LAM, layer_weights=(1.0, 0.5)),
-    "stationarity.stationarity_loss": dict(**FIT, multipliers=LAM, layer_weights=(1.0, 0.5)),
+    "residual_floor": dict(**FIT, layer_weights=(1.0, 0.5)),
+    "save_net": dict(net=NET, path=At("new.npz")),
+    "stationarity_by_autograd": dict(**FIT, multipliers=LAM, layer_weights=(1.0, 0.5)),
+    "stationarity_loss": dict(**FIT, multipliers=LAM, layer_weights=(1.0, 0.5)),
     "kkt.stationarity_norms": dict(**FIT, multipliers=LAM),
     "stationarity.stationarity_residual": dict(**FIT, multipliers=LAM),
     "training.weight_decay_optimum": dict(
@@ -144,7 +144,7 @@ GOOD = {
     "conformance.check_implementation": dict(
         implementation=Outputs(), dtype=np.float32, expected_failures={}, on_fail="return", seed=1
     ),
-    "stationarity.get_backend": dict(backend="numpy"),
+    "stationarity.backend.get_backend": dict(backend="numpy"),
     "conformance.check_names": {},
     "conformance.parametrize_with_checks": dict(
         implementations=[Outputs()], dtype=np.float32
@@ -162,19 +162,21 @@ GOOD = {
 
 
 def function_of(name):
-    module, _, name = name.rpartition(".")
-    return getattr(importlib.import_module(f"kkt_ref.{module}"), name)
+    module, _, name = f"kkt_ref.{name}".rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def public_names():
-    """What the rooms export, under the name by which GOOD knows it."""
+    """What the rooms and the library export, under the name by which GOOD knows it."""
+    exported = {room: importlib.import_module(f"kkt_ref.{room}").__all__ for room in ROOMS}
     found = {
         f"{room}.{name}"
-        for room in ROOMS
-        for name in importlib.import_module(f"kkt_ref.{room}").__all__
+        for room, names in exported.items()
+        for name in names
         if name not in NOT_CALLED
     }
-    inner = {"attacks.first_layer.FirstLayer"}
+    found |= set(kkt_ref.__all__).difference(NOT_CALLED, *exported.values())
+    inner = {"attacks.first_layer.FirstLayer", "stationarity.backend.get_backend"}
     inner |= {f"attacks.baselines.{name}" for name in ("model_inversion", "first_layer_rows")}
     return found | inner | {f"datasets.toys.{name}" for name in TOYS}
 

@@ -4,25 +4,6 @@ Read ``conditions`` first: the four conditions as one report.  ``multipliers`` f
 samples; ``clarke`` also frees the gates of samples that lie on kinks.
 """
 
-from kkt_ref.kkt.clarke import ClarkeFit, clarke_stationarity
-from kkt_ref.kkt.conditions import (
-    KKTReport,
-    Stationarity,
-    kkt_report,
-    margins,
-    residual_floor,
-    stationarity_norms,
-)
-from kkt_ref.kkt.multipliers import fit_multipliers
+from kkt_ref.kkt.conditions import KKTReport, Stationarity, stationarity_norms
 
-__all__ = [
-    "ClarkeFit",
-    "KKTReport",
-    "Stationarity",
-    "clarke_stationarity",
-    "fit_multipliers",
-    "kkt_report",
-    "margins",
-    "residual_floor",
-    "stationarity_norms",
-]
+__all__ = ["KKTReport", "Stationarity", "stationarity_norms"]

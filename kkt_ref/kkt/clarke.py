@@ -25,6 +25,8 @@ from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.layer_residual import ArrayResidual
 
+LIMITS = dict(maxcor=30, ftol=0.0, gtol=1e-12)  # of L-BFGS-B
+
 
 class ClarkeFit(NamedTuple):
     """Multipliers and gates at the best element of Clarke's subdifferential that was found."""
@@ -55,12 +57,6 @@ def clarke_stationarity(
     -------
     ClarkeFit
         Never worse than the fit of λ with the activation's own gates.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a shape or dtype does not fit the network, a value is not finite, all parameters
-        are zero, or the network is not in float64.
     """
     x, y = check_samples(net, x, y)
     check_nonzero(net)
@@ -74,18 +70,15 @@ def clarke_stationarity(
     if problem.freed == 0:
         return ClarkeFit(hard, multipliers, problem.fixed, 0)
     problem.scale = float(multipliers.max()) or 1.0
-    start = np.concatenate(
-        [np.maximum(multipliers / problem.scale, 0.1), np.full(problem.freed, 0.5)]
-    )
+    positive = np.maximum(multipliers / problem.scale, 0.1)
+    start = np.concatenate([positive, np.full(problem.freed, 0.5)])
     result = minimize(
         problem.value_and_gradient,
         start,
         jac=True,
         method="L-BFGS-B",
         bounds=[(0.0, None)] * len(y) + [(0.0, 1.0)] * problem.freed,
-        options=dict(
-            maxcor=30, ftol=0.0, gtol=1e-12, maxiter=max_iterations, maxfun=20 * max_iterations
-        ),
+        options=LIMITS | dict(maxiter=max_iterations, maxfun=20 * max_iterations),
     )
     found = problem.unpack(result.x)
     norms = problem.norms(*found)

@@ -25,6 +25,8 @@ from kkt_ref.network._validation import check_nonzero, check_samples
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 
+ASSUMED = "the theory, ε and δ hold for ReLU networks with a bias in the first layer only"
+
 
 class Stationarity(NamedTuple):
     """The residual r = θ − Σ λ_i y_i ∇θΦ(x_i), in norms."""
@@ -77,12 +79,6 @@ def margins(net: MLP, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     -------
     array of shape (n,)
         Negative where a sample is misclassified.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a shape or dtype does not fit the network, a value is not finite, or a label is
-        neither -1 nor +1.
     """
     x, y = check_samples(net, x, y)
     return y * closed_form.forward(net, x).outputs
@@ -91,18 +87,7 @@ def margins(net: MLP, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def stationarity_norms(
     net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray
 ) -> Stationarity:
-    """The residual of stationarity, in norms.
-
-    Parameters
-    ----------
-    net, x, y
-        As in :func:`margins`; the errors too.
-    multipliers : array of shape (n,), dtype as the network's
-
-    Returns
-    -------
-    Stationarity
-    """
+    """The residual of stationarity for multipliers of shape (n,), in norms."""
     x, y = check_samples(net, x, y)
     multipliers = check_multipliers(multipliers, len(y), net.dtype)
     trace = closed_form.forward(net, x)
@@ -114,11 +99,10 @@ def residual_norms(net: MLP, total: list[closed_form.Pair]) -> Stationarity:
     """The norms of θ − Σ c_i ∇θΦ_i for a sum that is given as pairs (weight, bias)."""
     theta = net.theta
     residual = theta - np.concatenate([g.ravel() for pair in total for g in pair if g is not None])
-    by_layer = tuple(
-        _ratio(np.linalg.norm(residual[s]), np.linalg.norm(theta[s])) for s in net.layer_slices
-    )
-    norm = float(np.linalg.norm(residual))
-    return Stationarity(norm, _ratio(norm, np.linalg.norm(theta)), by_layer)
+    norm, slices = np.linalg.norm, net.layer_slices
+    by_layer = tuple(_ratio(norm(residual[s]), norm(theta[s])) for s in slices)
+    whole = float(norm(residual))
+    return Stationarity(whole, _ratio(whole, norm(theta)), by_layer)
 
 
 def residual_floor(
@@ -131,7 +115,7 @@ def residual_floor(
     Parameters
     ----------
     net, x, y
-        As in :func:`margins`; the errors too.
+        As in :func:`margins`.
     layer_weights : sequence of L numbers ≥ 0, optional
         The weights with which λ is fitted; the norms are returned without weights.
 
@@ -167,9 +151,8 @@ def kkt_report(
 
     Raises
     ------
-    ValueError, TypeError
-        As :func:`margins`; if all parameters are zero; or if no ``margin`` is given and a
-        sample is misclassified.
+    ValueError
+        If no ``margin`` is given and a sample is misclassified.
     """
     x, y = check_samples(net, x, y)
     check_nonzero(net)
@@ -215,15 +198,9 @@ def _warnings(net: MLP) -> tuple[str, ...]:
     found = []
     later = [layer for layer, b in enumerate(net.biases, start=1) if b is not None and layer > 1]
     if later:
-        found.append(
-            f"Φ is not homogeneous: layers {later} have biases; the theory, ε and δ "
-            "hold for a bias in the first layer only"
-        )
+        found.append(f"Φ is not homogeneous: layers {later} have biases; {ASSUMED}")
     if not net.activation.homogeneous:
-        found.append(
-            f"Φ is not homogeneous: {net.activation.name} is smooth at 0; the theory, ε and δ "
-            "hold for ReLU, its limit"
-        )
+        found.append(f"Φ is not homogeneous: {net.activation.name} is smooth at 0; {ASSUMED}")
     if net.activation.name in ("gated", "authors"):
         found.append("∇θΦ is taken with smoothed gates; ReLU's own residual differs")
     return tuple(found)

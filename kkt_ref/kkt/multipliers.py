@@ -40,12 +40,6 @@ def fit_multipliers(
     Returns
     -------
     array of shape (n,), dtype as the network's
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a shape or dtype does not fit the network, a value is not finite, a label is
-        neither -1 nor +1, or there are not L weights ≥ 0.
     """
     x, y = check_samples(net, x, y)
     weights = check_layer_weights(layer_weights, net)
@@ -116,9 +110,7 @@ def solve_nnls_gram(gram: np.ndarray, toward: np.ndarray) -> np.ndarray:
     """
     if not (len(gram) and np.all(np.isfinite(gram)) and np.all(np.isfinite(toward))):
         # SciPy's NNLS may abort the whole process on an empty problem
-        raise ValueError(
-            f"gram, toward: expected finite values of k >= 1 rows, got k = {len(gram)}"
-        )
+        raise ValueError(f"gram, toward: expected finite values of k >= 1 rows, got {len(gram)}")
     ridge = 1e-6 if gram.dtype == np.float32 else 1e-10
     gram, toward = gram.astype(np.float64), toward.astype(np.float64)
     squares = np.diag(gram)

@@ -106,17 +106,10 @@ class AuthorsGatedReLU(_Smooth):
 
     σ(αz) then also stands where the loss is differentiated in x.  The result is the gradient
     of no function: gradient descent makes progress along it, L-BFGS's line search stops.
-
-    Parameters
-    ----------
-    alpha : float
-        Sharpness, > 0; the limit α → ∞ is :class:`ReLU`.
     """
 
     name: ClassVar[str] = "authors"
-
-    def slope(self, z: Array, xp: Any) -> Array:
-        return sigmoid(self.alpha * z, xp)
+    slope = _Smooth.gate
 
 
 @dataclass(frozen=True)
@@ -131,12 +124,10 @@ class Softplus(_Smooth):
 
     name: ClassVar[str] = "softplus"
     homogeneous: ClassVar[bool] = False
+    slope = _Smooth.gate
 
     def value(self, z: Array, xp: Any) -> Array:
         return xp.logaddexp(xp.zeros_like(z), self.alpha * z) / self.alpha
-
-    def slope(self, z: Array, xp: Any) -> Array:
-        return sigmoid(self.alpha * z, xp)
 
 
 Activation = ReLU | GatedReLU | AuthorsGatedReLU | Softplus
@@ -144,24 +135,7 @@ SMOOTH = {kind.name: kind for kind in (GatedReLU, AuthorsGatedReLU, Softplus)}
 
 
 def activation_by_name(name: str, alpha: float | None = None) -> Activation:
-    """Return the activation called ``name``.
-
-    Parameters
-    ----------
-    name : {"relu", "gated", "authors", "softplus"}
-    alpha : float, optional
-        Sharpness; "relu" refuses it and the others need it.
-
-    Returns
-    -------
-    ReLU, GatedReLU, AuthorsGatedReLU or Softplus
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or ``alpha`` is missing, superfluous or not a finite
-        number > 0.
-    """
+    """Return "relu", which has no ``alpha``, or "gated", "authors" or "softplus", which need it."""
     if not isinstance(name, str) or name not in ("relu", *SMOOTH):
         raise ValueError(f"name: expected one of {['relu', *SMOOTH]}, got {name!r}")
     if (alpha is None) != (name == "relu"):

@@ -20,20 +20,13 @@ FORMAT = "kkt_ref.mlp.1"
 
 
 def save_net(net: MLP, path: str | os.PathLike[str]) -> None:
-    """Write a network to an npz file, completely or not at all.
+    """Write a network to an npz file, completely or, with an OSError, not at all.
 
     Parameters
     ----------
     net : MLP
     path : path-like
         An existing file is replaced.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the network holds NaN or is no MLP.
-    OSError
-        If the file cannot be written; nothing is left behind.
     """
     check_net(net)
     arrays = {f"W_{layer}": W for layer, W in enumerate(net.weights, start=1)}
@@ -57,8 +50,6 @@ def load_net(path: str | os.PathLike[str]) -> MLP:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
     ValueError
         If it is no npz file, is damaged, or was not written by :func:`save_net`.
     """
@@ -76,10 +67,8 @@ def load_net(path: str | os.PathLike[str]) -> MLP:
             f"and entries {sorted(strange)} belong to no network"
         )
     try:
-        alpha = entries["alpha"]
-        activation = activation_by_name(
-            str(entries["activation"]), float(alpha[0]) if alpha.size else None
-        )
+        alpha = float(entries["alpha"][0]) if entries["alpha"].size else None
+        activation = activation_by_name(str(entries["activation"]), alpha)
         weights = tuple(entries[f"W_{layer}"] for layer in layers)
         net = MLP(weights, tuple(entries.get(f"b_{layer}") for layer in layers), activation)
         check_net(net)
@@ -104,22 +93,13 @@ def from_state_dict(state: Mapping[str, np.ndarray], activation: Activation | No
     Returns
     -------
     MLP
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the dict holds anything but a chain of linear layers with one output, as NumPy
-        arrays.  The message names convolutions and normalisation layers.
     """
     if not isinstance(state, Mapping) or not state:
         raise TypeError(f"state: expected a mapping of names to arrays, got {state!r}")
     layers: dict[str, dict[str, np.ndarray]] = {}
     for key, value in state.items():
         if not isinstance(value, np.ndarray):
-            raise TypeError(
-                f"state[{key!r}]: expected a NumPy array, got {type(value).__name__}; export "
-                "with {k: v.detach().cpu().numpy() for k, v in model.state_dict().items()}"
-            )
+            raise TypeError(f"state[{key!r}]: expected a NumPy array, got {type(value).__name__}")
         prefix, _, kind = key.rpartition(".")
         if kind not in ("weight", "bias"):
             raise ValueError(
@@ -134,8 +114,8 @@ def from_state_dict(state: Mapping[str, np.ndarray], activation: Activation | No
         if len(shape) != 2:
             kinds = {1: "a normalisation layer", 3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}
             raise ValueError(
-                f"state[{prefix + '.weight'!r}]: expected a linear layer's (out, in), got shape "
-                f"{shape} ({kinds.get(len(shape), 'unknown')}); only MLPs can be represented"
+                f"state[{prefix + '.weight'!r}]: expected the shape (out, in) of a linear layer, "
+                f"got {shape} ({kinds.get(len(shape), 'unknown')})"
             )
     weights = tuple(layer["weight"].copy() for layer in layers.values())
     biases = tuple(layer["bias"].copy() if "bias" in layer else None for layer in layers.values())

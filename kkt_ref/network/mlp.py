@@ -34,14 +34,6 @@ class MLP:
         ``biases[l]`` of shape (h_{l+1},), or None for a layer without.
     activation : Activation
         Applied after every layer but the last.
-
-    Raises
-    ------
-    ValueError
-        If the shapes of two layers do not fit, the last layer has more than one output,
-        or the dtypes are mixed or not floating.
-    TypeError
-        If weights or biases are no sequence, or the activation is none of this library's.
     """
 
     weights: tuple[Array, ...]
@@ -158,12 +150,6 @@ def init_uniform(
     Returns
     -------
     MLP
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the widths do not end in 1, ``bias`` is another word, ``rng`` is no NumPy
-        Generator, or the dtype is another one.
     """
     widths, rng, dtype = _check_widths(widths), check_rng(rng), check_dtype(dtype, FLOATING)
     if bias not in ("first", "all", "none"):
@@ -195,16 +181,7 @@ def init_paper(
     Returns
     -------
     MLP
-        A ReLU network with a bias in the first layer only.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :func:`init_uniform`, or if ``first_layer`` is negative.
-
-    References
-    ----------
-    Haim et al. 2022, arXiv 2206.07758, appendix.
+        A ReLU network with a bias in the first layer only (arXiv 2206.07758, appendix).
     """
     first_layer = check_positive(first_layer, "first_layer", zero=True)
     net = init_uniform(widths, rng, dtype=dtype)
@@ -226,10 +203,8 @@ def _check_widths(widths: Any) -> tuple[int, ...]:
 
 def _check_layers(weights: tuple[Array, ...], biases: tuple[Array | None, ...]) -> None:
     if not weights or len(weights) != len(biases):
-        raise ValueError(
-            "weights, biases: expected one bias (or None) for each weight matrix, got "
-            f"{len(weights)} weights and {len(biases)} biases"
-        )
+        found = f"{len(weights)} weights and {len(biases)} biases"
+        raise ValueError(f"biases: expected one bias (or None) for each weight, got {found}")
     fan_in: Any = "d"
     for layer, (W, b) in enumerate(zip(weights, biases, strict=True), start=1):
         for name, p, ndim in ((f"W_{layer}", W, 2), (f"b_{layer}", b, 1)):

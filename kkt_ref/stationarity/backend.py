@@ -24,20 +24,10 @@ class BackendError(RuntimeError):
 
 @dataclass(frozen=True)
 class Backend:
-    """An Array-API namespace and one of its devices.
+    """An Array-API namespace and one of its devices."""
 
-    Parameters
-    ----------
-    xp : namespace
-        It has ``asarray(array, device=...)``.
-    device : optional
-        A device of the namespace; its default unless given.
-    to_host : callable
-        Maps an array of the namespace to a NumPy array.
-    """
-
-    xp: Any = np
-    device: Any = None
+    xp: Any = np  # it has asarray(array, device=...)
+    device: Any = None  # the default device of the namespace unless given
     to_host: Callable[[Array], np.ndarray] = np.asarray
 
     def put(self, array: np.ndarray, dtype: Any = None) -> Array:
@@ -54,43 +44,21 @@ class Backend:
 
 
 def get_backend(backend: str | Backend) -> Backend:
-    """Return a backend by its name.
-
-    Parameters
-    ----------
-    backend : "numpy", "cupy" or Backend
-
-    Returns
-    -------
-    Backend
-
-    Raises
-    ------
-    BackendError
-        If CuPy or array-api-compat is missing, or there is no usable device.
-    ValueError
-        If the name is another one.
-    """
+    """Return the backend "numpy" or "cupy"; a Backend is returned as it is."""
     if isinstance(backend, Backend):
         return backend
     if backend == "numpy":
         return Backend()
     if backend != "cupy":
-        raise ValueError(
-            "backend: expected 'numpy', 'cupy' or a "
-            f"kkt_ref.stationarity.backend.Backend, got {backend!r}"
-        )
+        raise ValueError(f"backend: expected 'numpy', 'cupy' or a Backend, got {backend!r}")
     try:
         cupy = importlib.import_module("cupy")
         xp = importlib.import_module("array_api_compat.cupy")
         cupy.zeros(1).sum().item()
-    except ImportError as error:
-        raise BackendError(
-            f"backend: 'cupy' needs the extra cuda (pip install 'kkt_ref[cuda]'): {error}"
-        ) from error
     except Exception as error:  # CUDA's errors share no base class
         raise BackendError(
-            f"backend: CuPy is installed but finds no usable device ({error}); use backend='numpy'"
+            f"backend: no usable device ({error}); 'cupy' needs the extra cuda "
+            "(pip install 'kkt_ref[cuda]') and a GPU"
         ) from error
     return Backend(xp, None, cupy.asnumpy)
 

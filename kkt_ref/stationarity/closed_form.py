@@ -11,7 +11,6 @@ Then
 
 S is the forward tangent of Φ in the direction s.  So one tangent pass and one reverse pass
 complete the gradient: seven matrix products a layer, and nothing of size (m, P).
-The definition, by autograd, is :mod:`kkt_ref.stationarity.definition`.
 
 The functions use the Array API only, so that arrays may be those of NumPy, CuPy, PyTorch or
 any other namespace.  Functions may modify temporaries in place, never their arguments.
@@ -131,9 +130,8 @@ def tangent(
             own = s.tangent(trace.inputs[layer], trace.preactivations[layer], back.deltas[layer])
             t = own if t is None else own + t
         layers.append(t)
-    if t is None:
-        return Tangent(namespace(trace.outputs).zeros_like(trace.outputs), layers)
-    return Tangent(t[:, 0], layers)
+    zeros = namespace(trace.outputs).zeros_like(trace.outputs)
+    return Tangent(zeros if t is None else t[:, 0], layers)
 
 
 def reverse(
@@ -147,8 +145,8 @@ def reverse(
 ) -> Array:
     """∇_x of Σ_i c_i S(x_i) + ζ_i Φ(x_i), shape (m, d), with the c of ``back``.
 
-    The adjoint of a_{l-1} is D_l s_l + Z̄_l W_l.  The adjoint of z_{l-1} adds, to the
-    adjoint of a_{l-1} times the slope, what the derivative of the gate contributes.
+    The adjoint of a_{l-1} is D_l s_l + Z̄_l W_l.  That of z_{l-1} is the adjoint of a_{l-1}
+    times the slope, plus what the derivative of the gate contributes.
     """
     xp, act = namespace(trace.inputs[0]), net.activation
     z_bar = None if zeta is None else zeta[:, None]  # adjoint of z_l, (m, h_l)
@@ -204,8 +202,7 @@ def stationarity_and_gradient(
     layer_weights : L numbers ≥ 0, optional
         Ones unless given; a layer of weight zero costs nothing.
     output_term : callable, optional
-        Maps Φ of shape (m,) to a value, which is added to the loss, and to its gradient
-        in Φ of shape (m,), which is carried on to ``grad_x``.
+        Maps Φ of shape (m,) to a value, which is added to the loss, and its gradient (m,).
     reduction : dtype, optional
         The dtype in which squares are summed; that of ``x`` unless given.
 

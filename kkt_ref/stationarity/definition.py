@@ -56,8 +56,7 @@ def phi(arrays: tuple[Array, ...], x: Array, net: MLP) -> Array:
 def phi_linearised(arrays: tuple[Array, ...], x: Array, net: MLP) -> Array:
     """Φ with every activation replaced by its gated line at the θ of ``net``.
 
-    It equals :func:`phi` where ``arrays`` are ``net.arrays``, and its gradient in
-    ``arrays`` there is the backward pass with the activation's gates.
+    At ``net.arrays`` it equals :func:`phi`, and its gradient is the backward pass with the gates.
     """
     act, given = net.activation, iter(arrays)
     a, a_bar, z, z_bar = x, x, x, x
@@ -89,11 +88,6 @@ def per_sample_gradients(net: MLP, x: np.ndarray) -> np.ndarray:
     -------
     array of shape (n, P)
         Row i in the order of ``net.theta``.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If x has not d columns, holds NaN, or has another dtype than the network.
     """
     check_net(net)
     x = check_points(x, "x", d=net.d, dtype=net.dtype)
@@ -105,25 +99,7 @@ def per_sample_gradients(net: MLP, x: np.ndarray) -> np.ndarray:
 def stationarity_residual(
     net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray
 ) -> np.ndarray:
-    """θ − Σ_i λ_i y_i ∇θΦ(θ; x_i), by the loop over samples.
-
-    Parameters
-    ----------
-    net : MLP
-    x : array of shape (n, d), dtype as the network's
-    y : array of shape (n,), entries -1 and +1
-    multipliers : array of shape (n,), dtype as the network's
-
-    Returns
-    -------
-    array of shape (P,)
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a shape or dtype does not fit the network, a value is not finite, or a label is
-        neither -1 nor +1.
-    """
+    """θ − Σ_i λ_i y_i ∇θΦ(θ; x_i), shape (P,), by the loop over samples."""
     x, y = check_samples(net, x, y)
     multipliers = check_multipliers(multipliers, len(y), net.dtype)
     return net.theta - (multipliers * y) @ per_sample_gradients(net, x)
@@ -136,8 +112,10 @@ def stationarity_loss(
 
     Parameters
     ----------
-    net, x, y, multipliers
-        As in :func:`stationarity_residual`; the errors too.
+    net : MLP
+    x : array of shape (n, d), dtype as the network's
+    y : array of shape (n,), entries -1 and +1
+    multipliers : array of shape (n,), dtype as the network's
     layer_weights : sequence of L numbers ≥ 0, optional
         Ones unless given.
 
@@ -159,7 +137,7 @@ def stationarity_by_autograd(
     Parameters
     ----------
     net, x, y, multipliers, layer_weights
-        As in :func:`stationarity_loss`; the errors too.
+        As in :func:`stationarity_loss`.
 
     Returns
     -------
@@ -170,9 +148,8 @@ def stationarity_by_autograd(
     x, y = check_samples(net, x, y)
     multipliers = check_multipliers(multipliers, len(y), net.dtype)
     weights = check_layer_weights(layer_weights, net)
-    per_array = [
-        w for w, layer in zip(weights, net.layers, strict=True) for p in layer if p is not None
-    ]
+    layers = zip(weights, net.layers, strict=True)
+    per_array = [w for w, layer in layers for p in layer if p is not None]
 
     def loss(variables: tuple[Any, Any]) -> Any:
         points, lam = variables
