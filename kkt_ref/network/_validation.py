@@ -19,14 +19,10 @@ def check_net(net: Any) -> None:
             raise TypeError(f"net: expected NumPy parameters, got {type(p).__name__}")
         largest = max(p.max(), -p.min())  # NaN if there is one; no copy of large networks
         if not np.isfinite(largest):
-            raise ValueError(
-                "net: a parameter is NaN or infinite; training diverged or the file is damaged"
-            )
+            raise ValueError("net: a parameter is NaN or infinite; did training diverge?")
         if largest > size_limit(p.dtype):
-            raise ValueError(
-                f"net: expected parameters up to {size_limit(p.dtype):.0e}, whose products can be "
-                f"represented, got {largest:.3g}; use net.scaled"
-            )
+            limit = f"{size_limit(p.dtype):.0e}, so that products can be represented"
+            raise ValueError(f"net: expected parameters up to {limit}; use net.scaled")
 
 
 def check_samples(net: MLP, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -72,9 +72,7 @@ class _Smooth(_Rectifier):
 
     def __post_init__(self) -> None:
         if not isinstance(self.alpha, Real) or not 0 < self.alpha <= LARGEST_ALPHA:
-            raise ValueError(
-                f"alpha: expected a finite number > 0 (sharpness of the gate), got {self.alpha!r}"
-            )
+            raise ValueError(f"alpha: expected a finite number > 0, got {self.alpha!r}")
 
     def gate(self, z: Array, xp: Any) -> Array:
         return sigmoid(self.alpha * z, xp)

@@ -17,6 +17,7 @@ from kkt_ref.network.activations import Activation, ReLU, activation_by_name
 from kkt_ref.network.mlp import MLP
 
 FORMAT = "kkt_ref.mlp.1"
+KINDS = {1: "a normalisation layer", 3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}  # by axes
 
 
 def save_net(net: MLP, path: str | os.PathLike[str]) -> None:
@@ -38,7 +39,7 @@ def save_net(net: MLP, path: str | os.PathLike[str]) -> None:
 
 
 def load_net(path: str | os.PathLike[str]) -> MLP:
-    """Read a network written by :func:`save_net`.
+    """Read a network written by :func:`save_net`; any other file raises a ValueError.
 
     Parameters
     ----------
@@ -47,11 +48,6 @@ def load_net(path: str | os.PathLike[str]) -> MLP:
     Returns
     -------
     MLP
-
-    Raises
-    ------
-    ValueError
-        If it is no npz file, is damaged, or was not written by :func:`save_net`.
     """
     path = check_path(path, "path")
     what = "an npz file written by kkt_ref.save_net"
@@ -102,20 +98,16 @@ def from_state_dict(state: Mapping[str, np.ndarray], activation: Activation | No
             raise TypeError(f"state[{key!r}]: expected a NumPy array, got {type(value).__name__}")
         prefix, _, kind = key.rpartition(".")
         if kind not in ("weight", "bias"):
-            raise ValueError(
-                f"state[{key!r}]: expected '<layer>.weight' or '<layer>.bias'; normalisation "
-                "layers and other buffers cannot be represented by an MLP"
-            )
+            raise ValueError(f"state[{key!r}]: expected '<layer>.weight' or '<layer>.bias'")
         layers.setdefault(prefix, {})[kind] = value
     for prefix, layer in layers.items():
         if "weight" not in layer:
             raise ValueError(f"state: {prefix + '.weight'!r} is missing beside its bias")
         shape = layer["weight"].shape
         if len(shape) != 2:
-            kinds = {1: "a normalisation layer", 3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}
             raise ValueError(
                 f"state[{prefix + '.weight'!r}]: expected the shape (out, in) of a linear layer, "
-                f"got {shape} ({kinds.get(len(shape), 'unknown')})"
+                f"got {shape} ({KINDS.get(len(shape), 'unknown')})"
             )
     weights = tuple(layer["weight"].copy() for layer in layers.values())
     biases = tuple(layer["bias"].copy() if "bias" in layer else None for layer in layers.values())

@@ -29,7 +29,8 @@ class MLP:
     Parameters
     ----------
     weights : sequence of L arrays
-        ``weights[l]`` of shape (h_{l+1}, h_l); the last has one row.
+        ``weights[l]`` of shape (h_{l+1}, h_l); the last has one row (for two
+        logits, the difference of their rows).
     biases : sequence of L arrays or None
         ``biases[l]`` of shape (h_{l+1},), or None for a layer without.
     activation : Activation
@@ -47,9 +48,7 @@ class MLP:
                 raise TypeError(f"{name}: expected a sequence of arrays, got {given!r}")
             object.__setattr__(self, name, tuple(given))  # the dataclass is frozen
         if not isinstance(self.activation, Activation):
-            raise TypeError(
-                f"activation: expected one of kkt_ref's, such as ReLU(), got {self.activation!r}"
-            )
+            raise TypeError(f"activation: expected one such as ReLU(), got {self.activation!r}")
         _check_layers(self.weights, self.biases)
 
     @property
@@ -190,14 +189,10 @@ def init_paper(
 
 
 def _check_widths(widths: Any) -> tuple[int, ...]:
-    whole = isinstance(widths, (tuple, list, np.ndarray)) and all(
-        isinstance(w, (int, np.integer)) for w in widths
-    )
+    listed = isinstance(widths, (tuple, list, np.ndarray))
+    whole = listed and all(isinstance(w, (int, np.integer)) for w in widths)
     if not whole or len(widths) < 2 or widths[-1] != 1 or min(widths) < 1:
-        raise ValueError(
-            "widths: expected (d, h_1, ..., 1) with positive entries and one output, "
-            f"such as (2, 100, 1); got {widths!r}"
-        )
+        raise ValueError(f"widths: expected (d, h_1, ..., 1), such as (2, 100, 1), got {widths!r}")
     return tuple(int(w) for w in widths)
 
 
@@ -223,7 +218,4 @@ def _check_layers(weights: tuple[Array, ...], biases: tuple[Array | None, ...]) 
             )
         fan_in = W.shape[0]
     if fan_in != 1:
-        raise ValueError(
-            f"W_{len(weights)}: expected one output (a binary classifier), got {fan_in}; "
-            "for two logits pass the difference of their rows"
-        )
+        raise ValueError(f"W_{len(weights)}: expected one output, got {fan_in}")

@@ -1,8 +1,7 @@
 r"""The stationarity loss ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖² as the paper writes it, by autograd.
 
-This module is the definition that everything fast is tested against; optimisers call
-:mod:`kkt_ref.stationarity.closed_form`.  With layer weights w the norm is Σ_l w_l ‖·‖² over
-the layers.  There is no 1/m in the sum: the multipliers carry their own scale.
+Everything fast is tested against this definition.  With layer weights w the norm is
+Σ_l w_l ‖·‖²_l.  There is no 1/m in the sum: the multipliers carry their own scale.
 
 For ReLU and softplus ∇θΦ is reverse-mode differentiation of Φ.  The smoothed gates replace
 a derivative, and each of the two activations that have them says where:
