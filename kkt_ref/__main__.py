@@ -9,8 +9,6 @@ For example:
 `kkt-ref COMMAND --help` lists the options of a command; `python -m kkt_ref` is the same program.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

@@ -1,7 +1,5 @@
 """Atomic writes, npz files without pickle, and the folder that holds the state of a long run."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -1,7 +1,5 @@
 """What functions ask of plain arguments: counts, numbers, paths, types."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -188,12 +186,3 @@ def check_kind(value: Any, kind: type, name: str) -> None:
     """Raise unless ``value`` is of a class of kkt_ref."""
     if not isinstance(value, kind):
         raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
-
-
-def check_all(values: Any, kind: type, name: str) -> list[Any]:
-    """Return ``values`` as a list, or raise unless they are a sequence of that class."""
-    if not isinstance(values, (list, tuple)) or not all(isinstance(v, kind) for v in values):
-        raise TypeError(
-            f"{name}: expected a sequence of {kind.__module__}.{kind.__name__}, got {values!r}"
-        )
-    return list(values)

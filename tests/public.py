@@ -25,7 +25,7 @@ NOT_CALLED = {
     "Activation", "Attack", "BackendError", "Callback", "ClarkeFit", "ConformanceError",
     "ImageScores", "ImageSet", "Implementation",
     "KKTReport", "PointMatches", "PublishedLoss", "ReLU", "Reconstruction",
-    "Record", "Result", "Resumed", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
+    "Record", "Result", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
     "Matching", "BinarySplit", "Backend", "HAIM", "WANG", "stationarity_and_gradient",
     "stretch", "download_images", "toys",
 }  # fmt: skip
@@ -154,10 +154,6 @@ GOOD = {
     "datasets.toys.paper_circle": {},
     "datasets.toys.spiral": dict(n=4),
     "datasets.toys.uneven_circle": dict(n=4, rng=rng),
-    "training.resumable_descent": dict(
-        folder=At("."), **FIT, **SHORT, rate=2.0, target_loss=1e-9, record_every=10,
-        save_seconds=0.0,
-    ),
 }  # fmt: skip
 
 

@@ -23,17 +23,10 @@ from kkt_ref._io import claim, forget, read_npz
 from kkt_ref.attacks.restarts import run_alternations
 from kkt_ref.audit.weights import load_weights
 from kkt_ref.stationarity import closed_form
-from kkt_ref.training import resumable_descent
 from tests.networks import state_dict
-from tests.public import NET, PROBLEM, X, Y
+from tests.public import NET, PROBLEM
 
 LARGE = kkt_ref.init_uniform((60, 200, 1), np.random.default_rng(0))
-
-
-def descend(folder, steps=4):
-    options = dict(rate=0.1, target_loss=1e-300, max_steps=steps, record_every=2)
-    result = resumable_descent(folder, NET, X, Y, save_seconds=0.0, **options).result
-    return [result.net.theta, *result.history.records]
 
 
 def start(folder, number=1):
@@ -49,7 +42,6 @@ def network(net):
 LOAD = {
     "net.npz": lambda path: network(kkt_ref.load_net(path)),
     "state.npz": lambda path: network(load_weights(path).net),
-    "training.npz": lambda path: descend(path.parent),
     "start_00000.npz": lambda path: start(path.parent),
     "settings.json": lambda path: [claim(path.parent, {"n": 1, "name": "é"}).name],
 }
@@ -62,7 +54,6 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     kkt_ref.save_net(NET, folder / "net.npz")
     np.savez(folder / "state.npz", **state_dict(NET))
-    descend(folder)
     start(folder)
     claim(folder, {"n": 1, "name": "é"})
     return {name: (folder / name).read_bytes() for name in LOAD}
@@ -189,7 +180,6 @@ def test_a_folder_in_place_of_a_file(name, tmp_path):
 # each saves in a folder; the number says how far the run has come
 SAVES = {
     "net": lambda folder, number: kkt_ref.save_net(LARGE.scaled(number), folder / "net.npz"),
-    "training": lambda folder, number: descend(claim(folder, {}), 10 * number),
     "starts": lambda folder, number: start(claim(folder, {}), number),
 }
 
@@ -201,8 +191,6 @@ def check_whole(folder, done):
         if path.name == "net.npz":
             number = arrays["W_1"][0, 0] / LARGE.weights[0][0, 0]
             assert min(abs(number - done), abs(number - done - 1)) < 1e-9
-        if path.name == "training.npz":
-            assert arrays["records"][-1][0] >= 10 * done
     last = folder / f"start_{done - 1:05d}.npz"
     assert last.exists() or not list(folder.glob("start_*"))
 

@@ -11,38 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import kkt_ref
 from kkt_ref._io import claim, fingerprint, forget
-from kkt_ref.training import resumable_descent
-from tests.strategies import separable
 
 ROOT = Path(__file__).parent.parent
-X, Y = separable(0, n=8, d=5)
-NET = kkt_ref.init_uniform((5, 12, 6, 1), np.random.default_rng(0))
-TRAINING = dict(rate=3.0, target_loss=1e-5, record_every=10, save_seconds=0.0)
-
-
-def stop_after(records):
-    left = iter(range(records))
-
-    def callback(record, net):
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-
-    return callback
-
-
-def test_training_goes_on_bit_for_bit(tmp_path):
-    whole = kkt_ref.loss_scaled_descent(NET, X, Y, rate=3.0, target_loss=1e-5, record_every=10)
-    for records in (1, 2, 3):
-        with pytest.raises(KeyboardInterrupt):
-            resumable_descent(tmp_path, NET, X, Y, callback=stop_after(records), **TRAINING)
-    for _ in range(2):
-        parts = resumable_descent(tmp_path, NET, X, Y, **TRAINING).result
-        assert parts.steps == whole.steps > 60
-        assert np.array_equal(parts.net.theta, whole.net.theta)
-        assert parts.history.records == whole.history.records
-        assert np.array_equal(parts.multipliers, whole.multipliers)
 
 
 def test_another_run_is_refused_by_name(tmp_path):
@@ -62,13 +33,6 @@ def test_forget_removes_the_state_and_nothing_else(tmp_path):
     forget(tmp_path)
     forget(tmp_path / "missing")
     assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"mine.txt"}
-
-
-def test_the_state_of_another_network_is_refused(tmp_path):
-    resumable_descent(tmp_path, NET, X, Y, **TRAINING)
-    other = kkt_ref.init_uniform((5, 3, 1), np.random.default_rng(0))
-    with pytest.raises(ValueError, match="training.npz: expected .* delete the file"):
-        resumable_descent(tmp_path, other, X, Y, **TRAINING)
 
 
 def test_fingerprints_differ():

@@ -15,8 +15,6 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
 :func:`reconstruct` chooses the attack that suits the network.
 """
 
-from __future__ import annotations
-
 from kkt_ref.attacks.base import Attack, Callback, Reconstruction
 from kkt_ref.attacks.grid import reconstruct_on_grid
 from kkt_ref.attacks.haim import reconstruct_paper, refine

@@ -15,8 +15,6 @@ that the equation asks of a candidate with δ(x) and −δ(−x), and turns x to
 Names of dimensions: m candidates, h neurons of layer 1, k coordinates.
 """
 
-from __future__ import annotations
-
 import time
 from typing import NamedTuple
 

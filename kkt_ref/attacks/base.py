@@ -3,8 +3,6 @@
 Names of dimensions: m candidates, d inputs, L layers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -68,7 +66,7 @@ class Reconstruction:
         """Index of the run with the smallest objective."""
         return int(np.argmin([run.objective for run in self.runs]))
 
-    def of_run(self, index: int) -> Reconstruction:
+    def of_run(self, index: int) -> "Reconstruction":
         """Return one run alone, as run 0; raise a ValueError if there is no such run."""
         if check_count(index, "index", 0) >= len(self.runs):
             raise ValueError(f"index: expected a run below {len(self.runs)}, got {index}")

@@ -4,8 +4,6 @@ Neither uses the KKT conditions.  Both are baselines of Haim et al. 2022 (sectio
 appendix).  Names of dimensions: d inputs, h neurons of layer 1.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.optimize import Bounds, minimize
 

@@ -16,8 +16,6 @@ The leading columns of V span the samples, so k coordinates a describe a candida
 Names of dimensions: m candidates, d inputs, h neurons of layer 1, k coordinates.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -13,8 +13,6 @@ Clarke's subdifferential.
 Names of dimensions: N points, k of them with λ > 0 (atoms), d inputs, P parameters.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any, NamedTuple
 

@@ -8,8 +8,6 @@ published loss are not needed.  As in the paper, smooth gates σ(αz) replace Re
 Names of dimensions: m candidates, d inputs, L layers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -249,5 +247,5 @@ def _norm_ratio(net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray)
     trace = closed_form.forward(net, x)
     back = closed_form.backward(net, closed_form.gates_of(net, trace), multipliers * y)
     total = closed_form.gradient_sum(net, trace, back)
-    norm = np.sqrt(sum(float(np.sum(g * g)) for pair in total for g in pair if g is not None))
+    norm = np.sqrt(sum(float(np.sum(g * g)) for g in total))
     return float(np.linalg.norm(net.theta)) / norm if norm > 0 else 1.0

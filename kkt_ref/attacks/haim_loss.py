@@ -3,8 +3,6 @@
 Names of dimensions: m candidates, d inputs, L layers.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -10,8 +10,6 @@ this library; it is not in the paper.
 Names of dimensions: n points, d inputs, h neurons of layer 1, l different kinks, p crossings.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 

@@ -9,8 +9,6 @@ The first-layer equation hardly determines the sign of a candidate: λδ(x)xᵀ 
 and δ(x) both change sign.  Each candidate is therefore returned with both signs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

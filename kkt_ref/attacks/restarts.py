@@ -4,8 +4,6 @@ Run r draws from its own generator, and each file is written whole or not at all
 that was stopped at any moment therefore ends with the same numbers as one that was not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -14,8 +14,6 @@ the points with λ > 0 onto vertices, merges them, and removes those that θ har
 Names of dimensions: k candidates, v vertices, s points of a star, P parameters.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.spatial import cKDTree
 

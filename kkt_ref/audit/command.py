@@ -1,7 +1,5 @@
 """The command ``kkt-ref audit WEIGHTS``: its options, its files and its exit status."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import signal

@@ -4,8 +4,6 @@ The colours are those of Okabe and Ito, *Color Universal Design* (2008); markers
 styles differ too.  Names of dimensions: n samples, k candidates shown, d inputs.
 """
 
-from __future__ import annotations
-
 import io
 from typing import NamedTuple
 

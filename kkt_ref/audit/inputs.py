@@ -1,7 +1,5 @@
 """Samples for an audit: npz files with x as the network saw it, labels y, and perhaps a mean."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

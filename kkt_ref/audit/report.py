@@ -1,7 +1,5 @@
 """What an audit says: one dict of numbers, rendered as JSON, as text and as an HTML page."""
 
-from __future__ import annotations
-
 import base64
 from importlib.resources import files
 from typing import Any

@@ -3,8 +3,6 @@
 Names of dimensions: n samples, m candidates, d inputs, L layers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple

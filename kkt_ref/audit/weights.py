@@ -3,8 +3,6 @@
 Nothing in a file is ever executed.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

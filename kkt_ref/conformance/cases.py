@@ -3,8 +3,6 @@
 Names of dimensions: n samples, d inputs, C channels, H and W pixels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -5,8 +5,6 @@ take and return NumPy arrays.  If an answer is wrong, the kit tries the known mi
 which of them gives exactly this answer (:mod:`kkt_ref.conformance.diagnose`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """What does a wrong answer mean?  The known mistakes are tried one after the other."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Golden vectors: inputs and right answers of the kit as files, for other languages."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

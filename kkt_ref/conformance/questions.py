@@ -4,8 +4,6 @@ Names of dimensions: n samples, d inputs, P parameters, C channels, H and W pixe
 h_l is the width of layer l.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 

@@ -1,7 +1,5 @@
 """Download of the official files into the cache, by pooch (``pip install 'kkt_ref[data]'``)."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from importlib.util import find_spec

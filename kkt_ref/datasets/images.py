@@ -1,7 +1,5 @@
 """MNIST and CIFAR-10: the official files if they are there, or the few embedded images."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from importlib import resources

@@ -6,8 +6,6 @@ binary version is a sequence of records of 3073 bytes: one label, then the red, 
 blue plane of 32 x 32 pixels, each row by row.  A file that is not so raises ValueError.
 """
 
-from __future__ import annotations
-
 import gzip
 import math
 import struct

@@ -1,7 +1,5 @@
 """The paper's two-class problem: odd against even digits, vehicles against animals."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

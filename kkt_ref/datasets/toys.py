@@ -5,8 +5,6 @@ of points n that is no integer >= 2 raises ValueError, an ``rng`` that is no Num
 TypeError.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from kkt_ref._validation import check_count, check_rng

@@ -10,8 +10,6 @@ nearly holds.  Here the gates of the (sample, neuron) pairs near a kink are vari
 (λ_i, λ_i·gate), so that the minimum is global.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -115,11 +113,9 @@ class _FreeGates:
         multipliers, gates = self.unpack(vector)
         back = closed_form.backward(self.net, gates, multipliers * self.y)
         sums = closed_form.gradient_sum(self.net, self.trace, back)
-        residual = [
-            ArrayResidual(W - sum_W, None if b is None else b - sum_b)
-            for (W, b), (sum_W, sum_b) in zip(self.net.layers, sums, strict=True)
-        ]
-        value = sum(float(np.sum(r * r)) for pair in residual for r in pair if r is not None)
+        rest = [p - g for p, g in zip(self.net.arrays, sums, strict=True)]
+        value = sum(float(np.sum(r * r)) for r in rest)
+        residual = [ArrayResidual(W, b) for W, b in self.net.with_arrays(rest).layers]
         tang = closed_form.tangent(self.net, self.trace, gates, back, residual)
         by_gate = [
             (-2.0 * t * pulled)[mask]

@@ -13,8 +13,6 @@ the margin-normalised θ̃ = θ / q^{1/L} (Lyu & Li 2020, definition C.4), with
     ε = ‖θ̃ − Σ λ̃_i y_i ∇Φ(θ̃; x_i)‖,    δ = max_i λ̃_i (y_i Φ(θ̃; x_i) − 1).
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,10 +93,10 @@ def stationarity_norms(
     return residual_norms(net, closed_form.gradient_sum(net, trace, back))
 
 
-def residual_norms(net: MLP, total: list[closed_form.Pair]) -> Stationarity:
-    """The norms of θ − Σ c_i ∇θΦ_i for a sum that is given as pairs (weight, bias)."""
+def residual_norms(net: MLP, total: list[np.ndarray]) -> Stationarity:
+    """The norms of θ − Σ c_i ∇θΦ_i for a sum shaped like ``net.arrays``."""
     theta = net.theta
-    residual = theta - np.concatenate([g.ravel() for pair in total for g in pair if g is not None])
+    residual = theta - np.concatenate([g.ravel() for g in total])
     norm, slices = np.linalg.norm, net.layer_slices
     by_layer = tuple(_ratio(norm(residual[s]), norm(theta[s])) for s in slices)
     whole = float(norm(residual))

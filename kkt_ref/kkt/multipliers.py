@@ -9,8 +9,6 @@ K_ij = Σ_l w_l ⟨δ_i, δ_j⟩ ⟨a_i, a_j⟩.
 Names of dimensions: n samples, P parameters, k rows of a least squares problem.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -6,8 +6,6 @@ Haim et al. one candidate may serve many images.
 Names of dimensions: n images or points, m candidates, d numbers in each.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -12,8 +12,6 @@ variance has correlation 0 with every image, also with itself.
 Names of dimensions: n and m images, C channels, p pixels in a channel, d = C·p, channel first.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

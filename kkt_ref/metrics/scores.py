@@ -6,8 +6,6 @@ for the training images, and for as many images that the network never saw (the 
 Names of dimensions: n images, m candidates, d = C·H·W pixels, channel first.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -13,8 +13,6 @@ reflected borders.
 Names of dimensions: C channels, H and W pixels; (h, w) is (H, W) without a cropped border.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal

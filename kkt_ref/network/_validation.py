@@ -1,7 +1,5 @@
 """Validation of a network and of arguments that must fit it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -18,8 +18,6 @@ Every method takes an array ``z`` and its array namespace ``xp`` and returns an 
 it.  ``gate_slope`` takes the gate g instead, because the derivative of σ(αz) is αg(1 − g).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar

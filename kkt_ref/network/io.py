@@ -3,8 +3,6 @@
 Nothing in a file is ever executed, and PyTorch itself is not needed.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 

@@ -8,8 +8,6 @@ PyTorch.  A network with a bias in the first layer only is homogeneous of degree
 Φ(cθ; x) = c^L Φ(θ; x) for every c > 0.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,13 +96,13 @@ class MLP:
         ends = np.cumsum(sizes).tolist()
         return tuple(slice(end - size, end) for size, end in zip(sizes, ends, strict=True))
 
-    def with_arrays(self, arrays: Any) -> MLP:
+    def with_arrays(self, arrays: Any) -> "MLP":
         """Return this network with other parameters, given in the order of `arrays`."""
         given = iter(arrays)
         pairs = [(next(given), None if b is None else next(given)) for b in self.biases]
         return replace(self, weights=[W for W, _ in pairs], biases=[b for _, b in pairs])
 
-    def with_theta(self, theta: np.ndarray) -> MLP:
+    def with_theta(self, theta: np.ndarray) -> "MLP":
         """Return this network with the parameter vector ``theta`` of shape (P,)."""
         sizes = [p.size for p in self.arrays]
         if theta.shape != (sum(sizes),):
@@ -112,15 +110,15 @@ class MLP:
         parts = zip(np.split(theta, np.cumsum(sizes)[:-1]), self.arrays, strict=True)
         return self.with_arrays([part.reshape(p.shape) for part, p in parts])
 
-    def with_activation(self, activation: Activation) -> MLP:
+    def with_activation(self, activation: Activation) -> "MLP":
         """Return this network with another activation."""
         return replace(self, activation=activation)
 
-    def astype(self, dtype: Any) -> MLP:
+    def astype(self, dtype: Any) -> "MLP":
         """Return this network with its parameters in another floating dtype."""
         return self.with_arrays([p.astype(dtype) for p in self.arrays])
 
-    def scaled(self, c: float) -> MLP:
+    def scaled(self, c: float) -> "MLP":
         """Return the network with parameters cθ."""
         return self.with_arrays([p * p.dtype.type(c) for p in self.arrays])
 

@@ -4,8 +4,6 @@ Every public function takes and returns NumPy arrays.  A function with a ``backe
 its arguments there first and brings its results back to the host.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -16,8 +16,6 @@ The functions use the Array API only, so that arrays may be those of NumPy, CuPy
 any other namespace.  Functions may modify temporaries in place, never their arguments.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -28,7 +26,6 @@ from kkt_ref.stationarity.backend import namespace
 from kkt_ref.stationarity.layer_residual import ArrayResidual, GramResidual, layer_residual
 
 Array = Any
-Pair = tuple[Array, Array | None]  # (weight, bias) of one layer
 Direction = ArrayResidual | GramResidual | None  # s of one layer; None is zero
 
 
@@ -50,7 +47,7 @@ class Backward(NamedTuple):
     deltas: list[Array]  # c_i δ_l = c_i ∂Φ/∂z_l for l = 1..L, each (m, h_l)
     pulled: list[Array]  # W_{l+1}ᵀ δ_{l+1} for l = 1..L-1, before the gate, (m, h_l)
 
-    def scaled(self, c: Array) -> Backward:
+    def scaled(self, c: Array) -> "Backward":
         """Return the pass multiplied by factors ``c`` of shape (m,)."""
         return Backward(*([c[:, None] * part for part in parts] for parts in self))
 
@@ -90,13 +87,14 @@ def signals(net: MLP, trace: Forward) -> Backward:
     return backward(net, gates_of(net, trace), xp.ones_like(trace.outputs))
 
 
-def gradient_sum(net: MLP, trace: Forward, back: Backward) -> list[Pair]:
-    """Σ_i c_i ∇θΦ(θ; x_i) as pairs (weight, bias), one a layer."""
-    xp = namespace(trace.inputs[0])
-    return [
-        (delta.T @ a, None if b is None else xp.sum(delta, axis=0))
-        for a, delta, b in zip(trace.inputs, back.deltas, net.biases, strict=True)
-    ]
+def gradient_sum(net: MLP, trace: Forward, back: Backward) -> list[Array]:
+    """Σ_i c_i ∇θΦ(θ; x_i), shaped like ``net.arrays``."""
+    xp, sums = namespace(trace.inputs[0]), []
+    for a, delta, b in zip(trace.inputs, back.deltas, net.biases, strict=True):
+        sums.append(delta.T @ a)  # (h_l, h_{l-1})
+        if b is not None:
+            sums.append(xp.sum(delta, axis=0))  # (h_l,)
+    return sums
 
 
 def gradient_matrix(net: MLP, x: np.ndarray) -> np.ndarray:

@@ -13,8 +13,6 @@ a derivative, and each of the two activations that have them says where:
   told that the derivative of max(z, 0) is σ(αz).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import autograd.numpy as anp

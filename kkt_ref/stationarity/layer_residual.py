@@ -13,8 +13,6 @@ is formed as an array.
 Names of dimensions: m candidates, h neurons, p inputs of the layer.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -2,19 +2,15 @@
 
 descent       gradient descent on the logistic loss: the paper's, and loss-scaled
 weight_decay  exact stationary points of the loss with weight decay
-resumable     loss-scaled descent that continues after an interruption
 """
 
 from kkt_ref.training.descent import Record, TrainResult, gradient_descent, loss_scaled_descent
-from kkt_ref.training.resumable import Resumed, resumable_descent
 from kkt_ref.training.weight_decay import weight_decay_optimum
 
 __all__ = [
     "Record",
-    "Resumed",
     "TrainResult",
     "gradient_descent",
     "loss_scaled_descent",
-    "resumable_descent",
     "weight_decay_optimum",
 ]

@@ -7,8 +7,6 @@ fixed on its logarithm: it follows the same path and reaches a loss of 1e-300 as
 underflows past a margin of about 740.  Dimensions: n samples, d inputs, P parameters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -177,8 +175,7 @@ def _descend(
                 f"step: the loss is not finite after {steps} steps; use a smaller step or rate"
             )
         weights = loss_weights(margins)
-        sums = closed_form.gradient_sum(net, trace, back.scaled(weights * y))
-        ascent = [g for pair in sums for g in pair if g is not None]
+        ascent = closed_form.gradient_sum(net, trace, back.scaled(weights * y))
 
         reached, last = log_loss <= target, steps == max_steps
         if steps % record_every == 0 or reached or last:

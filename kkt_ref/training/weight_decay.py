@@ -8,8 +8,6 @@ for every activation: the training data of such a network solve the reconstructi
 exactly, which serves tests and teaching.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 from scipy.special import expit
@@ -76,7 +74,7 @@ def weight_decay_optimum(
         margins = y * trace.outputs  # (n,)
         back = closed_form.backward(here, closed_form.gates_of(here, trace), expit(-margins) * y)
         pull = closed_form.gradient_sum(here, trace, back)
-        flat = np.concatenate([g.ravel() for pair in pull for g in pair if g is not None])  # (P,)
+        flat = np.concatenate([g.ravel() for g in pull])  # (P,)
         value = np.sum(np.logaddexp(0.0, -margins)) + 0.5 * decay * theta @ theta
         return float(value), decay * theta - flat, margins
 

