@@ -42,12 +42,10 @@ def check_count(value: Any, name: str, minimum: int = 1) -> int:
 def check_positive(value: Any, name: str, *, zero: bool = False) -> float:
     """Return ``value`` as a finite float > 0 (or ≥ 0 with ``zero``), or raise."""
     good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not good or not np.isfinite(value) or value < 0 or (value == 0 and not zero):
-        raise ValueError(
-            f"{name}: expected a finite number {'>=' if zero else '>'} 0, got {value!r}"
-        )
-    if value > size_limit(np.dtype(float)):
-        raise ValueError(f"{name}: expected a number whose square is finite, got {value!r}")
+    # a comparison with NaN is false; squares of larger numbers overflow
+    if not good or not 0 <= value <= size_limit(np.dtype(float)) or (value == 0 and not zero):
+        least = ">=" if zero else ">"
+        raise ValueError(f"{name}: expected a finite number {least} 0, got {value!r}")
     return float(value)
 
 
@@ -111,25 +109,22 @@ def check_points(
             f"{name}: expected shape (n, {'d' if d is None else d}), got {points.shape}; "
             "a single sample is reshaped with reshape(1, -1)"
         )
-    if points.shape[0] == 0:
-        raise ValueError(f"{name}: expected at least one row, got shape {points.shape}")
-    if points.shape[1] == 0:
-        raise ValueError(f"{name}: expected at least one column, got shape {points.shape}")
+    if 0 in points.shape:
+        raise ValueError(f"{name}: expected at least one row and column, got shape {points.shape}")
     if dtype is not None and points.dtype != dtype:
         raise TypeError(
             f"{name}: expected dtype {dtype} as the network's, got {points.dtype}; convert "
             "one of them with astype, mixed dtypes hide rounding"
         )
-    if not np.all(np.isfinite(points)):
-        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
-    if not huge:
-        _check_size(points, name)
+    _check_size(points, name, huge)
     return points
 
 
-def _check_size(values: np.ndarray, name: str) -> None:
+def _check_size(values: np.ndarray, name: str, huge: bool = False) -> None:
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
     largest = np.abs(values).max()
-    if largest > size_limit(values.dtype):
+    if largest > size_limit(values.dtype) and not huge:
         raise ValueError(
             f"{name}: expected values up to {size_limit(values.dtype):.0e}, whose products can be "
             f"represented, got {largest:.3g}; rescale them"
@@ -156,14 +151,10 @@ def check_multipliers(multipliers: Any, n: int, dtype: Any) -> np.ndarray:
         raise ValueError(
             f"multipliers: expected shape ({n},), one for each sample, got {multipliers.shape}"
         )
-    if multipliers.dtype.kind not in "iuf":
-        raise TypeError(f"multipliers: expected numbers, got dtype {multipliers.dtype}")
-    if multipliers.dtype != dtype:
+    if multipliers.dtype.kind not in "iuf" or multipliers.dtype != dtype:
         raise TypeError(
             f"multipliers: expected dtype {dtype} as the network's, got {multipliers.dtype}"
         )
-    if not np.all(np.isfinite(multipliers)):
-        raise ValueError("multipliers: expected finite values, got NaN or infinity")
     if multipliers.dtype.kind == "f":
         _check_size(multipliers, "multipliers")
     return multipliers

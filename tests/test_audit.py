@@ -17,7 +17,7 @@ import kkt_ref
 from kkt_ref.__main__ import main
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.audit import command
-from kkt_ref.audit.inputs import Samples
+from kkt_ref.audit.inputs import Samples, load_both
 from kkt_ref.audit.report import find_warnings
 from kkt_ref.audit.run import KINKS, Audit, compare, measure_conditions
 from kkt_ref.audit.weights import Weights, load_weights
@@ -384,6 +384,29 @@ def test_data_that_the_network_does_not_separate_are_named(trained):
     far = np.concatenate([x[:2], 3 * x[2:]])
     assert f"only 2 of {N} samples" in warnings_of(net, far, y)[0]
     assert any("not centred" in text for text in warnings_of(net, x + 3.0, y))
+
+
+def test_as_many_held_out_samples_as_training_samples_count(folder, trained):
+    _, x, y, unseen = trained
+    np.savez("half.npz", x=x[:6], y=y[:6])
+    data, held_out = load_both(folder / "half.npz", folder / "unseen.npz", 30)
+    assert len(data.x) == len(held_out.x) == 6
+
+
+def test_the_floor_of_layer_1_is_fitted_to_that_layer_alone(trained):
+    net, x, y, _ = trained
+    x = x.reshape(N, 30)
+    fitted = kkt_ref.fit_multipliers(net, x, y, layer_weights=(1.0, 0.0))
+    floor = kkt_ref.kkt.stationarity_norms(net, x, y, fitted).by_layer[0]
+    assert np.isclose(measure_conditions(net, x, y).numbers["floor_layer_1"], floor)
+
+
+def test_comparison_in_the_plane_counts_by_steps_of_the_grid():
+    x = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    found = Reconstruction(x + [0.02, 0.0], np.ones(3), np.ones(3), np.arange(3), (), 0)
+    net = kkt_ref.MLP((np.eye(2), np.ones((1, 2))), (None, None))
+    numbers = compare(net, {"box": (-1.5, 1.5)}, found, x).numbers
+    assert [numbers[f"samples within {radius}"] for radius in (0.05, 0.03, 0.01)] == [3, 3, 0]
 
 
 def test_comparison_counts_planted_candidates():

@@ -34,6 +34,11 @@ def test_equal_lines_count_once():
     points, counts = kink_vertices(net, lines=3)
     assert counts.tolist() == [3] and np.allclose(points, [P], atol=1e-12)
     assert kinks_at(net, P[None]).tolist() == [8]
+    W = np.array(
+        [[0.0, 1.0], [0.0, -2.0], [1.0, 0.0], [-3.0, 0.0], [1.0, 1.0]]
+    )  # lines on the axes
+    net = kkt_ref.MLP((W, np.ones((1, 5))), (None, None))
+    assert kink_vertices(net, lines=3)[1].tolist() == [3]
 
 
 def test_kinks_at_counts_angles_not_sizes():

@@ -65,6 +65,7 @@ def test_violations_of_feasibility_are_measured(problem):
     report = kkt_ref.kkt_report(net, x, y, -lam, margin=2 * smallest)
     assert np.isclose(report.primal_feasibility, 0.5)
     assert report.dual_feasibility == lam.max()
+    assert np.isclose(report.normalised_margin, smallest / np.linalg.norm(net.theta) ** net.depth)
     assert kkt_ref.kkt_report(net, x, y, lam).primal_feasibility == 0.0
 
 

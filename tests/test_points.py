@@ -53,6 +53,11 @@ def test_more_matches_come_before_nearer_ones():
     assert kkt_ref.match_points(points, candidates, 1.0).matched == 2
 
 
+def test_three_matches_come_before_two_exact_ones():
+    points, candidates = np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [2.0], [2.95]])
+    assert kkt_ref.match_points(points, candidates, 1.0).matched == 3
+
+
 def test_stray_mass_is_a_share_of_the_multipliers():
     candidates = np.array([[0.0, 0.0], [3.0, 0.0]])
     found = kkt_ref.match_points(np.zeros((1, 2)), candidates, 0.1, np.array([1.0, 3.0]))

@@ -84,6 +84,9 @@ def test_history_measures_alignment_with_the_implied_multipliers():
     done = kkt_ref.loss_scaled_descent(small_net(), x, y, max_steps=300)
     norms = kkt_ref.kkt.stationarity_norms(done.net, x, y, done.multipliers)
     assert np.isclose(done.history.records[-1].residual, norms.relative, rtol=1e-9)
+    for factor in (0.9, 1.1):  # no other multiple of them explains more
+        other = kkt_ref.kkt.stationarity_norms(done.net, x, y, factor * done.multipliers)
+        assert other.relative > norms.relative
 
 
 def test_float32_descent_stays_float32():

@@ -16,37 +16,11 @@ Rows = list[tuple[str, ...]]  # a name and its values as text
 LOPSIDED = 2.0  # warn if the norm of layer 1 is larger than the smallest by this factor
 NEAR, FEW = 1.5, 0.5  # warn if fewer than half of the margins are within 1.5 q
 OFF_CENTRE = 0.1  # warn if the mean of the data has more than this share of their energy
-# title and explanation of each table, by its name in the numbers
-SECTIONS = {
-    "network": (
-        "The network",
-        "At a KKT point all layers of a homogeneous network have the same norm; a larger layer "
-        "still contains its initialisation.",
-    ),
-    "conditions": (
-        "KKT conditions on the training data (violations; 0 is satisfied)",
-        "In theory gradient descent ends where the weights are a sum over the training samples, "
-        "with multipliers > 0 only on the samples at the margin. Stationarity is the relative "
-        "part of the weights that this sum does not explain, and the floor is its smallest value, "
-        "below which no attack has a reason to go. It is near 1 for a layer that still contains "
-        "its random initialisation, which impairs the attack in layer 1 only, and for two inputs "
-        "even at a KKT point, because training moves the kinks of the ReLUs onto the points.",
-    ),
-    "data": (
-        "Matches: training data, then held-out samples",
-        "Candidates and samples are matched one to one by NCC, the correlation of all numbers of "
-        "a sample, which is 1 for a copy in any brightness and contrast; with two inputs by "
-        "distance. The right column is what the same candidates reach by chance; the difference "
-        "counts.",
-    ),
-    "attack": (
-        "How the candidates were found",
-        "The attack used the weights and these settings, and nothing of the data. With two inputs "
-        "it solves all four KKT conditions where the kinks of ReLUs meet, or on a grid. With more "
-        "it solves the equation of the first layer by alternating least squares, which says "
-        "little about a candidate's sign and nothing about its contrast; each candidate is given "
-        "with its negative, at a common norm.",
-    ),
+SECTIONS = {  # titles of the tables; the template explains them
+    "network": "The network",
+    "conditions": "KKT conditions on the training data (violations; 0 is satisfied)",
+    "data": "Matches: training data, then held-out samples",
+    "attack": "How the candidates were found",
 }
 
 
@@ -56,13 +30,13 @@ def find_warnings(audit: Audit) -> list[str]:
     later = [str(layer) for layer, b in enumerate(net.biases, 1) if b is not None and layer > 1]
     if later:
         found.append(
-            f"The network is not homogeneous: it has a bias in layer {', '.join(later)}. The "
-            "theory allows a bias in layer 1 only; expect fewer and more blurred candidates."
+            f"The network is not homogeneous: it has a bias in layer {', '.join(later)}. Expect "
+            "fewer and more blurred candidates."
         )
     if not net.activation.homogeneous:
         found.append(
             f"The network is not homogeneous: its activation ({_activation(net)}) is smooth at 0. "
-            "The theory holds for its limit, ReLU; a smaller alpha gives more blurred candidates."
+            "The theory holds for its limit, ReLU."
         )
     if not audit.weights.activation_known:
         found.append(
@@ -71,14 +45,14 @@ def find_warnings(audit: Audit) -> list[str]:
         )
     if norms[0] > LOPSIDED * min(norms):
         found.append(
-            f"The norm of layer 1 is {norms[0]:.3g}; the smallest norm of a layer is "
-            f"{min(norms):.3g}. They are equal at a KKT point, so layer 1 probably still contains "
-            "much of its random initialisation. This acts as noise on the candidates."
+            f"The norm of layer 1 is {norms[0]:.3g}, that of another layer {min(norms):.3g}. They "
+            "are equal at a KKT point, so layer 1 probably still contains its random "
+            "initialisation, which acts as noise on the candidates."
         )
     if audit.data is None or audit.conditions is None:
         found.append(
-            "No training data were given. The audit cannot tell whether the network separates "
-            "them, or which candidates are real. Agreement between starts is a hint, not a proof."
+            "No training data were given, so nobody can tell which candidates are real. "
+            "Agreement between starts is a hint, not a proof."
         )
         return found
     found += _data_warnings(audit.conditions.margins, audit.data.x)
@@ -96,21 +70,19 @@ def _data_warnings(margins: np.ndarray, x: np.ndarray) -> list[str]:
     if wrong:
         found.append(
             f"The network does not separate the training data: {wrong} of {n} samples are "
-            "misclassified, so the theory does not apply. This says nothing about a network that "
-            "is trained further. If the network should separate them, check that x is what it saw "
-            "(scale, mean, order of pixels) and that the labels are right."
+            "misclassified, so the theory does not apply. If it should separate them, check the "
+            "labels, and that x is what the network saw (scale, mean, order of pixels)."
         )
     elif near < FEW * n:
         found.append(
             f"The margins are spread from {q:.3g} to {margins.max():.3g}: only {near} of {n} "
-            f"samples have a margin within {NEAR} times the smallest one. Samples far from the "
-            "margin have multiplier 0 and cannot be reconstructed; the samples near it are at risk."
+            f"samples are within {NEAR} times the smallest. Others cannot be reconstructed."
         )
     off = float(np.sum(x.mean(axis=0) ** 2) * n / np.sum(x**2)) if x.any() else 0.0
     if off > OFF_CENTRE + 2 / n and x.shape[1] > 2:  # the mean of centred samples leaves about 1/n
         found.append(
-            f"The data are not centred: their mean has {off:.0%} of their energy. Every candidate "
-            "then resembles every sample, so only the difference to held-out samples is meaningful."
+            f"The data are not centred: their mean has {off:.0%} of their energy, so that every "
+            "candidate resembles every sample. Only the difference to held-out samples counts."
         )
     return found
 
@@ -216,7 +188,7 @@ def as_text(section: str, rows: Rows) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    return "\n  ".join((SECTIONS[section][0], *lines))
+    return "\n  ".join((SECTIONS[section], *lines))
 
 
 def as_html(numbers: dict[str, Any], pictures: list[Picture]) -> str:
