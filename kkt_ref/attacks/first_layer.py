@@ -23,7 +23,7 @@ import numpy as np
 from kkt_ref._validation import check_numbers, check_positive
 from kkt_ref.attacks.haim_loss import with_gates
 from kkt_ref.kkt.multipliers import solve_nnls_gram
-from kkt_ref.network._validation import check_net
+from kkt_ref.network._validation import check_mlp
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 
@@ -49,7 +49,7 @@ class FirstLayer:
     def __init__(
         self, net: MLP, *, noise: tuple[float, float] = (0.1, 0.1), sharpness: float = 30.0
     ) -> None:
-        check_net(net)
+        check_mlp(net, K=1)
         left, right = (check_positive(level, "noise") for level in check_numbers(noise, "noise", 2))
         check_positive(sharpness, "sharpness")
         if net.depth < 2:

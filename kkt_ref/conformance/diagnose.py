@@ -161,7 +161,7 @@ def _loss_over(keep: list[bool], net: MLP, x: Array, y: Array, lam: Array) -> An
 
     def loss(variables: tuple[Any, Any]) -> Any:
         points, multipliers = variables
-        total = weighted_phi_gradient(net, points, multipliers * y)
+        total = weighted_phi_gradient(net, points, (multipliers * y)[:, None])
         parts = zip(keep, net.arrays, total, strict=True)
         return sum(k * anp.sum((p - g) ** 2) for k, p, g in parts)
 

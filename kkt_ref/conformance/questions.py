@@ -97,12 +97,18 @@ def in_float64(argument: Any) -> Any:
     return argument.astype(np.float64) if isinstance(argument, (MLP, np.ndarray)) else argument
 
 
+def outputs(net: MLP, x: Array) -> Array:
+    """Return Φ(θ; x_i), shape (n,) for one output, else (n, K)."""
+    found = phi(net.arrays, x, net)
+    return found[:, 0] if net.K == 1 else found
+
+
 def kkt_conditions(
     net: MLP, x: Array, y: Array, multipliers: Array, margin: float
 ) -> tuple[float, float, float, float]:
     """Return the right answer to the question of this name."""
     residual = stationarity_residual(net, x, y, multipliers)  # (P,)
-    u = y * phi(net.arrays, x, net)  # (n,)
+    u = y * outputs(net, x)  # (n,)
     mass = np.sum(np.abs(multipliers)) * margin
     return (
         np.linalg.norm(residual) / np.linalg.norm(net.theta),
@@ -114,14 +120,15 @@ def kkt_conditions(
 
 def training_step(net: MLP, x: Array, y: Array, step: float) -> Array:
     """Return θ − step · ∇θ (1/n) Σ_i log(1 + exp(−y_i Φ(θ; x_i))), shape (P,)."""
-    c = y * expit(-y * phi(net.arrays, x, net)) / len(y)  # (n,)
-    gradient = np.concatenate([g.ravel() for g in weighted_phi_gradient(net, x, c)])  # (P,)
+    c = y * expit(-y * outputs(net, x)) / len(y)  # (n,)
+    pull = weighted_phi_gradient(net, x, c[:, None])
+    gradient = np.concatenate([g.ravel() for g in pull])  # (P,)
     return net.theta + step * gradient
 
 
 def _with_margin(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Any, ...]:
     multipliers = np.concatenate([-multipliers[:1], multipliers[1:]])  # one is infeasible
-    return net, x, y, multipliers, float(np.median(np.abs(phi(net.arrays, x, net))))
+    return net, x, y, multipliers, float(np.median(np.abs(outputs(net, x))))
 
 
 def _with_step(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Any, ...]:
@@ -152,7 +159,7 @@ def _net_and_x(*inputs: Any) -> tuple[Any, ...]:
 _ROWS, _LOSS = "per_sample_gradients", ("value", "grad_x", "grad_multipliers")
 _CONDITIONS = ("stationarity", "primal_feasibility", "dual_feasibility", "complementary_slackness")
 _ALL = (
-    Question("outputs", ("outputs",), lambda net, x: phi(net.arrays, x, net), _net_and_x),
+    Question("outputs", ("outputs",), outputs, _net_and_x),
     Question(_ROWS, (_ROWS,), per_sample_gradients, _net_and_x, flat=True),
     Question("stationarity_residual", ("residual",), stationarity_residual, flat=True),
     Question("stationarity", _LOSS, stationarity_by_autograd),
