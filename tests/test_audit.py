@@ -179,7 +179,6 @@ ERRORS = {
     "cut safetensors": (["cut.safetensors"], "safetensors"),
     "PyTorch file by another name": (["zip.npz"], r"data\.pkl in it is no array"),
     "NaN": (["nan.npz"], "NaN or infinite"),
-    "ten outputs": (["ten.npz"], "one output"),
     "convolution": (["conv.npz"], "Conv2d"),
     "one layer": (["linear.npz"], "at least two layers"),
     "zeros": (["zeros.npz"], "first layer is zero"),
@@ -230,7 +229,6 @@ def mistakes(folder, trained):
     for name, arrays in {
         "objects": {"0.weight": np.array([Payload()], object)},
         "nan": state_dict(net) | {"2.weight": np.full((1, 60), np.nan)},
-        "ten": {"0.weight": one((10, 30))},
         "conv": {"0.weight": one((1, 3, 3, 3))},
         "linear": {"0.weight": one((1, 30))},
         "zeros": {"0.weight": np.zeros((4, 30)), "2.weight": one((1, 4))},

@@ -108,7 +108,7 @@ def exact():
     start = kkt_ref.init_uniform(
         (2, 100, 1), np.random.default_rng(0), activation=kkt_ref.Softplus(20.0)
     )
-    done = kkt_ref.training.weight_decay_optimum(start, x, y, tolerance=1e-6)
+    done = kkt_ref.training.weight_decay_optimum(start, x, y, decay=1e-3 / 6, tolerance=1e-6)
     assert done.converged
     return done.net, x, y, done.multipliers
 

@@ -229,7 +229,7 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 def _warnings(net: Network) -> tuple[str, ...]:
     found = []
-    later = [layer for layer, b in enumerate(net.biases, start=1) if b is not None and layer > 1]
+    later = [n for n, (_, b) in enumerate(net.layers, start=1) if b is not None and n > 1]
     if later:
         found.append(f"Φ is not homogeneous: layers {later} have biases; {ASSUMED}")
     if not net.activation.homogeneous:

@@ -33,7 +33,14 @@ def save_net(net: MLP, path: str | os.PathLike[str]) -> None:
     alpha = getattr(net.activation, "alpha", None)
     alpha = np.array([] if alpha is None else [alpha], float)
     with write_atomically(check_path(path, "path")) as file:
-        np.savez(file, format=FORMAT, activation=net.activation.name, alpha=alpha, **arrays)
+        np.savez(
+            file,
+            format=FORMAT,
+            activation=net.activation.name,
+            alpha=alpha,
+            depth=net.depth,  # without it, a network would load without its last layer
+            **arrays,
+        )
 
 
 def load_net(path: str | os.PathLike[str]) -> MLP:
@@ -52,7 +59,11 @@ def load_net(path: str | os.PathLike[str]) -> MLP:
     entries = read_npz(path, what)
     if str(entries.get("format")) != FORMAT:
         raise ValueError(f"{path}: expected {what}, but its entry 'format' is not {FORMAT!r}")
-    layers = range(1, 1 + sum(name.startswith("W_") for name in entries))
+    found = sum(name.startswith("W_") for name in entries)
+    depth = entries.pop("depth", np.array(found))  # older files do not say it
+    if depth.shape or depth.dtype.kind != "i" or depth != found:
+        raise ValueError(f"{path}: the file is damaged; it has {found} layers instead of {depth}")
+    layers = range(1, 1 + found)
     needed = {"format", "activation", "alpha", *(f"W_{layer}" for layer in layers)}
     strange = entries.keys() - needed - {f"b_{layer}" for layer in layers}
     if strange or needed - entries.keys():  # a renamed bias would be a lost bias

@@ -100,9 +100,7 @@ def gradient_sum(net: MLP, trace: Forward, back: Backward) -> list[Array]:
     return sums
 
 
-def gradient_matrix(
-    net: MLP, x: np.ndarray, coefficients: np.ndarray | None = None
-) -> np.ndarray:
+def gradient_matrix(net: MLP, x: np.ndarray, coefficients: np.ndarray | None = None) -> np.ndarray:
     """Σ_c U_ic ∇θΦ_c(x_i) as rows (m, P), equal to the loop; U (m, K) is 1 unless given."""
     trace = forward(net, x)
     U = np.ones_like(trace.preactivations[-1]) if coefficients is None else coefficients

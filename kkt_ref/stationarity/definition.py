@@ -25,6 +25,8 @@ from autograd.extend import defvjp, primitive
 from kkt_ref._validation import check_multipliers, check_points, check_targets
 from kkt_ref.network._validation import check_layer_weights, check_net
 from kkt_ref.network.activations import AuthorsGatedReLU, GatedReLU, sigmoid
+from kkt_ref.network.base import Network
+from kkt_ref.network.cnn import CNN
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.problems import Problem, check_samples, coefficients_of, shape_of
 
@@ -39,8 +41,10 @@ def _authors_relu(z: Array, alpha: float) -> Array:
 defvjp(_authors_relu, lambda ans, z, alpha: lambda g: g * sigmoid(alpha * z, anp), None)
 
 
-def phi(arrays: tuple[Array, ...], x: Array, net: MLP) -> Array:
+def phi(arrays: tuple[Array, ...], x: Array, net: Any) -> Array:
     """Φ(θ; x) of shape (n, K), traceable by autograd in θ, given like ``net.arrays``, and in x."""
+    if isinstance(net, CNN):
+        return net.phi(arrays, x)
     act, a, z, given = net.activation, x, x, iter(arrays)
     for layer, b in enumerate(net.biases):
         if layer > 0 and isinstance(act, AuthorsGatedReLU):
@@ -70,18 +74,18 @@ def phi_linearised(arrays: tuple[Array, ...], x: Array, net: MLP) -> Array:
     return z  # (n, K)
 
 
-def weighted_phi_gradient(net: MLP, x: Array, coefficients: Array) -> tuple[Array, ...]:
+def weighted_phi_gradient(net: Network, x: Array, coefficients: Array) -> tuple[Array, ...]:
     """Σ_ic U_ic ∇θΦ_c(θ; x_i), shaped like ``net.arrays``, traceable in x and U of (n, K)."""
     function = phi_linearised if isinstance(net.activation, GatedReLU) else phi
     return grad(lambda arrays: anp.sum(coefficients * function(arrays, x, net)))(net.arrays)
 
 
-def per_sample_gradients(net: MLP, x: np.ndarray, coefficients: Any = None) -> np.ndarray:
+def per_sample_gradients(net: Network, x: np.ndarray, coefficients: Any = None) -> np.ndarray:
     """∇θΦ(θ; x_i) for each sample, by a loop over samples.
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or CNN
     x : array of shape (n, d), dtype as the network's
     coefficients : array of shape (n, K), optional
         Row i is Σ_c U_ic ∇θΦ_c(x_i); a network of several outputs needs them.
@@ -107,7 +111,7 @@ def per_sample_gradients(net: MLP, x: np.ndarray, coefficients: Any = None) -> n
 
 
 def stationarity_residual(
-    net: MLP,
+    net: Network,
     x: np.ndarray,
     y: np.ndarray,
     multipliers: np.ndarray,
@@ -124,7 +128,7 @@ def stationarity_residual(
 
 
 def stationarity_loss(
-    net: MLP,
+    net: Network,
     x: np.ndarray,
     y: np.ndarray,
     multipliers: np.ndarray,
@@ -136,7 +140,7 @@ def stationarity_loss(
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or CNN
     x : array of shape (n, d), dtype as the network's
     y : array of shape (n,), entries -1 and +1; for several outputs the classes 0 ... K-1
     multipliers : array of shape (n,), dtype as the network's; (n, K) for K classes
@@ -156,7 +160,7 @@ def stationarity_loss(
 
 
 def stationarity_by_autograd(
-    net: MLP,
+    net: Network,
     x: np.ndarray,
     y: np.ndarray,
     multipliers: np.ndarray,
