@@ -74,7 +74,9 @@ class CNN(Network):
         for layer, p in enumerate((*self.kernels, *self.weights), start=1):
             ndim = 4 if layer <= len(self.kernels) else 2
             if "float" not in str(getattr(p, "dtype", None)) or p.ndim != ndim or 0 in p.shape:
-                raise ValueError(f"W_{layer}: expected a floating array with {ndim} axes, got {p!r}")
+                raise ValueError(
+                    f"W_{layer}: expected a floating array with {ndim} axes, got {p!r}"
+                )
             if p.dtype != self.dtype:
                 raise ValueError(f"W_{layer}: expected dtype {self.dtype} as W_1, got {p.dtype}")
             if ndim == 2 and p.shape[1] != fan_in:
@@ -109,21 +111,36 @@ class CNN(Network):
 
     def phi(self, arrays: tuple[Array, ...], x: Array) -> Array:
         """Return Φ(θ; x), shape (n, K), traceable by autograd in θ, given like `arrays`, and x."""
-        given = list(arrays)
-        bias = None if self.bias is None else given.pop(1)
-        a, n = x, len(x)  # (n, d)
-        for layer, (W, s, pool) in enumerate(zip(given, self.strides, self.pools, strict=False)):
-            patches = as_patches(a, self.sizes[layer], W.shape[-1], s)  # (n, C k k, p)
-            z = anp.matmul(anp.reshape(W, (W.shape[0], -1)), patches)  # (n, out, p)
+        return self.run(arrays, x)[0]
+
+    def run(
+        self, arrays: tuple[Array, ...], x: Array, offsets: Any = None
+    ) -> tuple[Array, list[Array]]:
+        """Return Φ, shape (n, K), and what each layer multiplies with its weights.
+
+        That is (n, C k k, p) for a convolution and (n, h, 1) for a dense layer.  Preactivations
+        z_l have the shape (n, out, p), or (n, out, 1); ``offsets`` of their shapes are added to
+        them, so that autograd gives the derivatives by z_l.
+        """
+        given, inputs, n = list(arrays), [], len(x)
+        bias, z = None if self.bias is None else given.pop(1), x
+        for layer, W in enumerate(given):
+            a = z if layer == 0 else self.activation.value(z, anp)
+            if 0 < layer <= len(self.kernels):  # after a convolution
+                channels, height, width = self.sizes[layer]
+                pool = self.pools[layer - 1]
+                a = anp.mean(anp.reshape(a, (n, channels, height, pool, width, pool)), axis=(3, 5))
+            if layer < len(self.kernels):
+                a = as_patches(a, self.sizes[layer], W.shape[-1], self.strides[layer])
+            else:
+                a = anp.reshape(a, (n, -1, 1))  # (n, h, 1)
+            inputs.append(a)
+            z = anp.matmul(anp.reshape(W, (W.shape[0], -1)), a)  # (n, out, p)
             if layer == 0 and bias is not None:
                 z = z + bias[:, None]
-            channels, height, width = self.sizes[layer + 1]
-            blocks = (n, channels, height, pool, width, pool)
-            a = anp.mean(anp.reshape(self.activation.value(z, anp), blocks), axis=(3, 5))
-            a = anp.reshape(a, (n, -1))  # (n, channels height width)
-        for number, W in enumerate(given[len(self.kernels) :]):
-            a = anp.dot(self.activation.value(a, anp) if number else a, W.T)  # (n, h_l)
-        return a  # (n, K)
+            if offsets is not None:
+                z = z + offsets[layer]
+        return z[:, :, 0], inputs
 
 
 def _sizes(shape: Shape, kernels: Any, strides: Any, pools: Any) -> list[Shape]:
@@ -146,7 +163,7 @@ def _sizes(shape: Shape, kernels: Any, strides: Any, pools: Any) -> list[Shape]:
 
 
 def as_patches(a: Array, shape: Shape, k: int, stride: int) -> Array:
-    """Return the patches that a kernel meets, shape (n, C k k, p), for flat images (n, d)."""
+    """Return the patches that a kernel meets, shape (n, C k k, p), for n images."""
     channels, height, width = shape
     picked = _patch_matrix(height, width, k, stride).astype(a.dtype)  # (H W, k k p)
     patches = anp.dot(anp.reshape(a, (-1, height * width)), picked)  # (n C, k k p)

@@ -1,17 +1,20 @@
 """A network at given samples: its outputs Φ, and sums of its gradients with coefficients U.
 
-For an MLP the numbers come from the closed form, for any other network from the definition by
-autograd.  So everything that needs only Φ and ∇θΦ is written once for all networks.
+For an MLP the numbers come from the closed form; for a CNN autograd takes one backward pass.
+So everything that needs only Φ and ∇θΦ is written once for all networks.
 
 Names of dimensions: n samples, K outputs, P parameters.
 """
 
 from typing import Any, Protocol
 
+import autograd.numpy as anp
 import numpy as np
+from autograd import grad
 
+from kkt_ref.network.cnn import CNN
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity import closed_form, definition
+from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.backend import namespace
 
 Array = Any
@@ -34,7 +37,7 @@ class Evaluation(Protocol):
 
 def evaluate(net: Any, x: Array) -> Evaluation:
     """Return the evaluation of a network at samples (n, d); nothing is checked."""
-    return _MLPAt(net, x) if isinstance(net, MLP) else _NetworkAt(net, x)
+    return _CNNAt(net, x) if isinstance(net, CNN) else _MLPAt(net, x)
 
 
 class _MLPAt:
@@ -59,19 +62,42 @@ class _MLPAt:
         return closed_form.gradient_sum(self.net, self.trace, back.scaled(weights)), squares
 
 
-class _NetworkAt:
-    def __init__(self, net: Any, x: np.ndarray) -> None:
-        self.net, self.x = net, x
-        self.outputs = definition.phi(net.arrays, x, net)  # (n, K)
+class _CNNAt:
+    """Autograd gives the signals δ_l, the derivatives by z_l; gradients are their products.
 
-    def gradient_sum(self, coefficients: np.ndarray) -> list[np.ndarray]:
-        return list(definition.weighted_phi_gradient(self.net, self.x, coefficients))
+    The gradient of a kernel is Σ_p δ_p patch_pᵀ over the positions p.
+    """
+
+    def __init__(self, net: CNN, x: np.ndarray) -> None:
+        self.net, self.x = net, x
+        self.outputs, self.inputs = net.run(net.arrays, x)  # (n, K)
 
     def gradient_rows(self, coefficients: np.ndarray) -> np.ndarray:
-        return definition.per_sample_gradients(self.net, self.x, coefficients)  # (n, P)
+        parts = []
+        for layer, (a, delta) in enumerate(
+            zip(self.inputs, self.signals(coefficients), strict=True)
+        ):
+            parts.append((delta @ np.moveaxis(a, 1, 2)).reshape(len(a), -1))  # (n, out C k k)
+            if layer == 0 and self.net.bias is not None:
+                parts.append(delta.sum(axis=2))  # (n, out)
+        return np.concatenate(parts, axis=1)  # (n, P)
+
+    def gradient_sum(self, coefficients: np.ndarray) -> list[np.ndarray]:
+        return list(self.net.with_theta(self.gradient_rows(coefficients).sum(axis=0)).arrays)
 
     def weighted_sum(
         self, coefficients: np.ndarray, weights: np.ndarray
     ) -> tuple[list[np.ndarray], np.ndarray]:
         rows = self.gradient_rows(coefficients)  # (n, P)
         return list(self.net.with_theta(weights @ rows).arrays), np.sum(rows**2, axis=1)
+
+    def signals(self, coefficients: np.ndarray) -> list[np.ndarray]:
+        """δ_l of each layer, shape (n, out, p)."""
+        kernels = [W.reshape(len(W), -1) for W, _ in self.net.layers]
+        zero = [
+            np.zeros((len(a), len(W), a.shape[2]), a.dtype)
+            for W, a in zip(kernels, self.inputs, strict=True)
+        ]
+        return grad(lambda z: anp.sum(coefficients * self.net.run(self.net.arrays, self.x, z)[0]))(
+            zero
+        )
