@@ -117,15 +117,15 @@ def measured_run(
 ) -> Run:
     """Measure the end of a run on the attacked network, with its own gates and precision.
 
-    The multipliers are (m,), one for each candidate.
+    The multipliers are (m,), or (m, J) for a problem of J directions.
     """
     problem = one_multiplier(net.K) if problem is None else problem
     x, multipliers = (np.asarray(part, net.dtype) for part in (x, multipliers))
     y = problem.check(y, len(x), net.K, net.dtype)
     norms = stationarity_norms(net, x, y, multipliers, problem=problem)
     outputs = evaluate(net, x).outputs
-    margins = margins_of(problem.directions(y, outputs), outputs)[:, 0].astype(np.float64)  # (m,)
-    weights = multipliers.astype(np.float64)  # (m,)
+    margins = margins_of(problem.directions(y, outputs), outputs).astype(np.float64).ravel()
+    weights = multipliers.astype(np.float64).ravel()  # (m J,), as the margins
     first = float(weights @ margins)
     margin = float(weights @ margins**2) / first if first > 0 else 0.0
     slackness = float(slackness_violation(margins, weights)[0])

@@ -112,6 +112,14 @@ class FirstLayer:
         """Return the candidates x, shape (m, d) and float64, that have coordinates (m, k)."""
         return a.astype(np.float64) @ self.basis.astype(np.float64)  # (m, d)
 
+    def shared(self, a: Array, multipliers: Array) -> Array:
+        """Return λ_i (m,) for one output, or λ_i q_ij (m, K), its shares among wrong classes."""
+        if self.net.K == 1:
+            return multipliers
+        outputs = closed_form.forward(self._net, a).outputs  # (m, K)
+        pull = pull_of_training(outputs, self.net.depth)  # e_y − q, (m, K)
+        return multipliers[:, None] * np.where(pull > 0, 0.0, -pull)
+
     def atoms(self, a: Array, *, formed: bool = True) -> Atoms:
         """Return what the candidates with coordinates (m, k) add to the equation.
 

@@ -7,9 +7,9 @@ keeps the grid points with |Φ| near q, and solves
     min_{λ ≥ 0} ‖θ − Σ_g λ_g sign Φ(x_g) ∇θΦ(x_g)‖²
 
 over them.  With K outputs, the class y of a point is that of the largest output, and each
-Φ_y − Φ_j near q, j ≠ y, has a multiplier of its own.  This is convex, so it needs no random start, no labels and no number of candidates.
-For a training point on a kink, grid points on both sides together stand for an element of
-Clarke's subdifferential.
+Φ_y − Φ_j near q, j ≠ y, has a multiplier of its own.  This is convex, so it needs no random
+start, no labels and no number of candidates.  For a training point on a kink, grid points on
+both sides together stand for an element of Clarke's subdifferential.
 
 Names of dimensions: N points, k of them with λ > 0 (atoms), d inputs, P parameters.
 """

@@ -2,9 +2,10 @@ r"""The attack of Haim et al. (2022), with L-BFGS-B in place of their SGD.
 
     min over x_1..x_m in the box, λ_i ≥ λ_min   of   ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²
 
-from random starts; for K classes with e_{y_i} − e_r in place of y_i, r the runner-up, as
-published in Buzaglo et al. (NeurIPS 2023), and in regression with λ_i of any sign.  The optimiser holds the bounds exactly, so that the penalties of the
-published loss are not needed.  As in the paper, smooth gates σ(αz) replace ReLU's in ∇θΦ.
+from random starts; for K classes with e_{y_i} − e_r in place of y_i, r the runner-up (Buzaglo et
+al., NeurIPS 2023), and in regression with λ_i of any sign.  The optimiser holds the bounds
+exactly, so that the penalties of the published loss are not needed.  As in the paper, smooth
+gates σ(αz) replace ReLU's in ∇θΦ.
 
 Names of dimensions: m candidates, d inputs, L layers.
 """
