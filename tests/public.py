@@ -26,7 +26,7 @@ NOT_CALLED = {
     "ImageScores", "ImageSet", "Implementation",
     "KKTReport", "PointMatches", "PublishedLoss", "ReLU", "Reconstruction",
     "Record", "Result", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
-    "Matching", "BinarySplit", "Backend", "HAIM", "WANG", "stationarity_and_gradient",
+    "Matching", "Split", "Backend", "HAIM", "WANG", "stationarity_and_gradient",
     "stretch", "download_images", "toys",
 }  # fmt: skip
 
@@ -137,6 +137,7 @@ GOOD = {
     ),
     "attacks.baselines.first_layer_rows": dict(net=NET),
     "datasets.binary_split": dict(data=DIGITS, n=4, unseen=4, test=4),
+    "datasets.ten_class_split": dict(data=DIGITS, n=10, unseen=0, test=10),
     "datasets.cache_root": {},
     "datasets.embedded_images": dict(name="cifar10"),
     "datasets.default_images": dict(name="mnist", root=At(".")),

@@ -46,7 +46,8 @@ def reconstruct_first_layer(
     candidates, box, seed, restarts, callback
         As in :func:`kkt_ref.attacks.reconstruct`.  By default a run has three times as many
         candidates as the first layer shows coordinates, and there are 16 runs, or 32 for several
-        outputs; there must be two, and more find more images.  The callback's stage is "alternation", after each run.
+        outputs; there must be two, and more find more images.  The callback's stage is
+        "alternation", after each run.
     noise : (float, float)
         Noise level of the neurons and of the inputs as a fraction of the largest singular
         value, > 0; a level far above 1 switches that whitening off.
