@@ -30,7 +30,7 @@ Names of dimensions: m candidates, d inputs, h neurons of layer 1, k coordinates
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import softmax
+import scipy
 
 from kkt_ref._validation import check_numbers, check_positive
 from kkt_ref.attacks.haim_loss import with_gates
@@ -156,5 +156,7 @@ def pull_of_training(outputs: Array, depth: int) -> Array:
     m, K = outputs.shape
     own = np.eye(K, dtype=bool)[np.arange(m) % K]  # (m, K)
     sizes = _MIDPOINTS**depth if depth else np.zeros(1)  # s^L
-    shares = [softmax(np.where(own, -np.inf, size * outputs), axis=1) for size in sizes]
+    shares = [
+        scipy.special.softmax(np.where(own, -np.inf, size * outputs), axis=1) for size in sizes
+    ]
     return (own - np.mean(shares, axis=0)).astype(outputs.dtype)

@@ -12,8 +12,7 @@ Names of dimensions: n samples, J directions of a sample, P parameters, k = n J 
 from typing import Any
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky, lstsq, solve_triangular
-from scipy.optimize import nnls
+import scipy
 
 from kkt_ref.network._validation import check_layer_weights
 from kkt_ref.network.base import Network
@@ -59,10 +58,12 @@ def fit_multipliers(
     if len(used) * net.theta.size <= LARGEST_MATRIX or not isinstance(net, MLP):
         rows = evaluate(net, x[sample]).gradient_rows(flat)  # (k, P)
         rows, target = (scale_layers(v, net, weights).astype(float) for v in (rows, net.theta))
-        found = solve_nnls(rows, target) if problem.signed else lstsq(rows.T, target)[0]
+        found = solve_nnls(rows, target) if problem.signed else np.linalg.lstsq(rows.T, target)[0]
     else:
         gram, toward = gram_matrix(net, x[sample], flat, weights)
-        found = solve_nnls_gram(gram, toward) if problem.signed else lstsq(gram, toward)[0]
+        found = (
+            solve_nnls_gram(gram, toward) if problem.signed else np.linalg.lstsq(gram, toward)[0]
+        )
     multipliers = np.zeros(int(np.prod(shape)), net.dtype)
     multipliers[used] = found
     return multipliers.reshape(shape)
@@ -116,7 +117,7 @@ def solve_nnls(matrix: np.ndarray, target: np.ndarray, *, batch: int = 100) -> n
         if columns.shape[0] > columns.shape[1]:
             columns = np.linalg.qr(columns, mode="r")  # (w + 1, w + 1), with the same minimiser
         multipliers = np.zeros(len(matrix))
-        solved = nnls(columns[:, :-1], columns[:, -1], maxiter=30 * columns.shape[1])
+        solved = scipy.optimize.nnls(columns[:, :-1], columns[:, -1], maxiter=30 * columns.shape[1])
         multipliers[working] = solved[0]
         residual = target - multipliers @ matrix  # (P,)
 
@@ -139,9 +140,9 @@ def solve_nnls_gram(gram: np.ndarray, toward: np.ndarray) -> np.ndarray:
     unit[squares <= 0, squares <= 0] = 1.0
     while True:
         try:
-            factor = cholesky(unit + ridge * np.eye(len(gram)), lower=True)
+            factor = scipy.linalg.cholesky(unit + ridge * np.eye(len(gram)), lower=True)
             break
-        except LinAlgError:
+        except scipy.linalg.LinAlgError:
             ridge *= 10.0
-    right = solve_triangular(factor, scale * toward, lower=True)
-    return scale * nnls(factor.T, right, maxiter=100 * len(gram))[0]
+    right = scipy.linalg.solve_triangular(factor, scale * toward, lower=True)
+    return scale * scipy.optimize.nnls(factor.T, right, maxiter=100 * len(gram))[0]

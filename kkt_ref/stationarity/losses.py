@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, huber, logsumexp, softmax
+import scipy
 
 from kkt_ref._validation import check_classes, check_labels, check_targets
 
@@ -55,13 +55,15 @@ LOGISTIC = Loss(
     "logistic",
     _labels,
     lambda outputs, y: np.logaddexp(0.0, -y * outputs[:, 0]),
-    lambda outputs, y: (y * expit(-y * outputs[:, 0]))[:, None],
+    lambda outputs, y: (y * scipy.special.expit(-y * outputs[:, 0]))[:, None],
 )
 CROSS_ENTROPY = Loss(
     "cross_entropy",
     _classes,
-    lambda outputs, y: logsumexp(outputs, axis=1) - np.sum(outputs * _right(outputs, y), axis=1),
-    lambda outputs, y: _right(outputs, y) - softmax(outputs, axis=1),
+    lambda outputs, y: (
+        scipy.special.logsumexp(outputs, axis=1) - np.sum(outputs * _right(outputs, y), axis=1)
+    ),
+    lambda outputs, y: _right(outputs, y) - scipy.special.softmax(outputs, axis=1),
 )
 MSE = Loss(
     "mse",
@@ -72,7 +74,7 @@ MSE = Loss(
 HUBER = Loss(
     "huber",
     check_targets,
-    lambda outputs, y: np.mean(huber(1.0, _away(outputs, y)), axis=1),
+    lambda outputs, y: np.mean(scipy.special.huber(1.0, _away(outputs, y)), axis=1),
     lambda outputs, y: np.clip(_away(outputs, y), -1.0, 1.0) / outputs.shape[1],
 )
 LOSSES = {loss.name: loss for loss in (LOGISTIC, CROSS_ENTROPY, MSE, HUBER)}

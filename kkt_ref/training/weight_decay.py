@@ -11,7 +11,7 @@ reconstruction problem exactly.
 from typing import Any
 
 import numpy as np
-from scipy.optimize import OptimizeResult, minimize
+import scipy
 
 from kkt_ref._validation import check_count, check_every_class, check_positive, check_separable
 from kkt_ref.network._validation import check_net
@@ -100,14 +100,14 @@ def weight_decay_optimum(
         history.records.append(make_record(len(history.records), log_loss, u, theta, residual))
         return history.records[-1].residual
 
-    def watch(intermediate_result: OptimizeResult) -> None:  # the name is SciPy's convention
+    def watch(intermediate_result: Any) -> None:  # the name is SciPy's convention
         if record(intermediate_result.x) <= tolerance:
             raise StopIteration
 
     record(net.theta)
     options: dict[str, Any] = dict(maxcor=30, ftol=0.0, gtol=0.0, maxls=50)
     options |= dict(maxiter=max_iterations, maxfun=20 * max_iterations)
-    result = minimize(
+    result = scipy.optimize.minimize(
         objective, net.theta, jac=True, method="L-BFGS-B", options=options, callback=watch
     )
     residual = history.records[-1].residual
