@@ -48,11 +48,18 @@ def make_split(images: ImageSet, n: int) -> BinarySplit:
     return binary_split(images, n, unseen=n, test=test)
 
 
-def train(split: BinarySplit, settings: Settings, folder: Path) -> tuple[TrainResult, float]:
+class Trained(NamedTuple):
+    """The result of a training, and the seconds that all its parts took together."""
+
+    result: TrainResult
+    seconds: float
+
+
+def train(split: BinarySplit, settings: Settings, folder: Path) -> Trained:
     """Train by loss-scaled descent in float32, from the paper's start to a mean loss of 4e-6.
 
     The folder keeps the network every 20 seconds.  Descent has no other state, so that a stopped
-    training ends with the same numbers as another one.  The second result is the seconds taken.
+    training ends with the same numbers as another one.
     """
     widths = (split.x.shape[1], *(settings.width,) * (settings.depth - 1), 1)
     net = kkt_ref.init_paper(widths, np.random.default_rng(settings.seed)).astype(np.float32)
@@ -87,7 +94,7 @@ def train(split: BinarySplit, settings: Settings, folder: Path) -> tuple[TrainRe
         callback=progress,
     )
     seconds = save(done + result.steps, result.net)
-    return replace(result, steps=done + result.steps), seconds
+    return Trained(replace(result, steps=done + result.steps), seconds)
 
 
 class Attacked(NamedTuple):
