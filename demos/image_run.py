@@ -51,11 +51,18 @@ def make_split(images: ImageSet, n: int, classes: int = 2) -> Split:
     return binary_split(images, n, unseen=n, test=test)
 
 
-def train(split: Split, settings: Settings, folder: Path) -> tuple[TrainResult, float]:
+class Trained(NamedTuple):
+    """The result of a training, and the seconds that all its parts took together."""
+
+    result: TrainResult
+    seconds: float
+
+
+def train(split: Split, settings: Settings, folder: Path) -> Trained:
     """Train by loss-scaled descent in float32, from the paper's start to a mean loss of 4e-6.
 
     The folder keeps the network every 20 seconds.  Descent has no other state, so that a stopped
-    training ends with the same numbers as another one.  The second result is the seconds taken.
+    training ends with the same numbers as another one.
     """
     outputs = 1 if settings.classes == 2 else settings.classes
     widths = (split.x.shape[1], *(settings.width,) * (settings.depth - 1), outputs)
@@ -91,7 +98,7 @@ def train(split: Split, settings: Settings, folder: Path) -> tuple[TrainResult, 
         callback=progress,
     )
     seconds = save(done + result.steps, result.net)
-    return replace(result, steps=done + result.steps), seconds
+    return Trained(replace(result, steps=done + result.steps), seconds)
 
 
 class Attacked(NamedTuple):
