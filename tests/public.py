@@ -15,7 +15,7 @@ from kkt_ref.stationarity import closed_form
 from tests.networks import state_dict
 from tests.strategies import separable
 
-TOYS = ("paper_circle", "even_circle", "uneven_circle", "spiral", "disc")
+TOYS = ("paper_circle", "even_circle", "class_circle", "uneven_circle", "spiral", "disc")
 ROOMS = (
     *("network", "stationarity", "kkt", "training", "attacks"),
     *("metrics", "datasets", "conformance"),
@@ -152,6 +152,7 @@ GOOD = {
     ),
     "datasets.toys.disc": dict(n=4, rng=rng),
     "datasets.toys.even_circle": dict(n=4),
+    "datasets.toys.class_circle": dict(n=4, K=3),
     "datasets.toys.paper_circle": {},
     "datasets.toys.spiral": dict(n=4),
     "datasets.toys.uneven_circle": dict(n=4, rng=rng),

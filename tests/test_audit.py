@@ -326,6 +326,37 @@ def test_pictures_have_the_shape_of_the_data_or_the_option(folder, trained):
     assert drawn[0] != drawn[1] == drawn[2]
 
 
+def test_a_network_of_three_classes(folder, capsys):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(N, 30)), np.arange(N) % 3
+    start = kkt_ref.init_paper((30, 60, 3), rng)
+    net = kkt_ref.loss_scaled_descent(start, x, y, rate=6.0, target_loss=1e-5).net
+    kkt_ref.save_net(net, "three.npz")
+    np.savez("three_data.npz", x=x, y=y)
+    arguments = ("three.npz", "--data", "three_data.npz", "--restarts", 6)
+    assert audit(*arguments, "--held-out", "unseen.npz", "--json", "n.json") == 0
+    numbers = json.loads((folder / "n.json").read_text())
+    key = "NCC, mean of the ten best"
+    assert numbers["data"][key] > numbers["held_out"][key] + 0.1
+    assert numbers["conditions"]["primal_feasibility"] == 0.0
+    with np.load(folder / "three_audit" / "candidates.npz") as arrays:
+        assert set(arrays["labels"]) == {0.0, 1.0, 2.0}
+    np.savez("wrong.npz", x=x, y=np.where(y == 0, -1, 1))
+    assert audit("three.npz", "--data", "wrong.npz", "--out", "w") == 2
+    assert "expected classes 0 ... 2" in capsys.readouterr().err
+
+
+def test_weight_decay_is_found_out():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(N, 5)), np.arange(N) % 3
+    start = kkt_ref.init_uniform((5, 8, 3), rng, activation=kkt_ref.Softplus(4.0))
+    done = kkt_ref.training.weight_decay_optimum(start, x, y, decay=1e-2, tolerance=1e-6)
+    numbers = measure_conditions(done.net, x, y).numbers
+    assert np.isclose(numbers["weight_decay"], 1e-2, rtol=1e-3)
+    assert any("weight decay of 0.01" in text for text in warnings_of(done.net, x, y))
+    assert "weight_decay" not in measure_conditions(start, x, y).numbers
+
+
 def test_a_network_without_a_margin_in_the_plane_is_an_answer(folder, capsys):
     net = kkt_ref.init_uniform((2, 20, 1), np.random.default_rng(0))
     kkt_ref.save_net(net, "plane.npz")

@@ -14,7 +14,7 @@ from kkt_ref.kkt.conditions import stationarity_norms
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import namespace
 from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.stationarity.problems import Problem, RunnerUp, TwoClasses, margins_of
+from kkt_ref.stationarity.problems import Problem, RunnerUp, TwoClasses, margins_of, max_margin
 
 Array = Any
 # called with the stage, the index of the run, candidates (m, d) and multipliers (m,)
@@ -119,7 +119,7 @@ def measured_run(
 
     The multipliers are (m,), or (m, J) for a problem of J directions.
     """
-    problem = one_multiplier(net.K) if problem is None else problem
+    problem = max_margin(net.K) if problem is None else problem
     x, multipliers = (np.asarray(part, net.dtype) for part in (x, multipliers))
     y = problem.check(y, len(x), net.K, net.dtype)
     norms = stationarity_norms(net, x, y, multipliers, problem=problem)

@@ -20,7 +20,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kkt_ref._validation import check_box, check_positive
-from kkt_ref.attacks.base import Callback, Reconstruction, refuse, with_copies
+from kkt_ref.attacks.base import (
+    Callback,
+    Reconstruction,
+    one_multiplier,
+    refuse,
+    with_copies,
+)
 from kkt_ref.attacks.haim import refine
 from kkt_ref.attacks.haim_loss import gate_alpha, with_gates
 from kkt_ref.attacks.kinks import clusters
@@ -209,7 +215,15 @@ def reconstruct_on_grid(
         x, y, multipliers = x[heavy], y[heavy], multipliers[heavy]
         report("merged", 0, x, multipliers)
         found = refine(
-            net, x, y, multipliers, box=box, alpha=alphas, max_iterations=300, callback=callback
+            net,
+            x,
+            y,
+            multipliers,
+            box=box,
+            alpha=alphas,
+            max_iterations=300,
+            callback=callback,
+            problem=one_multiplier(net.K),
         )
         run = found.runs[0]
         steps, evaluations = steps + run.steps, evaluations + run.evaluations

@@ -2,10 +2,9 @@ r"""The attack of Haim et al. (2022), with L-BFGS-B in place of their SGD.
 
     min over x_1..x_m in the box, λ_i ≥ λ_min   of   ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²
 
-from random starts; for K classes with e_{y_i} − e_r in place of y_i, r the runner-up (Buzaglo et
-al., NeurIPS 2023), and in regression with λ_i of any sign.  The optimiser holds the bounds
-exactly, so that the penalties of the published loss are not needed.  As in the paper, smooth
-gates σ(αz) replace ReLU's in ∇θΦ.
+from random starts; for K classes with Σ_j λ_ij (e_{y_i} − e_j) in place of λ_i y_i, and in
+regression with λ_i of any sign.  The optimiser holds the bounds exactly, so that the penalties of
+the published loss are not needed.  As in the paper, smooth gates σ(αz) replace ReLU's in ∇θΦ.
 
 Names of dimensions: m candidates, d inputs, L layers.
 """
@@ -24,14 +23,20 @@ from kkt_ref._validation import (
     check_multipliers,
     check_positive,
 )
-from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, one_multiplier
+from kkt_ref.attacks.base import Callback, Reconstruction, measured_run
 from kkt_ref.attacks.haim_loss import RelativeLoss, with_gates
 from kkt_ref.network._validation import check_layer_weights, check_mlp
 from kkt_ref.network.activations import Softplus
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import Backend, get_backend
 from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.stationarity.problems import Problem, check_samples, coefficients_of
+from kkt_ref.stationarity.problems import (
+    Problem,
+    check_samples,
+    coefficients_of,
+    max_margin,
+    shape_of,
+)
 
 
 def reconstruct_paper(
@@ -83,8 +88,9 @@ def reconstruct_paper(
     dtype : float64 or float32
         In which the loss is evaluated; float32 is faster and ends earlier, by rounding.
     problem : Problem, optional
-        With one direction for each candidate: Regression(), for one output, if training fitted
-        real numbers.  Unless given, TwoClasses() or, for several outputs, RunnerUp().
+        That of two or of K classes unless given.  RunnerUp() is the published one for K classes
+        (Buzaglo et al., NeurIPS 2023); its loss jumps where another class becomes the runner-up.
+        Regression() is for networks that were trained to real numbers.
 
     Returns
     -------
@@ -114,8 +120,8 @@ def reconstruct_paper(
     restarts = 1 if restarts is None else check_count(restarts, "restarts")
     low, high = box = check_box((-1.0, 1.0) if box is None else box)
     start_scale = check_positive(start_scale, "start_scale")
-    problem = one_multiplier(net.K) if problem is None else problem
-    y = np.where(np.arange(m) < m // 2, -1.0, 1.0)  # (m,)
+    problem = max_margin(net.K) if problem is None else problem
+    y: Any = np.where(np.arange(m) < m // 2, -1.0, 1.0)  # (m,)
     if labels is not None or net.K > 1:
         given = np.arange(m) % net.K if labels is None else labels
         y = problem.check(given, m, net.K, net.dtype, "labels")
@@ -123,10 +129,11 @@ def reconstruct_paper(
     def numbered(index: int) -> Callback | None:
         return callback and (lambda stage, _, cx, cl: callback(stage, index, cx, cl))
 
+    directions = problem.directions(y, evaluate(net, np.zeros((m, net.d))).outputs)  # (m, J, K)
     runs = []
     for index, rng in enumerate(np.random.default_rng(seed).spawn(restarts)):
         x = np.clip(rng.normal(0.0, start_scale, (m, net.d)), low, high)  # (m, d)
-        multipliers = rng.uniform(0.0 if problem.signed else -1.0, 1.0, m)
+        multipliers = rng.uniform(0.0 if problem.signed else -1.0, 1.0, shape_of(directions))
         multipliers *= _norm_ratio(net, x, y, multipliers, problem)
         found = refine(
             net,
@@ -181,7 +188,7 @@ def refine(
     x : array of shape (m, d)
         The start; clipped to the box.
     y : array of shape (m,), entries -1 and +1, or classes 0 ... K-1
-    multipliers : array of shape (m,)
+    multipliers : array of shape (m,), or (m, J) for J directions of the problem
         The start; raised to ``lambda_min``, unless the problem allows any sign.
     box, callback, lambda_min, alpha, layer_weights, slackness, max_iterations, backend, dtype, \
 problem
@@ -203,9 +210,10 @@ problem
     check_mlp(net)
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
-    problem = one_multiplier(net.K) if problem is None else problem
     x, y, problem = check_samples(net, x, y, problem)
-    multipliers = check_multipliers(multipliers, (len(x),), net.dtype)
+    directions = problem.directions(y, evaluate(net, x).outputs)  # (m, J, K)
+    multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
+    used = np.any(directions != 0, axis=2).reshape(multipliers.shape)  # λ of a zero D is fixed at 0
     low, high = check_box(box)
     lambda_min = check_positive(lambda_min, "lambda_min", zero=True)
     slackness = check_positive(slackness, "slackness", zero=True)
@@ -219,11 +227,12 @@ problem
 
     def watch(intermediate_result: Any) -> None:  # the name is SciPy's convention
         if callback is not None:
-            callback("moved", 0, *loss.unpack(intermediate_result.x))
+            here, lam = loss.unpack(intermediate_result.x)
+            callback("moved", 0, here, lam if lam.ndim == 1 else lam.sum(axis=1))
 
     limits = dict(maxiter=max_iterations, maxfun=20 * max_iterations)
     least = lambda_min if problem.signed else -np.inf
-    x, multipliers = np.clip(x, low, high), np.maximum(multipliers, least)
+    x, multipliers = np.clip(x, low, high), np.where(used, np.maximum(multipliers, least), 0.0)
     steps = evaluations = 0
     for stage in stages:
         loss = RelativeLoss(stage, y, weights, slackness, backend, dtype, problem)
@@ -233,16 +242,18 @@ problem
             loss.pack(x, multipliers),
             jac=True,
             method="L-BFGS-B",
-            bounds=[(low, high)] * x.size + [(least / loss.scale, None)] * len(y),
+            bounds=[(low, high)] * x.size
+            + [(least / loss.scale, None) if free else (0.0, 0.0) for free in used.ravel()],
             callback=watch,
             options=dict(maxcor=20, ftol=0.0, gtol=1e-10, **limits),
         )
         x, multipliers = loss.unpack(result.x)
-        multipliers = np.maximum(multipliers, least)  # scaling may round below the bound
+        multipliers = np.where(used, np.maximum(multipliers, least), 0.0)  # scaling may round
         steps, evaluations = steps + result.nit, evaluations + 1 + result.nfev
     reason = _stop_reason(result)
     run = measured_run(net, x, y, multipliers, result.fun, steps, evaluations, reason, problem)
-    return Reconstruction(x, y, multipliers, np.zeros(len(y), int), (run,), None)
+    mass = multipliers if multipliers.ndim == 1 else multipliers.sum(axis=1)  # (m,)
+    return Reconstruction(x, y, mass, np.zeros(len(y), int), (run,), None)
 
 
 def _stop_reason(result: Any) -> str:

@@ -12,9 +12,16 @@ from kkt_ref.attacks.base import one_multiplier, slackness_violation
 from kkt_ref.network._validation import check_mlp
 from kkt_ref.network.activations import GatedReLU, Softplus
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.backend import Backend
+from kkt_ref.stationarity.backend import Backend, namespace
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
-from kkt_ref.stationarity.problems import Problem, check_samples, coefficients_of, margins_of
+from kkt_ref.stationarity.problems import (
+    Problem,
+    check_samples,
+    coefficients_of,
+    margins_of,
+    max_margin,
+    shape_of,
+)
 
 Array = Any
 
@@ -133,7 +140,8 @@ class RelativeLoss:
     ) -> None:
         self.y, self.slackness, self.scale = y, slackness, 1.0
         self._backend, self._dtype = backend, dtype
-        self._problem = one_multiplier(net.K) if problem is None else problem
+        self._problem = max_margin(net.K) if problem is None else problem
+        self._shape = shape_of(self._problem.directions(y, np.zeros((len(y), net.K))))  # of λ
         self._net = backend.put_net(net, dtype)
         self._y = backend.put(y, dtype if y.dtype.kind == "f" else None)  # classes stay integers
         # squares of float32 numbers are summed in float64
@@ -143,13 +151,15 @@ class RelativeLoss:
         self._weights = [w / whole for w in layer_weights]
 
     def pack(self, x: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
-        """Return the vector (m d + m,) for candidates (m, d) and multipliers (m,)."""
-        return np.concatenate([x.ravel(), multipliers / self.scale])
+        """Return the vector (m d + m J,) for candidates (m, d) and multipliers (m,) or (m, J)."""
+        return np.concatenate([x.ravel(), multipliers.ravel() / self.scale])
 
     def unpack(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return candidates (m, d) and multipliers (m,), copied out of the vector."""
-        m = len(self.y)
-        return vector[:-m].reshape(m, -1).copy(), vector[-m:] * self.scale
+        """Return candidates (m, d) and multipliers (m,) or (m, J), copied out of the vector."""
+        m, size = len(self.y), int(np.prod(self._shape))
+        return vector[:-size].reshape(m, -1).copy(), vector[-size:].reshape(
+            self._shape
+        ) * self.scale
 
     def balance(self, x: np.ndarray, multipliers: np.ndarray) -> None:
         """Set the scale at which the gradients in x and in λ have the same mean square."""
@@ -160,19 +170,21 @@ class RelativeLoss:
         self.scale = float(ratio) if 0 < ratio < np.inf else 1.0
 
     def value_and_gradient(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the loss and its gradient, shapes () and (m d + m,)."""
+        """Return the loss and its gradient, shapes () and (m d + m J,)."""
         x, multipliers = (self._backend.put(part, self._dtype) for part in self.unpack(vector))
         grad_multipliers: Array = 0.0
 
         def slackness_term(outputs: Array) -> tuple[Array, Array]:
             nonlocal grad_multipliers
-            directions = self._problem.directions(self._y, outputs)  # (m, 1, K)
+            xp = namespace(outputs)
+            directions = self._problem.directions(self._y, outputs)  # (m, J, K)
+            margins = margins_of(directions, outputs)  # (m, J)
             violation, grad_margins, grad_multipliers = slackness_violation(
-                margins_of(directions, outputs)[:, 0], multipliers
+                xp.reshape(margins, (-1,)), xp.reshape(multipliers, (-1,))
             )
-            return self.slackness * violation, self.slackness * coefficients_of(
-                directions, grad_margins
-            )
+            grad_multipliers = xp.reshape(grad_multipliers, self._shape)
+            pulled = coefficients_of(directions, xp.reshape(grad_margins, margins.shape))
+            return self.slackness * violation, self.slackness * pulled
 
         terms = stationarity_and_gradient(
             self._net,
@@ -186,5 +198,5 @@ class RelativeLoss:
         )
         grad_multipliers = terms.grad_multipliers + self.slackness * grad_multipliers
         grad_x, grad_multipliers = map(self._backend.to_host, (terms.grad_x, grad_multipliers))
-        gradient = np.concatenate([grad_x.ravel(), self.scale * grad_multipliers])
+        gradient = np.concatenate([grad_x.ravel(), self.scale * grad_multipliers.ravel()])
         return float(terms.value), gradient.astype(np.float64, copy=False)

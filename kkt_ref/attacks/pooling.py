@@ -20,7 +20,6 @@ from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, refuse
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.restarts import run_alternations
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.problems import max_margin
 
 Array = np.ndarray
 
@@ -107,7 +106,6 @@ def pool_alternations(
             steps=run.steps,
             evaluations=run.evaluations,
             stop_reason=run.stop_reason,
-            problem=max_margin(problem.net.K),
         )
         for run in runs
     )

@@ -20,7 +20,14 @@ import numpy as np
 import scipy
 
 from kkt_ref.attacks import grid
-from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, refuse, with_copies
+from kkt_ref.attacks.base import (
+    Callback,
+    Reconstruction,
+    measured_run,
+    one_multiplier,
+    refuse,
+    with_copies,
+)
 from kkt_ref.attacks.grid import check_grid, lattice
 from kkt_ref.attacks.kinks import TOLERANCE, kink_vertices
 from kkt_ref.kkt.multipliers import solve_nnls
@@ -156,6 +163,7 @@ def _without_superfluous(
         steps=len(x) - len(kept),
         evaluations=solves,
         stop_reason=reason,
+        problem=one_multiplier(net.K),
     )
     return Reconstruction(x[kept], y[kept], multipliers, np.zeros(len(kept), int), (run,), None)
 
