@@ -27,7 +27,7 @@ from kkt_ref.metrics.scores import score_candidates
 from kkt_ref.training import weight_decay_optimum
 
 DECAYS = (1e-4, 1e-3, 1e-2)
-BUDGETS = (10, 30, 100, 300, 1000, 3000)  # iterations of L-BFGS
+BUDGETS = (30, 100, 300, 1000, 3000)  # iterations of L-BFGS
 
 
 def directions(net: kkt_ref.MLP) -> int:
