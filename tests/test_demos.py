@@ -158,7 +158,9 @@ def test_quick_margin_and_baselines(tmp_path, images):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["basin", "elsewhere", "kinks", "levers", "search", "weight_decay"])
+@pytest.mark.parametrize(
+    "name", ["basin", "elsewhere", "kinks", "levers", "search", "weight_decay"]
+)
 def test_quick_study(tmp_path, name):
     assert table(name, "--quick", cwd=tmp_path)
 
