@@ -21,7 +21,7 @@ from tests.public import GOOD, LAM, NET, At, X, Y, filled, function_of, prepare,
 PACKAGE = Path(kkt_ref.__file__).parent
 NUMBERS = [None, "3", "", np.nan, np.inf, -np.inf, 1e300, -1e300, -1, -0.5, 0, 1.5, [], [1.0]]
 # an argument that messages know by its parts
-PARTS = {"weights": "W_", "biases": "b_", "state": "state", "activation": "W_"}
+PARTS = {"weights": "W_", "biases": "b_", "kernels": "W_", "activation": "W_", "name": "loss"}
 
 
 def spoiled_arrays(a):

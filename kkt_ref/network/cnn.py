@@ -18,7 +18,7 @@ from typing import Any, Self
 import autograd.numpy as anp
 import numpy as np
 
-from kkt_ref._validation import check_count, check_dtype, check_rng
+from kkt_ref._validation import check_count, check_dtype, check_positive, check_rng
 from kkt_ref.network.activations import Activation, ReLU
 from kkt_ref.network.base import Network
 
@@ -64,13 +64,12 @@ class CNN(Network):
             object.__setattr__(self, name, tuple(given))  # the dataclass is frozen
         if not isinstance(self.activation, Activation) or not self.activation.gate_is_slope:
             raise TypeError(f"activation: expected ReLU or Softplus, got {self.activation!r}")
-        if len(self.shape) != 3 or not len(self.kernels) == len(self.strides) == len(self.pools):
+        _counts(self.shape, "shape", 3)
+        if not len(self.kernels) == len(self.strides) == len(self.pools):
             raise ValueError(
-                "shape, kernels: expected (channels, height, width), and a stride and a pool for "
-                f"each kernel; got {self.shape} and {len(self.kernels)}, {len(self.strides)}, "
-                f"{len(self.pools)}"
+                "kernels: expected a stride and a pool for each kernel, got "
+                f"{len(self.kernels)} kernels, {len(self.strides)} strides, {len(self.pools)} pools"
             )
-        fan_in = math.prod(self.sizes[-1])
         for layer, p in enumerate((*self.kernels, *self.weights), start=1):
             ndim = 4 if layer <= len(self.kernels) else 2
             if "float" not in str(getattr(p, "dtype", None)) or p.ndim != ndim or 0 in p.shape:
@@ -79,12 +78,15 @@ class CNN(Network):
                 )
             if p.dtype != self.dtype:
                 raise ValueError(f"W_{layer}: expected dtype {self.dtype} as W_1, got {p.dtype}")
-            if ndim == 2 and p.shape[1] != fan_in:
+        fan_in = math.prod(self.sizes[-1])
+        for layer, p in enumerate(self.weights, start=1 + len(self.kernels)):
+            if p.shape[1] != fan_in:
                 raise ValueError(f"W_{layer}: expected shape (out, {fan_in}), got {p.shape}")
-            fan_in = p.shape[0] if ndim == 2 else fan_in
-        out = self.kernels[0].shape[:1]
-        if self.bias is not None and (self.bias.shape != out or self.bias.dtype != self.dtype):
-            raise ValueError(f"b_1: expected shape {out} and dtype {self.dtype}, got {self.bias!r}")
+            fan_in = p.shape[0]
+        wanted = self.kernels[0].shape[:1], self.dtype
+        given = getattr(self.bias, "shape", None), getattr(self.bias, "dtype", None)
+        if self.bias is not None and given != wanted:
+            raise ValueError(f"bias: expected shape and dtype {wanted}, got {self.bias!r}")
 
     @property
     def d(self) -> int:
@@ -218,6 +220,10 @@ def init_cnn(
         bound = 1.0 / np.sqrt(math.prod(size[1:]))
         return rng.uniform(-bound, bound, size[:1] if bias else size).astype(dtype)
 
+    shape, dense = _counts(shape, "shape", 3), _counts(dense, "dense")
+    if not isinstance(convolutions, (tuple, list)) or not convolutions:
+        raise ValueError(f"convolutions: expected (channels, side, stride, pool), {convolutions!r}")
+    convolutions = [_counts(each, "convolutions", 4) for each in convolutions]
     kernels, channels = [], shape[0]
     for out, k, _, _ in convolutions:
         kernels.append(drawn(out, channels, k, k))
@@ -231,5 +237,17 @@ def init_cnn(
     net = CNN(shape, kernels, strides, pools, weights, bias, activation or ReLU())
     if first_layer is None:
         return net
-    first = [rng.normal(0.0, first_layer, p.shape).astype(dtype) for p in net.arrays[:2]]
+    scale = check_positive(first_layer, "first_layer", zero=True)
+    first = [rng.normal(0.0, scale, p.shape).astype(dtype) for p in net.arrays[:2]]
     return net.with_arrays([*first, *net.arrays[2:]])
+
+
+def _counts(values: Any, name: str, length: int | None = None) -> Any:
+    """Return integers ≥ 1 as a tuple, or raise; ``length`` says how many."""
+    if (
+        not isinstance(values, (tuple, list))
+        or not values
+        or len(values) != (length or len(values))
+    ):
+        raise ValueError(f"{name}: expected {length or 'some'} integers >= 1, got {values!r}")
+    return tuple(check_count(value, name) for value in values)

@@ -51,6 +51,7 @@ def _away(outputs: Array, y: Array) -> Array:
     return y.reshape(outputs.shape) - outputs  # t − Φ, (n, K)
 
 
+# the functions of each loss, by its name
 LOGISTIC = Loss(
     "logistic",
     _labels,
