@@ -30,7 +30,8 @@ Array = np.ndarray
 _TURNING_STEPS = range(3, 16, 3)
 _FORMED = 16  # the step from which on candidates are like samples
 _TRIALS = 4  # values of the damping ρ that one step tries
-_FIRST_DAMPING = 1e-2
+_FIRST_DAMPING = 1e-2  # for one output; each turning sets it again
+_SEVERAL_DAMPING = 1e-1  # for several outputs; it is kept
 
 
 class Alternation(NamedTuple):
@@ -62,12 +63,13 @@ def alternate(problem: FirstLayer, a: Array, *, steps: int | None = None) -> Alt
     steps = (24 if several else 20) if steps is None else steps
     began, stop_reason = time.perf_counter(), f"All {steps} steps were tried."
     formed = not several
-    state, damping = _evaluate(problem, a, formed), _FIRST_DAMPING
+    first = _SEVERAL_DAMPING if several else _FIRST_DAMPING
+    state, damping = _evaluate(problem, a, formed), first
     accepted, evaluations = 0, 1
     for step in range(steps):
         if step in _TURNING_STEPS:
-            state, damping = _turn_over(problem, state, formed), _FIRST_DAMPING
-            evaluations += 1
+            state = _turn_over(problem, state, formed)
+            damping, evaluations = damping if several else first, evaluations + 1
         if step == _FORMED and several:
             formed, evaluations = True, evaluations + 1
             state = _evaluate(problem, state.a, formed)

@@ -44,7 +44,7 @@ def reconstruct_first_layer(
         Trained; at least two layers.
     candidates, box, seed, restarts, callback
         As in :func:`kkt_ref.attacks.reconstruct`.  By default a run has three times as many
-        candidates as the first layer shows coordinates, and there are 16 runs, or 32 for several
+        candidates as the first layer shows coordinates, and there are 16 runs, or 48 for several
         outputs; there must be two, and more find more images.  The callback's stage is
         "alternation", after each run.
     noise : (float, float)
@@ -65,7 +65,7 @@ def reconstruct_first_layer(
     """
     problem = FirstLayer(net, noise=noise)
     refuse("first-layer", box=box)
-    default = 16 if net.K == 1 else 32
+    default = 16 if net.K == 1 else 48
     restarts = check_count(default if restarts is None else restarts, "restarts", 2)
     m = problem.default_candidates if candidates is None else check_count(candidates, "candidates")
     seed = check_count(seed, "seed", 0)
