@@ -15,7 +15,8 @@ and SciPy.  This page lists the names that most users need; each room holds more
     audit          what do weights give away?  (``kkt-ref audit``)
 
 An argument that does not fit raises ValueError or TypeError, and the message says what was
-expected; docstrings name only the errors that are less obvious.
+expected; docstrings name only the errors that are less obvious.  The modules ``import scipy``,
+whose parts are loaded when they are first used, so that kkt_ref itself is loaded fast.
 """
 
 from kkt_ref.attacks import Reconstruction, published_loss, reconstruct

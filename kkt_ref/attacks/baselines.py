@@ -5,7 +5,7 @@ appendix).  Names of dimensions: d inputs, h neurons of layer 1.
 """
 
 import numpy as np
-from scipy.optimize import Bounds, minimize
+import scipy
 
 from kkt_ref._validation import check_count, check_numbers
 from kkt_ref.network._validation import check_net
@@ -41,9 +41,9 @@ def model_inversion(
         gradient = closed_form.signals(net, trace).deltas[0] @ net.weights[0]  # ∇_xΦ, (starts, d)
         return -float(y @ trace.outputs), (-y[:, None] * gradient).ravel()
 
-    bounds = Bounds(np.tile(low, starts), np.tile(high, starts))
+    bounds = scipy.optimize.Bounds(np.tile(low, starts), np.tile(high, starts))
     options = dict(maxiter=100, ftol=0.0, gtol=1e-10)
-    result = minimize(
+    result = scipy.optimize.minimize(
         descend, x.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options
     )
     return result.x.reshape(starts, net.d), y

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import OptimizeResult, minimize
+import scipy
 
 from kkt_ref._validation import (
     check_array,
@@ -207,7 +207,7 @@ def refine(
     if isinstance(net.activation, Softplus):
         stages = stages[:1]
 
-    def watch(intermediate_result: OptimizeResult) -> None:  # the name is SciPy's convention
+    def watch(intermediate_result: Any) -> None:  # the name is SciPy's convention
         if callback is not None:
             callback("moved", 0, *loss.unpack(intermediate_result.x))
 
@@ -217,7 +217,7 @@ def refine(
     for stage in stages:
         loss = RelativeLoss(stage, y, weights, slackness, backend, dtype)
         loss.balance(x, multipliers)
-        result = minimize(
+        result = scipy.optimize.minimize(
             loss.value_and_gradient,
             loss.pack(x, multipliers),
             jac=True,
@@ -234,7 +234,7 @@ def refine(
     return Reconstruction(x, y, multipliers, np.zeros(len(y), int), (run,), None)
 
 
-def _stop_reason(result: OptimizeResult) -> str:
+def _stop_reason(result: Any) -> str:
     if result.status == 0:
         return "The projected gradient fell below 1e-10."
     if result.status == 1:

@@ -11,7 +11,7 @@ Names of dimensions: n points, d inputs, h neurons of layer 1, l different kinks
 """
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
+import scipy
 
 from kkt_ref._validation import check_box, check_count, check_points, check_positive
 from kkt_ref.network._validation import check_net
@@ -105,7 +105,12 @@ def clusters(points: np.ndarray, distance: float) -> np.ndarray:
     """Number the clusters of average linkage, cut at a distance: (n,) from 0 for (n, d)."""
     if len(points) < 2:
         return np.zeros(len(points), int)
-    return fcluster(linkage(points, "average"), distance, "distance") - 1
+    return (
+        scipy.cluster.hierarchy.fcluster(
+            scipy.cluster.hierarchy.linkage(points, "average"), distance, "distance"
+        )
+        - 1
+    )
 
 
 def _kinks(net: MLP) -> np.ndarray:

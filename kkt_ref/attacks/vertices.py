@@ -15,7 +15,7 @@ Names of dimensions: k candidates, v vertices, s points of a star, P parameters.
 """
 
 import numpy as np
-from scipy.spatial import cKDTree
+import scipy
 
 from kkt_ref.attacks import grid
 from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, refuse, with_copies
@@ -87,7 +87,7 @@ def reconstruct_on_kinks(
     for finer, stage in ((1, "grid"), (4, "local"), (16, "local")):
         atoms = grid.solve_in_band(net, np.concatenate([stars, points]), low, high)
         report(stage, 0, atoms.x, atoms.multipliers)
-        distances, _ = cKDTree(vertices).query(atoms.x)
+        distances, _ = scipy.spatial.cKDTree(vertices).query(atoms.x)
         points = grid.finer_lattice(atoms.x[distances > 1.5 * step], step / finer)
 
     x, y, multipliers = _merged_at_vertices(atoms, vertices, 1.5 * step, 3 * step)
@@ -106,7 +106,7 @@ def _merged_at_vertices(
     """Turn atoms into candidates, of which most are vertices: x (k, 2), y (k,), λ (k,)."""
     # 1. Atoms within reach of a vertex move onto the nearest one, and add to its mass.
     x = atoms.x.copy()
-    distances, nearest = cKDTree(vertices).query(x)
+    distances, nearest = scipy.spatial.cKDTree(vertices).query(x)
     near = distances <= reach
     x[near] = vertices[nearest[near]]
     mass = np.bincount(nearest[near], atoms.multipliers[near], len(vertices))  # (v,)
@@ -114,7 +114,7 @@ def _merged_at_vertices(
     x, y, multipliers = grid.merge_neighbours(x, atoms.y, atoms.multipliers, merge_distance)
     # 3. Each candidate moves onto the heaviest vertex within the merge distance, if any.
     occupied, mass = vertices[mass > 0], mass[mass > 0]
-    for i, close in enumerate(cKDTree(occupied).query_ball_point(x, merge_distance)):
+    for i, close in enumerate(scipy.spatial.cKDTree(occupied).query_ball_point(x, merge_distance)):
         if close:
             x[i] = occupied[close[int(np.argmax(mass[close]))]]
     # 4. Candidates that meet at one vertex become one.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from scipy.special import expit
+import scipy
 
 from kkt_ref.conformance.cases import Case, cases, image_cases
 from kkt_ref.metrics.ssim import structural_similarity
@@ -114,7 +114,7 @@ def kkt_conditions(
 
 def training_step(net: MLP, x: Array, y: Array, step: float) -> Array:
     """Return θ − step · ∇θ (1/n) Σ_i log(1 + exp(−y_i Φ(θ; x_i))), shape (P,)."""
-    c = y * expit(-y * phi(net.arrays, x, net)) / len(y)  # (n,)
+    c = y * scipy.special.expit(-y * phi(net.arrays, x, net)) / len(y)  # (n,)
     gradient = np.concatenate([g.ravel() for g in weighted_phi_gradient(net, x, c)])  # (P,)
     return net.theta + step * gradient
 

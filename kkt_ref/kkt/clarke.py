@@ -13,7 +13,7 @@ nearly holds.  Here the gates of the (sample, neuron) pairs near a kink are vari
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
+import scipy
 
 from kkt_ref._validation import check_count, check_positive
 from kkt_ref.kkt.conditions import Stationarity, residual_norms
@@ -70,7 +70,7 @@ def clarke_stationarity(
     problem.scale = float(multipliers.max()) or 1.0
     positive = np.maximum(multipliers / problem.scale, 0.1)
     start = np.concatenate([positive, np.full(problem.freed, 0.5)])
-    result = minimize(
+    result = scipy.optimize.minimize(
         problem.value_and_gradient,
         start,
         jac=True,

@@ -12,8 +12,7 @@ Names of dimensions: n samples, P parameters, k rows of a least squares problem.
 from typing import Any
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky, solve_triangular
-from scipy.optimize import nnls
+import scipy
 
 from kkt_ref.network._validation import check_layer_weights, check_samples
 from kkt_ref.network.mlp import MLP
@@ -94,7 +93,7 @@ def solve_nnls(matrix: np.ndarray, target: np.ndarray, *, batch: int = 100) -> n
         if columns.shape[0] > columns.shape[1]:
             columns = np.linalg.qr(columns, mode="r")  # (w + 1, w + 1), with the same minimiser
         multipliers = np.zeros(len(matrix))
-        solved = nnls(columns[:, :-1], columns[:, -1], maxiter=30 * columns.shape[1])
+        solved = scipy.optimize.nnls(columns[:, :-1], columns[:, -1], maxiter=30 * columns.shape[1])
         multipliers[working] = solved[0]
         residual = target - multipliers @ matrix  # (P,)
 
@@ -117,9 +116,9 @@ def solve_nnls_gram(gram: np.ndarray, toward: np.ndarray) -> np.ndarray:
     unit[squares <= 0, squares <= 0] = 1.0
     while True:
         try:
-            factor = cholesky(unit + ridge * np.eye(len(gram)), lower=True)
+            factor = scipy.linalg.cholesky(unit + ridge * np.eye(len(gram)), lower=True)
             break
-        except LinAlgError:
+        except scipy.linalg.LinAlgError:
             ridge *= 10.0
-    right = solve_triangular(factor, scale * toward, lower=True)
-    return scale * nnls(factor.T, right, maxiter=100 * len(gram))[0]
+    right = scipy.linalg.solve_triangular(factor, scale * toward, lower=True)
+    return scale * scipy.optimize.nnls(factor.T, right, maxiter=100 * len(gram))[0]

@@ -9,9 +9,8 @@ Names of dimensions: n images or points, m candidates, d numbers in each.
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from kkt_ref._validation import as_array, check_multipliers, check_points, check_positive
 
@@ -61,7 +60,7 @@ def match_one_to_one(scores: ArrayLike) -> Matching:
         If ``scores`` is not floating; if it is not (n, m), is empty or not finite.
     """
     scores = check_points(scores, "scores")
-    image, chosen = linear_sum_assignment(scores, maximize=True)
+    image, chosen = scipy.optimize.linear_sum_assignment(scores, maximize=True)
     candidate = np.full(len(scores), -1, dtype=np.int64)
     candidate[image] = chosen
     score = np.full(len(scores), -np.inf)
@@ -103,10 +102,10 @@ def match_points(
     multipliers = as_array(weights, "multipliers")
     multipliers = check_multipliers(multipliers, len(candidates), multipliers.dtype)
 
-    distances = cdist(points, candidates)  # (n, m)
+    distances = scipy.spatial.distance.cdist(points, candidates)  # (n, m)
     # a miss costs more than all matches together: first as many pairs as possible, then near ones
     cost = np.where(distances <= tolerance, distances, tolerance * (1 + len(points)))
-    rows, columns = linear_sum_assignment(cost)
+    rows, columns = scipy.optimize.linear_sum_assignment(cost)
     hit = distances[rows, columns] <= tolerance
     stray = distances.min(axis=0) > tolerance  # (m,)
     total = float(multipliers.sum())

@@ -18,6 +18,7 @@ from numbers import Integral
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from kkt_ref._validation import check_array, check_count, check_kind, check_positive
@@ -111,13 +112,13 @@ def structural_similarity(
 
 
 def _local_means(images: Floats, settings: SSIMSettings) -> Floats:
-    from scipy.ndimage import gaussian_filter, uniform_filter  # slow, so not at import kkt_ref
-
     radius = settings.size // 2
     if settings.window == "gaussian":
-        means = gaussian_filter(images, settings.sigma, radius=radius, axes=_PLANE, mode="mirror")
+        means = scipy.ndimage.gaussian_filter(
+            images, settings.sigma, radius=radius, axes=_PLANE, mode="mirror"
+        )
     else:
-        means = uniform_filter(images, settings.size, axes=_PLANE, mode="mirror")
+        means = scipy.ndimage.uniform_filter(images, settings.size, axes=_PLANE, mode="mirror")
     return means[..., radius:-radius, radius:-radius] if settings.border == "crop" else means
 
 

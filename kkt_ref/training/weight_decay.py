@@ -8,9 +8,10 @@ for every activation: the training data of such a network solve the reconstructi
 exactly, which serves tests and teaching.
 """
 
+from typing import Any
+
 import numpy as np
-from scipy.optimize import OptimizeResult, minimize
-from scipy.special import expit
+import scipy
 
 from kkt_ref._validation import check_count, check_positive, check_separable
 from kkt_ref.network._validation import check_samples
@@ -72,7 +73,9 @@ def weight_decay_optimum(
         here = net.with_theta(theta)
         trace = closed_form.forward(here, x)
         margins = y * trace.outputs  # (n,)
-        back = closed_form.backward(here, closed_form.gates_of(here, trace), expit(-margins) * y)
+        back = closed_form.backward(
+            here, closed_form.gates_of(here, trace), scipy.special.expit(-margins) * y
+        )
         pull = closed_form.gradient_sum(here, trace, back)
         flat = np.concatenate([g.ravel() for g in pull])  # (P,)
         value = np.sum(np.logaddexp(0.0, -margins)) + 0.5 * decay * theta @ theta
@@ -84,7 +87,7 @@ def weight_decay_optimum(
         history.records.append(make_record(step, margins, theta, gradient, decay))
         return history.records[-1].residual
 
-    def watch(intermediate_result: OptimizeResult) -> None:  # the name is SciPy's convention
+    def watch(intermediate_result: Any) -> None:  # the name is SciPy's convention
         if record(intermediate_result.x) <= tolerance:
             raise StopIteration
 
@@ -92,7 +95,7 @@ def weight_decay_optimum(
     options = dict(
         maxcor=30, ftol=0.0, gtol=0.0, maxiter=max_iterations, maxfun=20 * max_iterations, maxls=50
     )
-    result = minimize(
+    result = scipy.optimize.minimize(
         lambda theta: evaluate(theta)[:2],
         net.theta,
         jac=True,
@@ -109,5 +112,8 @@ def weight_decay_optimum(
     else:
         end = "The line search found no lower value, because of rounding or a kink"
     reason = f"{end}; the relative residual is {residual:.1e}."
-    trained, multipliers = net.with_theta(result.x), expit(-evaluate(result.x)[2]) / decay  # (n,)
+    trained, multipliers = (
+        net.with_theta(result.x),
+        scipy.special.expit(-evaluate(result.x)[2]) / decay,
+    )  # (n,)
     return TrainResult(trained, multipliers, history, int(result.nit), reason, converged)
