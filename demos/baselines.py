@@ -20,7 +20,7 @@ from study import fresh_folder, read_options, study_parser
 from style import save_figure
 
 from kkt_ref.attacks.baselines import first_layer_rows, model_inversion
-from kkt_ref.datasets.split import BinarySplit
+from kkt_ref.datasets.split import Split
 from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.scores import score_candidates, stretch
@@ -36,7 +36,7 @@ def class_averages(x: np.ndarray, y: np.ndarray, of: int, count: int, seed: int)
     return np.stack([x[rows].mean(axis=0) for rows in chosen])  # (count, d)
 
 
-def methods(split: BinarySplit, net: Any, settings: Settings, folder: Path, restarts: int) -> Any:
+def methods(split: Split, net: Any, settings: Settings, folder: Path, restarts: int) -> Any:
     """Return the candidates (m, d) of each method by its name."""
     # 2. Model inversion: the images with the largest |Φ|; it uses no KKT condition.
     inverted, _ = model_inversion(
@@ -60,9 +60,7 @@ def methods(split: BinarySplit, net: Any, settings: Settings, folder: Path, rest
     }
 
 
-def draw(
-    split: BinarySplit, found: dict[str, np.ndarray], titles: dict[str, str], path: Path
-) -> None:
+def draw(split: Split, found: dict[str, np.ndarray], titles: dict[str, str], path: Path) -> None:
     """Draw the best images of each method above the training images that they match."""
     columns = min(COLUMNS, len(split.x))
     figure = plt.figure(figsize=(columns + 0.5, 2.6 * len(found)), layout="constrained")

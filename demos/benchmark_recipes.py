@@ -13,7 +13,7 @@ from image_run import RATE, TARGET
 import kkt_ref
 from kkt_ref.attacks import published_loss
 from kkt_ref.datasets.images import embedded_images
-from kkt_ref.datasets.split import BinarySplit, binary_split
+from kkt_ref.datasets.split import Split, binary_split
 from kkt_ref.network import AuthorsGatedReLU
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
 
@@ -30,14 +30,14 @@ class Recipe(NamedTuple):
     seconds: float
 
 
-def mnist(n: int) -> tuple[BinarySplit, kkt_ref.MLP]:
+def mnist(n: int) -> tuple[Split, kkt_ref.MLP]:
     """The embedded MNIST digits and the paper's network for them, untrained, float32."""
     split = binary_split(embedded_images("mnist"), n)
     net = kkt_ref.init_paper((784, 1000, 1000, 1), np.random.default_rng(0))
     return split, net.astype(np.float32)
 
 
-def training(split: BinarySplit, net: kkt_ref.MLP) -> tuple[list[Recipe], kkt_ref.MLP]:
+def training(split: Split, net: kkt_ref.MLP) -> tuple[list[Recipe], kkt_ref.MLP]:
     """Loss 4e-6 by loss-scaled descent, and by the paper's from its measured time of a step."""
     x, y = split.x.astype(np.float32), split.y.astype(np.float32)
     began = time.perf_counter()

@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     x, y = toys.paper_circle()
     start = kkt_ref.init_paper((2, 50 if options.quick else 100, 1), rng, first_layer=0.3)
     trained = kkt_ref.training.weight_decay_optimum(
-        start.with_activation(kkt_ref.Softplus(50.0)), x, y, decay=1e-2 if options.quick else 1e-4
+        start.with_activation(kkt_ref.Softplus(50.0)), x, y, decay=5e-4 if options.quick else 5e-6
     )
     net, lam = trained.net, trained.multipliers
     q = float(kkt_ref.margins(net, x, y).min())

@@ -26,7 +26,8 @@ def parse(
     """Read and check the options."""
     parser = argparse.ArgumentParser(description=what)
     add = parser.add_argument
-    add("--n", type=int, help="number of training images; half of them are of each class")
+    add("--n", type=int, help="number of training images; equally many are of each class")
+    add("--classes", type=int, choices=(2, 10), default=2, help="two classes, or all ten")
     add("--width", type=int, default=1000, help="number of neurons in each hidden layer")
     add("--depth", type=int, default=3, help="number of layers, including the output layer")
     add("--seed", type=seed_number, default=0, help="seed of network and attack")
@@ -59,18 +60,25 @@ def main(name: str, what: str, defaults: dict[str, int], arguments: list[str] | 
     embedded = images.source.startswith("embedded")
     n = 500 if options.full else defaults["embedded" if embedded else "official"]
     n, width = options.n or n, options.width
-    restarts = options.restarts or (defaults["full"] if options.full else defaults["restarts"])
+    restarts = defaults["full"] if options.full else defaults["restarts"]
+    restarts = options.restarts or (restarts if options.classes == 2 else max(restarts, 48))
     if options.quick:
-        n, width, restarts = min(n, 10), 200, 4
+        n, width, restarts = min(n, 10 if options.classes == 2 else 20), 200, 4
     source = images.source if embedded else "official files"
-    settings = Settings(name, source, n, width, options.depth, options.seed, options.attack)
+    settings = Settings(
+        name, source, n, width, options.depth, options.seed, options.attack, options.classes
+    )
 
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         if not options.resume:
             forget(options.out)
         folder = claim(options.out, settings._asdict())
-        print(f"{name}: {n} images from {images.source}, network of width {width}", flush=True)
+        print(
+            f"{name}: {n} images of {options.classes} classes from {images.source}, network of "
+            f"width {width}",
+            flush=True,
+        )
         outcome = run(images, settings, folder, restarts)
     except KeyboardInterrupt:
         print(f"\nStopped. The same command with --resume continues from {options.out}.")

@@ -19,11 +19,10 @@ from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.pooling import pool_alternations
 from kkt_ref.attacks.restarts import run_alternations
 from kkt_ref.datasets.images import ImageSet
-from kkt_ref.datasets.split import POSITIVE, BinarySplit, binary_split
+from kkt_ref.datasets.split import POSITIVE, Split, binary_split, ten_class_split
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.scores import score_candidates
 from kkt_ref.training import TrainResult
-from kkt_ref.training.descent import log_mean_loss
 
 TARGET = 4e-6  # mean logistic loss at which the paper's networks were stopped
 RATE = 6.0
@@ -39,10 +38,14 @@ class Settings(NamedTuple):
     depth: int
     seed: int
     attack: str
+    classes: int = 2
 
 
-def make_split(images: ImageSet, n: int) -> BinarySplit:
-    """The paper's split, with n unseen images and up to 1000 images for the test error."""
+def make_split(images: ImageSet, n: int, classes: int = 2) -> Split:
+    """The paper's split, or all ten classes; n unseen images, and up to 1000 for the test error."""
+    if classes == 10:
+        least = int(np.bincount(images.test_labels, minlength=10).min())
+        return ten_class_split(images, n, unseen=n, test=min(1000, 10 * least))
     positive = np.isin(images.test_labels, POSITIVE[images.name])
     test = min(1000, 2 * int(min(positive.sum(), (~positive).sum())))
     return binary_split(images, n, unseen=n, test=test)
@@ -55,19 +58,20 @@ class Trained(NamedTuple):
     seconds: float
 
 
-def train(split: BinarySplit, settings: Settings, folder: Path) -> Trained:
+def train(split: Split, settings: Settings, folder: Path) -> Trained:
     """Train by loss-scaled descent in float32, from the paper's start to a mean loss of 4e-6.
 
     The folder keeps the network every 20 seconds.  Descent has no other state, so that a stopped
     training ends with the same numbers as another one.
     """
-    widths = (split.x.shape[1], *(settings.width,) * (settings.depth - 1), 1)
+    outputs = 1 if settings.classes == 2 else settings.classes
+    widths = (split.x.shape[1], *(settings.width,) * (settings.depth - 1), outputs)
     net = kkt_ref.init_paper(widths, np.random.default_rng(settings.seed)).astype(np.float32)
     path, done, spent = folder / "training.npz", 0, 0.0
     if path.exists():
         saved = read_npz(path, "the state of this training; delete it to train anew")
         net, done, spent = net.with_theta(saved["theta"]), int(saved["step"]), saved["seconds"]
-    bar, first = Progress("training"), np.log(np.log(2.0))
+    bar, first = Progress("training"), np.log(np.log(settings.classes))
     began = saved_at = time.perf_counter()
 
     def save(step: int, net: kkt_ref.MLP) -> float:
@@ -87,7 +91,7 @@ def train(split: BinarySplit, settings: Settings, folder: Path) -> Trained:
     result = kkt_ref.loss_scaled_descent(
         net,
         split.x.astype(np.float32),
-        split.y.astype(np.float32),
+        split.y,
         rate=RATE,
         target_loss=TARGET,
         record_every=50,
@@ -152,7 +156,7 @@ ATTACKS: dict[str, Attack] = {"first-layer": by_first_layer, "paper": by_paper}
 class Outcome(NamedTuple):
     """A finished run."""
 
-    split: BinarySplit
+    split: Split
     net: kkt_ref.MLP
     found: kkt_ref.Reconstruction
     table: dict[str, Any]
@@ -160,7 +164,7 @@ class Outcome(NamedTuple):
 
 def run(images: ImageSet, settings: Settings, folder: Path, restarts: int) -> Outcome:
     """Train, attack the weights, and only then look at the data again to score."""
-    split, began = make_split(images, settings.n), time.perf_counter()
+    split, began = make_split(images, settings.n, settings.classes), time.perf_counter()
     # 1. Train: towards a KKT point of the max-margin problem (P).
     trained, train_seconds = train(split, settings, folder)
     net = trained.net.astype(np.float64)
@@ -172,6 +176,7 @@ def run(images: ImageSet, settings: Settings, folder: Path, restarts: int) -> Ou
         "n": settings.n,
         "width": settings.width,
         "depth": settings.depth,
+        "classes": settings.classes,
         "seed": settings.seed,
         "source": settings.source,
         "attack": settings.attack,
@@ -187,14 +192,14 @@ def run(images: ImageSet, settings: Settings, folder: Path, restarts: int) -> Ou
     return Outcome(split, net, found, table)
 
 
-def training_table(trained: TrainResult, split: BinarySplit) -> dict[str, Any]:
+def training_table(trained: TrainResult, split: Split) -> dict[str, Any]:
     """Loss, margins, train and test error; on the unseen images if there are no test images."""
     net = trained.net.astype(np.float64)
     margins = kkt_ref.margins(net, split.x, split.y)
     tested = (split.test_x, split.test_y) if len(split.test_y) else (split.unseen_x, split.unseen_y)
     return {
         "steps": trained.steps,
-        "loss": float(np.exp(log_mean_loss(margins))),
+        "loss": float(np.exp(trained.history.records[-1].log_loss)),
         "converged": trained.converged,
         "train_error": float(np.mean(margins <= 0)),
         "test_error": float(np.mean(kkt_ref.margins(net, *tested) <= 0)),
@@ -205,7 +210,7 @@ def training_table(trained: TrainResult, split: BinarySplit) -> dict[str, Any]:
     }
 
 
-def conditions(net: kkt_ref.MLP, split: BinarySplit) -> dict[str, Any]:
+def conditions(net: kkt_ref.MLP, split: Split) -> dict[str, Any]:
     """The KKT conditions on the training data, and the residual floor, also of layer 1 alone."""
     report = kkt_ref.kkt_report(net, split.x, split.y)
     first_only = (1.0, *(0.0,) * (net.depth - 1))
@@ -226,7 +231,7 @@ def conditions(net: kkt_ref.MLP, split: BinarySplit) -> dict[str, Any]:
     }
 
 
-def scores(split: BinarySplit, found: kkt_ref.Reconstruction) -> dict[str, Any]:
+def scores(split: Split, found: kkt_ref.Reconstruction) -> dict[str, Any]:
     """Scores on training and unseen images, and how well agreement ranks the candidates."""
     scored = score_candidates(
         split.x, found.candidates, split.unseen_x, mean=split.mean, shape=split.shape

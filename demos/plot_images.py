@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from style import save_figure
 
-from kkt_ref.datasets.split import BinarySplit
+from kkt_ref.datasets.split import Split
 from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.scores import stretch
@@ -17,7 +17,7 @@ from kkt_ref.metrics.scores import stretch
 COLUMNS = 12
 
 
-def show_image(ax: Axes, image: np.ndarray, split: BinarySplit) -> None:
+def show_image(ax: Axes, image: np.ndarray, split: Split) -> None:
     """Show one image, (d,) in [0, 1], without ticks."""
     pixels = np.clip(image.reshape(split.shape), 0, 1).transpose(1, 2, 0)  # (h, w, channels)
     ax.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -26,7 +26,7 @@ def show_image(ax: Axes, image: np.ndarray, split: BinarySplit) -> None:
 
 
 def draw(
-    split: BinarySplit,
+    split: Split,
     candidates: np.ndarray,
     blind: np.ndarray,
     title: str,
@@ -37,7 +37,7 @@ def draw(
 
     Parameters
     ----------
-    split : BinarySplit
+    split : Split
         The training images and the unseen images.
     candidates : array of shape (m, d)
         Matched one to one with the training images, and with the unseen images.

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from style import BLACK, GREEN, GREY, NEGATIVE, ORANGE, POSITIVE, save_figure
 
 import kkt_ref
+from kkt_ref.attacks.grid import own_margins
 from kkt_ref.stationarity.closed_form import forward
 
 LIMIT = 1.5
@@ -24,7 +25,9 @@ NAMES = {
     "paper": "Stationarity alone (the paper's attack)",
     "paper_best": "Stationarity alone, the run with the smallest loss",
 }
-CLASSES = ((1.0, "^", POSITIVE), (-1.0, "v", NEGATIVE))  # label, marker, colour
+# label, its text, marker, colour
+TWO = ((1.0, "+1", "^", POSITIVE), (-1.0, "−1", "v", NEGATIVE))
+THREE = ((0.0, "0", "^", POSITIVE), (1.0, "1", "v", NEGATIVE), (2.0, "2", "s", GREEN))
 
 
 @dataclass
@@ -61,15 +64,34 @@ def summary(name: str, line: dict[str, Any], n: int) -> str:
     )
 
 
+def _classes(net: kkt_ref.MLP) -> Any:
+    return TWO if net.K == 1 else THREE
+
+
+def _heights(net: kkt_ref.MLP, x: np.ndarray) -> np.ndarray:
+    """Φ at points, (n,); for several outputs how far the largest is above the next one."""
+    outputs = forward(net, x).outputs
+    if net.K == 1:
+        return outputs
+    ordered = np.sort(outputs, axis=1)
+    return ordered[:, -1] - ordered[:, -2]
+
+
 def _background(ax: Axes, net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> Any:
     """Draw Φ / q, its contours and the training points; return the filled contours."""
     ticks = np.linspace(-LIMIT, LIMIT, 400)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)  # (400, 400, 2)
-    outputs = forward(net, grid.reshape(-1, 2)).outputs.reshape(400, 400)
+    outputs = _heights(net, grid.reshape(-1, 2)).reshape(400, 400)
     q = float(kkt_ref.margins(net, x, y).min())
-    levels = np.linspace(-3, 3, 25)
+    levels = np.linspace(-3 if net.K == 1 else 0, 3, 25)
     filled = ax.contourf(
-        ticks, ticks, outputs / q, levels, cmap="RdBu_r", alpha=0.35, extend="both"
+        ticks,
+        ticks,
+        outputs / q,
+        levels,
+        cmap="RdBu_r" if net.K == 1 else "Greys",
+        alpha=0.35,
+        extend="both",
     )
     margin = dict(colors="0.35", linewidths=0.9, linestyles="solid")
     ax.contour(ticks, ticks, outputs / q, [-1.0, 1.0], **margin)
@@ -85,18 +107,22 @@ def _sizes(multipliers: np.ndarray) -> np.ndarray:
     return 8 + 40 * multipliers / max(float(multipliers.max()), 1e-300)
 
 
-def _candidates(ax: Axes) -> list[PathCollection]:
-    """Empty dots for the candidates of both labels."""
+def _candidates(ax: Axes, classes: Any) -> list[PathCollection]:
+    """Empty dots for the candidates of each label."""
     options = {"edgecolors": "white", "linewidths": 0.5, "zorder": 6}
-    return [ax.scatter([], [], marker=mark, c=colour, **options) for _, mark, colour in CLASSES]
+    return [ax.scatter([], [], marker=mark, c=colour, **options) for *_, mark, colour in classes]
 
 
 def _place(
-    dots: list[PathCollection], x: np.ndarray, multipliers: np.ndarray, labels: np.ndarray
+    dots: list[PathCollection],
+    x: np.ndarray,
+    multipliers: np.ndarray,
+    labels: np.ndarray,
+    classes: Any,
 ) -> None:
-    """Move the dots of both labels to candidates (m, 2); their area grows with λ."""
+    """Move the dots of each label to candidates (m, 2); their area grows with λ."""
     sizes = _sizes(multipliers)
-    for one, (label, _, _) in zip(dots, CLASSES, strict=True):
+    for one, (label, *_) in zip(dots, classes, strict=True):
         one.set_offsets(x[labels == label])
         one.set_sizes(sizes[labels == label])
 
@@ -131,36 +157,42 @@ def draw(
             paths = np.stack([frame for frame, _ in trace.frames])  # (iterations, m, 2)
             ax.plot(paths[:, :, 0], paths[:, :, 1], color="0.25", lw=0.5, alpha=0.6, zorder=3)
             ax.scatter(*begin.T, s=16, marker="x", color="0.3", linewidths=0.8, zorder=4)
-        _place(_candidates(ax), end, multipliers, trace.labels)
+        classes = _classes(net)
+        _place(_candidates(ax, classes), end, multipliers, trace.labels, classes)
         shown = "paper_best" if name == "paper" else name
         ax.set_title(summary(shown, methods[shown], len(x)))
     if filled is not None:
-        bar = figure.colorbar(filled, ax=axes[len(traces) - 1], shrink=0.8, ticks=range(-3, 4))
-        bar.set_label("output Φ(x) / margin q")
+        bar = figure.colorbar(
+            filled, ax=axes[len(traces) - 1], shrink=0.8, ticks=range(-3 if net.K == 1 else 0, 4)
+        )
+        height = "output Φ(x)" if net.K == 1 else "largest output − next output"
+        bar.set_label(f"{height} / margin q")
     _residual_panel(axes[-1], net, traces, methods, kkt)
-    figure.legend(handles=_handles(traces), loc="outside lower center", ncols=5)
+    figure.legend(handles=_handles(traces, _classes(net)), loc="outside lower center", ncols=5)
     if show:
         plt.show()
     save_figure(figure, path)
 
 
-def _handles(traces: dict[str, Trace]) -> list[Line2D]:
+def _handles(traces: dict[str, Trace], classes: Any) -> list[Line2D]:
     """The legend's entries, of what the panels show."""
 
     def dots(label: str, **options: Any) -> Line2D:
         return Line2D([], [], ls="", label=label, **options)
 
     handles = [dots("training point", marker="o", mfc="none", mec=BLACK, ms=11)]
-    for label, mark, colour in CLASSES:
-        name = f"reconstructed, y = {'+' if label > 0 else '−'}1 (area: multiplier λ)"
+    for _, text, mark, colour in classes:
+        name = f"reconstructed, y = {text} (area: multiplier λ)"
         handles.append(dots(name, marker=mark, color=colour, mec="white", ms=8))
     if "full" in traces:
         handles.append(dots("point with λ > 0 before merging", marker="+", color="0.3", ms=5))
     if "paper" in traces:
         handles.append(dots("random start of a candidate", marker="x", color="0.3", ms=5))
         handles.append(Line2D([], [], color="0.25", lw=0.7, label="path of a candidate"))
-    handles.append(Line2D([], [], color="0.35", lw=1.2, label="margin |Φ(x)| = q"))
-    handles.append(Line2D([], [], color="0.5", ls=":", label="decision boundary Φ(x) = 0"))
+    margin = "|Φ(x)| = q" if classes is TWO else "Φ_y − Φ_j = q"
+    handles.append(Line2D([], [], color="0.35", lw=1.2, label=f"margin {margin}"))
+    if classes is TWO:
+        handles.append(Line2D([], [], color="0.5", ls=":", label="decision boundary Φ(x) = 0"))
     return handles
 
 
@@ -175,7 +207,10 @@ def _residual_panel(
     if "full" in methods:
         value = methods["full"]["relative_residual"]
         ax.axhline(value, color=GREEN, ls="-", label="all four conditions (convex, one value)")
-    if "paper" in traces:
+    label = "stationarity alone (smoothed gates)"
+    if "paper" in traces and net.K > 1:
+        ax.axhline(methods["paper"]["relative_residual"], color=ORANGE, label=label)
+    elif "paper" in traces:
         trace = traces["paper"]
         gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.attacks.gate_alpha(net, PAPER_GATES)))
         values = [
@@ -185,7 +220,8 @@ def _residual_panel(
         ticks = 1 + np.arange(len(values))
         every = np.unique(np.geomspace(1, len(values), 8).astype(int) - 1)
         style = dict(color=ORANGE, ls="-", marker="s", markevery=every.tolist())
-        ax.plot(ticks, values, label="stationarity alone (smoothed gates)", **style)
+        ax.plot(ticks, values, label=label, **style)
+    if "paper" in traces:
         ax.axhline(kkt["floor"], color=BLACK, ls="--", label="true data, smoothed gates")
     clarke = kkt["stationarity_clarke"]
     ax.axhline(clarke, color=GREY, ls="-.", label="true data, gates free at the kinks")
@@ -209,16 +245,16 @@ def animate(
     for ax, name in zip(axes[0], traces, strict=True):
         _background(ax, net, x, y)
         ax.set_title(NAMES[name])
-        dots[name] = _candidates(ax)
+        dots[name] = _candidates(ax, _classes(net))
 
     def update(tick: int) -> list[PathCollection]:
         for name, trace in traces.items():
             # early iterations move most, so the frames are spaced geometrically
             place, multipliers = trace.frames[round(len(trace.frames) ** (tick / 59)) - 1]
-            # while candidates come and go, the sign of Φ is the label
+            # while candidates come and go, the network's own answer is the label
             comes_and_goes = trace.atoms is not None
-            labels = np.sign(forward(net, place).outputs) if comes_and_goes else trace.labels
-            _place(dots[name], place, multipliers, labels)
+            labels = own_margins(net, place)[0] if comes_and_goes else trace.labels
+            _place(dots[name], place, multipliers, labels, _classes(net))
         return [one for pair in dots.values() for one in pair]
 
     animation = FuncAnimation(figure, update, frames=60)

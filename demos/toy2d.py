@@ -41,13 +41,15 @@ def data_set(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
         "random-labels": lambda: (circle, rng.permutation(alternating)),
         "spiral": lambda: toys.spiral(20),
         "disc": lambda: toys.disc(20, rng),
+        "three-classes": lambda: toys.class_circle(21, 3),
     }[name]()
 
 
 def train(x: np.ndarray, y: np.ndarray, seed: int, quick: bool, clock: Clock) -> Any:
     """Train to a very small loss, which brings the network close to a KKT point."""
     width, target = (100, 1e-6) if quick else (300, 1e-16)
-    start = kkt_ref.init_paper((2, width, 1), np.random.default_rng(seed), first_layer=0.3)
+    outputs = 1 if set(y) == {-1, 1} else len(set(y))
+    start = kkt_ref.init_paper((2, width, outputs), np.random.default_rng(seed), first_layer=0.3)
 
     def progress(record: kkt_ref.training.Record, net: kkt_ref.MLP) -> None:
         clock.say(
@@ -149,7 +151,7 @@ def print_table(n: int, kkt: dict[str, Any], methods: dict[str, dict[str, Any]])
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    names = ("circle", "even", "uneven", "random-labels", "spiral", "disc")
+    names = ("circle", "even", "uneven", "random-labels", "spiral", "disc", "three-classes")
     parser.add_argument("--seed", type=seed_number, default=0, help="seed of the initial weights")
     parser.add_argument("--quick", action="store_true", help="smaller network, trained less")
     parser.add_argument(

@@ -144,13 +144,11 @@ def check_labels(y: Any, n: int, name: str = "y", dtype: Any = np.float64) -> np
     return y.astype(dtype)
 
 
-def check_multipliers(multipliers: Any, n: int, dtype: Any) -> np.ndarray:
-    """Return ``multipliers`` as a finite array of shape (n,), or raise."""
+def check_multipliers(multipliers: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return ``multipliers`` as a finite array of this shape and dtype, or raise."""
     multipliers = as_array(multipliers, "multipliers")
-    if multipliers.shape != (n,):
-        raise ValueError(
-            f"multipliers: expected shape ({n},), one for each sample, got {multipliers.shape}"
-        )
+    if multipliers.shape != shape:
+        raise ValueError(f"multipliers: expected shape {shape}, got {multipliers.shape}")
     if multipliers.dtype.kind not in "iuf" or multipliers.dtype != dtype:
         raise TypeError(
             f"multipliers: expected dtype {dtype} as the network's, got {multipliers.dtype}"
@@ -161,12 +159,12 @@ def check_multipliers(multipliers: Any, n: int, dtype: Any) -> np.ndarray:
 
 
 def check_separable(x: np.ndarray, y: np.ndarray) -> None:
-    """Raise if one sample carries both labels: no network can fit it."""
-    _, inverse = np.unique(x, axis=0, return_inverse=True)
+    """Raise if one sample carries two labels: no network can fit it."""
+    _, first, inverse = np.unique(x, axis=0, return_index=True, return_inverse=True)
     inverse = inverse.ravel()
-    both = np.intersect1d(inverse[y > 0], inverse[y < 0])
+    both = np.flatnonzero(y != y[first][inverse])
     if both.size:
-        rows = np.flatnonzero(inverse == both[0]).tolist()
+        rows = np.flatnonzero(inverse == inverse[both[0]]).tolist()
         raise ValueError(
             f"x, y: rows {rows} of x are equal but their labels differ, so no network separates "
             "them; remove one of them"
@@ -177,3 +175,35 @@ def check_kind(value: Any, kind: type, name: str) -> None:
     """Raise unless ``value`` is of a class of kkt_ref."""
     if not isinstance(value, kind):
         raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
+
+
+def check_classes(y: Any, n: int, K: int, name: str = "y") -> np.ndarray:
+    """Return ``y`` as an integer array of shape (n,) with entries 0 ... K-1, or raise."""
+    y = as_array(y, name)
+    if y.shape != (n,):
+        raise ValueError(f"{name}: expected shape ({n},), one class a sample, got {y.shape}")
+    if y.dtype.kind not in "iuf" or not np.all(np.isin(y, np.arange(K))):
+        found = list(dict.fromkeys(y.tolist()))[:5]
+        raise ValueError(f"{name}: expected classes 0 ... {K - 1}, one an output, got {found}")
+    return y.astype(np.int64)
+
+
+def check_every_class(y: np.ndarray, K: int) -> None:
+    """Raise if one of K > 1 classes has no sample: nothing would tell its output what to do."""
+    missing = np.setdiff1d(np.arange(K), y).tolist()
+    if K > 1 and missing:
+        raise ValueError(
+            f"y: expected a sample of each class 0 ... {K - 1}, but classes {missing[:5]} have none"
+        )
+
+
+def check_targets(y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
+    """Return finite real targets (n, K), or (n,) for one output, in ``dtype``; or raise."""
+    y = as_array(y, name)
+    shapes = ((n, K), (n,))[: 2 if K == 1 else 1]
+    if y.shape not in shapes or y.dtype.kind not in "iuf":
+        expected = " or ".join(map(str, shapes))
+        raise ValueError(f"{name}: expected real targets of shape {expected}, got {y.shape}")
+    y = y.astype(dtype)
+    _check_size(y, name)
+    return y

@@ -15,7 +15,7 @@ from kkt_ref.stationarity import closed_form
 from tests.networks import state_dict
 from tests.strategies import separable
 
-TOYS = ("paper_circle", "even_circle", "uneven_circle", "spiral", "disc")
+TOYS = ("paper_circle", "even_circle", "class_circle", "uneven_circle", "spiral", "disc")
 ROOMS = (
     *("network", "stationarity", "kkt", "training", "attacks"),
     *("metrics", "datasets", "conformance"),
@@ -26,7 +26,8 @@ NOT_CALLED = {
     "ImageScores", "ImageSet", "Implementation",
     "KKTReport", "PointMatches", "PublishedLoss", "ReLU", "Reconstruction",
     "Record", "Result", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
-    "Matching", "BinarySplit", "Backend", "HAIM", "WANG", "stationarity_and_gradient",
+    "Matching", "Split", "Backend", "DecayFit", "Classes", "Regression", "RunnerUp", "TwoClasses",
+    "WeightDecay", "HAIM", "WANG", "stationarity_and_gradient",
     "stretch", "download_images", "toys",
 }  # fmt: skip
 
@@ -79,6 +80,16 @@ GOOD = {
     "network.activation_by_name": dict(name="gated", alpha=2.0),
     "clarke_stationarity": dict(**FIT, width=0.5, max_iterations=5),
     "fit_multipliers": dict(**FIT, layer_weights=(1.0, 0.5)),
+    "network.init_cnn": dict(
+        shape=(1, 5, 5), convolutions=((2, 3, 2, 1),), dense=(3, 2), rng=rng, first_layer=0.1,
+        activation=NET.activation, dtype=np.float32,
+    ),
+    "network.CNN": dict(
+        shape=(1, 3, 3), kernels=(np.ones((2, 1, 2, 2)),), strides=(1,), pools=(2,),
+        weights=(np.ones((1, 2)),), activation=NET.activation,
+    ),
+    "kkt.weight_decay_stationarity": dict(**FIT, loss="logistic", decay=0.1),
+    "stationarity.loss_by_name": dict(name="mse"),
     "attacks.gate_alpha": dict(net=NET, width=0.1),
     "from_state_dict": dict(state=state_dict(NET), activation=NET.activation),
     "training.gradient_descent": dict(**FIT, **SHORT, step=0.1, target_loss=1e-9, record_every=5),
@@ -137,6 +148,7 @@ GOOD = {
     ),
     "attacks.baselines.first_layer_rows": dict(net=NET),
     "datasets.binary_split": dict(data=DIGITS, n=4, unseen=4, test=4),
+    "datasets.ten_class_split": dict(data=DIGITS, n=10, unseen=0, test=10),
     "datasets.cache_root": {},
     "datasets.embedded_images": dict(name="cifar10"),
     "datasets.default_images": dict(name="mnist", root=At(".")),
@@ -151,6 +163,7 @@ GOOD = {
     ),
     "datasets.toys.disc": dict(n=4, rng=rng),
     "datasets.toys.even_circle": dict(n=4),
+    "datasets.toys.class_circle": dict(n=4, K=3),
     "datasets.toys.paper_circle": {},
     "datasets.toys.spiral": dict(n=4),
     "datasets.toys.uneven_circle": dict(n=4, rng=rng),

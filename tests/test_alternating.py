@@ -129,7 +129,7 @@ def test_mirror_images_of_the_data_are_turned_over(trained, problem):
 
 def test_candidates_without_a_signal_end_the_run(problem):
     class Nothing(FirstLayer):
-        def atoms(self, a):
+        def atoms(self, a, formed=True):
             found = FirstLayer.atoms(self, a)
             return found._replace(signals=0 * found.signals)
 

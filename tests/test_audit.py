@@ -179,7 +179,6 @@ ERRORS = {
     "cut safetensors": (["cut.safetensors"], "safetensors"),
     "PyTorch file by another name": (["zip.npz"], r"data\.pkl in it is no array"),
     "NaN": (["nan.npz"], "NaN or infinite"),
-    "ten outputs": (["ten.npz"], "one output"),
     "convolution": (["conv.npz"], "Conv2d"),
     "one layer": (["linear.npz"], "at least two layers"),
     "zeros": (["zeros.npz"], "first layer is zero"),
@@ -230,7 +229,6 @@ def mistakes(folder, trained):
     for name, arrays in {
         "objects": {"0.weight": np.array([Payload()], object)},
         "nan": state_dict(net) | {"2.weight": np.full((1, 60), np.nan)},
-        "ten": {"0.weight": one((10, 30))},
         "conv": {"0.weight": one((1, 3, 3, 3))},
         "linear": {"0.weight": one((1, 30))},
         "zeros": {"0.weight": np.zeros((4, 30)), "2.weight": one((1, 4))},
@@ -326,6 +324,37 @@ def test_pictures_have_the_shape_of_the_data_or_the_option(folder, trained):
         assert audit("net.npz", *arguments, *more) == 0
         drawn.append((folder / out / "matches.png").read_bytes())
     assert drawn[0] != drawn[1] == drawn[2]
+
+
+def test_a_network_of_three_classes(folder, capsys):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(N, 30)), np.arange(N) % 3
+    start = kkt_ref.init_paper((30, 60, 3), rng)
+    net = kkt_ref.loss_scaled_descent(start, x, y, rate=6.0, target_loss=1e-5).net
+    kkt_ref.save_net(net, "three.npz")
+    np.savez("three_data.npz", x=x, y=y)
+    arguments = ("three.npz", "--data", "three_data.npz", "--restarts", 6)
+    assert audit(*arguments, "--held-out", "unseen.npz", "--json", "n.json") == 0
+    numbers = json.loads((folder / "n.json").read_text())
+    key = "NCC, mean of the ten best"
+    assert numbers["data"][key] > numbers["held_out"][key] + 0.1
+    assert numbers["conditions"]["primal_feasibility"] == 0.0
+    with np.load(folder / "three_audit" / "candidates.npz") as arrays:
+        assert set(arrays["labels"]) == {0.0, 1.0, 2.0}
+    np.savez("wrong.npz", x=x, y=np.where(y == 0, -1, 1))
+    assert audit("three.npz", "--data", "wrong.npz", "--out", "w") == 2
+    assert "expected classes 0 ... 2" in capsys.readouterr().err
+
+
+def test_weight_decay_is_found_out():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(N, 5)), np.arange(N) % 3
+    start = kkt_ref.init_uniform((5, 8, 3), rng, activation=kkt_ref.Softplus(4.0))
+    done = kkt_ref.training.weight_decay_optimum(start, x, y, decay=1e-2, tolerance=1e-6)
+    numbers = measure_conditions(done.net, x, y).numbers
+    assert np.isclose(numbers["weight_decay"], 1e-2, rtol=1e-3)
+    assert any("weight decay of 0.01" in text for text in warnings_of(done.net, x, y))
+    assert "weight_decay" not in measure_conditions(start, x, y).numbers
 
 
 def test_a_network_without_a_margin_in_the_plane_is_an_answer(folder, capsys):

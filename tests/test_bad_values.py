@@ -21,7 +21,7 @@ from tests.public import GOOD, LAM, NET, At, X, Y, filled, function_of, prepare,
 PACKAGE = Path(kkt_ref.__file__).parent
 NUMBERS = [None, "3", "", np.nan, np.inf, -np.inf, 1e300, -1e300, -1, -0.5, 0, 1.5, [], [1.0]]
 # an argument that messages know by its parts
-PARTS = {"weights": "W_", "biases": "b_", "state": "state", "activation": "W_"}
+PARTS = {"weights": "W_", "biases": "b_", "kernels": "W_", "activation": "W_", "name": "loss"}
 
 
 def spoiled_arrays(a):
@@ -210,7 +210,6 @@ MESSAGES = {
     "step: expected a finite number > 0": lambda: kkt_ref.gradient_descent(NET, X, Y, step=-0.1),
     "theta: expected shape": lambda: NET.with_theta(np.ones(3)),
     "W_2: expected shape": lambda: mlp(second=(1, 2)),
-    "W_2: expected one output": lambda: mlp(second=(2, 3)),
     "b_1: expected dtype float64": lambda: mlp(bias=np.float32),
     "alpha: expected a sharpness > 0": lambda: kkt_ref.network.activation_by_name("gated"),
     "n: expected an even number": lambda: toys.spiral(5),

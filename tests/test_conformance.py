@@ -22,6 +22,7 @@ from kkt_ref.conformance.checks import (
 from kkt_ref.metrics.ssim import SSIMSettings, structural_similarity
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.closed_form import gradient_matrix
+from kkt_ref.stationarity.problems import RunnerUp
 
 
 class Right:
@@ -51,6 +52,11 @@ class Right:
 
     def training_step(self, net, x, y, step):
         return kkt_ref.gradient_descent(net, x, y, step=step, max_steps=1).net.theta
+
+    def class_outputs(self, net, x):
+        return closed_form.forward(net, x).outputs
+
+    class_stationarity, class_kkt_conditions = stationarity, kkt_conditions
 
     def ssim(self, a, b):
         return structural_similarity(a, b, data_range=1.0, channel_axis=0)
@@ -165,6 +171,11 @@ def similarity(**settings):
     )
 
 
+def runner_up(net, x, y, lam):
+    terms = closed_form.stationarity_and_gradient(net, x, y, lam.sum(axis=1), problem=RunnerUp())
+    return terms.value, terms.grad_x, np.repeat(terms.grad_multipliers[:, None], net.K, axis=1)
+
+
 RELU, GATED = kkt_ref.ReLU, kkt_ref.GatedReLU
 STATIONARITY = {  # name: (change, diagnosis)
     "sign of y": (in_sum(lambda y, lam: (-y, lam, 1)), "y has the opposite sign"),
@@ -227,6 +238,28 @@ OTHERS = {  # name: (method, change, diagnosis)
         "uniform, 7 by 7",
     ),
     "range of 255": ("ssim", similarity(data_range=255.0), "data_range is 255"),
+    "classes: 1/m": (
+        "class_stationarity",
+        lambda right, net, x, y, lam: (lambda v, gx, gl: (v, gx, gl / len(y)))(
+            *right(net, x, y, lam / len(y))
+        ),
+        "the sum is divided by m",
+    ),
+    "classes: runner-up": (
+        "class_stationarity",
+        lambda right, net, x, y, lam: runner_up(net, x, y, lam),
+        "only the runner-up is pushed away",
+    ),
+    "classes: no biases": (
+        "class_outputs",
+        lambda right, net, x: right(no_biases(net), x),
+        "biases are not added",
+    ),
+    "classes: q is 1": (
+        "class_kkt_conditions",
+        lambda right, *given: right(*given[:-1], 1.0),
+        "q is taken as 1",
+    ),
 }
 MUTANTS = {name: ("stationarity", *mutant) for name, mutant in STATIONARITY.items()} | OTHERS
 

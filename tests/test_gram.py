@@ -18,7 +18,7 @@ def test_gram_matrix_is_that_of_the_gradients(problem, data):
     weights = data.draw(st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=5, max_size=5))
     weights = weights[: net.depth]
     rows = scale_layers(y[:, None] * gradient_matrix(net, x), net, weights)
-    gram, toward = gram_matrix(net, x, y, tuple(weights))
+    gram, toward = gram_matrix(net, x, y[:, None], tuple(weights))
     assert error(gram, rows @ rows.T) < 1e-10
     scale = np.linalg.norm(rows) * np.linalg.norm(scale_layers(net.theta, net, weights))
     assert np.linalg.norm(toward - rows @ scale_layers(net.theta, net, weights)) <= 1e-10 * scale

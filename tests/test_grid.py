@@ -74,7 +74,7 @@ def softplus_optimum(x, y):
     rng = np.random.default_rng(0)
     start = kkt_ref.init_paper((x.shape[1], 40, 1), rng, first_layer=0.3)
     start = start.with_activation(kkt_ref.Softplus(5.0))
-    return kkt_ref.training.weight_decay_optimum(start, x, y, decay=1e-6).net
+    return kkt_ref.training.weight_decay_optimum(start, x, y, decay=1e-6 / len(x)).net
 
 
 def test_a_smooth_network_of_one_input_gives_its_points_to_many_digits():

@@ -13,6 +13,7 @@ from kkt_ref.datasets import (
     cache_root,
     default_images,
     embedded_images,
+    ten_class_split,
 )
 
 
@@ -138,6 +139,20 @@ def test_split_takes_the_first_of_each_class_in_file_order():
     np.testing.assert_allclose(split.mean, np.full(12, 7 / 4 / 255))
 
 
+def test_ten_classes_are_equally_many():
+    data = embedded_images("mnist")
+    split = ten_class_split(data, 20, 10)
+    assert split.y.dtype.kind == "i" and np.bincount(split.y).tolist() == [2] * 10
+    assert np.bincount(split.unseen_y).tolist() == [1] * 10 and len(split.test_y) == 0
+    restored = np.round(255 * (split.x + split.mean)).astype(np.uint8)
+    images = data.images.reshape(len(data.images), -1)
+    for image, label in zip(restored, split.y, strict=True):
+        first_two = images[data.labels == label][:2]
+        assert np.any(np.all(image == first_two, axis=1))
+    with pytest.raises(ValueError, match="n: expected a multiple of 10"):
+        ten_class_split(data, 15)
+
+
 def test_split_is_centred_and_flattened_by_channel():
     data = embedded_images("mnist")
     split = binary_split(data, 20, 6)
@@ -151,11 +166,11 @@ def test_split_is_centred_and_flattened_by_channel():
 @pytest.mark.parametrize(
     "sizes, message",
     [
-        ({"n": 3}, "n: expected an even number.*got 3"),
-        ({"n": 2, "unseen": 1}, "unseen: expected an even"),
-        ({"n": 22}, "at most 20 images for n = 22 training"),
-        ({"n": 16, "unseen": 6}, "at most 4 images for unseen = 6 more"),
-        ({"n": 2, "test": 2}, "at most 0 images for test = 2 test.*embedded cifar10.npz"),
+        ({"n": 3}, "n: expected a multiple of 2.*got 3"),
+        ({"n": 2, "unseen": 1}, "unseen: expected a multiple of 2"),
+        ({"n": 22}, "at most 20 images for n = 22 "),
+        ({"n": 16, "unseen": 6}, "at most 4 images for unseen = 6 "),
+        ({"n": 2, "test": 2}, "at most 0 images for test = 2 .*embedded cifar10.npz"),
     ],
 )
 def test_impossible_splits_are_refused(sizes, message):

@@ -22,7 +22,7 @@ from kkt_ref.attacks.haim_loss import gate_alpha, published_loss
 from kkt_ref.attacks.kinks import kink_vertices, kinks_at
 from kkt_ref.attacks.pooling import reconstruct_first_layer
 from kkt_ref.attacks.vertices import reconstruct_on_kinks
-from kkt_ref.network._validation import check_net
+from kkt_ref.network._validation import check_mlp
 from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP
 
@@ -94,7 +94,7 @@ def reconstruct(
     TypeError
         If ``net`` is not an MLP, or not in float64 ("first-layer" allows float32).
     """
-    check_net(net)
+    check_mlp(net)
     names = ("recommended", *ATTACKS)
     if method not in names:
         raise ValueError(f"method: expected one of {', '.join(names)}, got {method!r}")

@@ -12,6 +12,9 @@ The mirror image −x of a sample with the opposite signal fits nearly as well, 
 do not lead from −x to x.  Every third step up to the fifteenth therefore compares the signal
 that the equation asks of a candidate with δ(x) and −δ(−x), and turns x to −x if that is closer.
 
+With several outputs, candidates become like samples in the first 16 steps; then 8 more steps use
+the pull that their outputs tell.
+
 Names of dimensions: m candidates, h neurons of layer 1, k coordinates.
 """
 
@@ -25,8 +28,10 @@ from kkt_ref.attacks.first_layer import Atoms, FirstLayer
 Array = np.ndarray
 
 _TURNING_STEPS = range(3, 16, 3)
+_FORMED = 16  # the step from which on candidates are like samples
 _TRIALS = 4  # values of the damping ρ that one step tries
-_FIRST_DAMPING = 1e-2
+_FIRST_DAMPING = 1e-2  # for one output; each turning sets it again
+_SEVERAL_DAMPING = 1e-1  # for several outputs; it is kept
 
 
 class Alternation(NamedTuple):
@@ -49,16 +54,26 @@ class _State(NamedTuple):
     loss: float  # squared relative whitened residual
 
 
-def alternate(problem: FirstLayer, a: Array, *, steps: int = 20) -> Alternation:
-    """Run at most ``steps`` steps from coordinates (m, k), which are first scaled in norm."""
+def alternate(problem: FirstLayer, a: Array, *, steps: int | None = None) -> Alternation:
+    """Run at most ``steps`` steps from coordinates (m, k), which are first scaled in norm.
+
+    Unless given, there are 20 steps for one output and 24 for several.
+    """
+    several = problem.net.K > 1
+    steps = (24 if several else 20) if steps is None else steps
     began, stop_reason = time.perf_counter(), f"All {steps} steps were tried."
-    state, damping = _evaluate(problem, a), _FIRST_DAMPING
+    formed = not several
+    first = _SEVERAL_DAMPING if several else _FIRST_DAMPING
+    state, damping = _evaluate(problem, a, formed), first
     accepted, evaluations = 0, 1
     for step in range(steps):
         if step in _TURNING_STEPS:
-            state, damping = _turn_over(problem, state), _FIRST_DAMPING
-            evaluations += 1
-        better, damping, trials = _step(problem, state, damping)
+            state = _turn_over(problem, state, formed)
+            damping, evaluations = damping if several else first, evaluations + 1
+        if step == _FORMED and several:
+            formed, evaluations = True, evaluations + 1
+            state = _evaluate(problem, state.a, formed)
+        better, damping, trials = _step(problem, state, damping, formed)
         evaluations += trials
         if better is not None:
             state, accepted = better, accepted + 1
@@ -77,13 +92,15 @@ def alternate(problem: FirstLayer, a: Array, *, steps: int = 20) -> Alternation:
     )
 
 
-def _evaluate(problem: FirstLayer, a: Array) -> _State:
+def _evaluate(problem: FirstLayer, a: Array, formed: bool) -> _State:
     a = problem.normalised(a)
-    atoms = problem.atoms(a)
+    atoms = problem.atoms(a, formed=formed)
     return _State(a, atoms, *problem.fit(atoms))
 
 
-def _step(problem: FirstLayer, state: _State, damping: float) -> tuple[_State | None, float, int]:
+def _step(
+    problem: FirstLayer, state: _State, damping: float, formed: bool
+) -> tuple[_State | None, float, int]:
     """Return the better state if a trial found one, the next damping and the trials made."""
     delta = state.multipliers[:, None] * state.atoms.signals  # Δ, (m, h)
     residual = problem.target - delta.T @ state.atoms.inputs  # R, (h, k + 1)
@@ -93,14 +110,14 @@ def _step(problem: FirstLayer, state: _State, damping: float) -> tuple[_State | 
     identity = np.eye(len(normal), dtype=np.float32)
     for trial in range(_TRIALS):
         damped = normal + np.float32(damping * scale) * identity
-        new = _evaluate(problem, state.a + np.linalg.solve(damped, right))
+        new = _evaluate(problem, state.a + np.linalg.solve(damped, right), formed)
         if new.loss < state.loss:
             return new, max(damping / 3, 1e-6), trial + 1
         damping *= 5
     return None, damping, _TRIALS
 
 
-def _turn_over(problem: FirstLayer, state: _State) -> _State:
+def _turn_over(problem: FirstLayer, state: _State, formed: bool) -> _State:
     """Replace candidates by their mirror images where those agree better with the equation."""
     lengths = np.linalg.norm(state.a * problem.weights, axis=1, keepdims=True)
     inputs = problem.whitened(state.a)  # (m, k)
@@ -109,8 +126,9 @@ def _turn_over(problem: FirstLayer, state: _State) -> _State:
     # centred samples do not determine the mean of all signals; their sum is the bias
     mean = problem.bias / len(inputs)  # (h,)
     as_it_is = _cosines(asked + mean, state.atoms.signals)
-    mirrored = _cosines(mean - asked, problem.atoms(-state.a).signals)
-    return _evaluate(problem, np.where((mirrored > as_it_is)[:, None], -state.a, state.a))
+    mirrored = _cosines(mean - asked, problem.atoms(-state.a, formed=formed).signals)
+    turned = np.where((mirrored > as_it_is)[:, None], -state.a, state.a)
+    return _evaluate(problem, turned, formed)
 
 
 def _cosines(a: Array, b: Array) -> Array:

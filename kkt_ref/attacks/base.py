@@ -13,7 +13,8 @@ from kkt_ref._validation import check_count
 from kkt_ref.kkt.conditions import stationarity_norms
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import namespace
-from kkt_ref.stationarity.closed_form import forward
+from kkt_ref.stationarity.evaluation import evaluate
+from kkt_ref.stationarity.problems import Problem, RunnerUp, TwoClasses, margins_of, max_margin
 
 Array = Any
 # called with the stage, the index of the run, candidates (m, d) and multipliers (m,)
@@ -22,10 +23,10 @@ Callback = Callable[[str, int, np.ndarray, np.ndarray], object]
 
 @dataclass(frozen=True)
 class Run:
-    """How one run of an attack ended; u_i = y_i Φ(x_i), and the gates are the network's own."""
+    """How one run of an attack ended; u_i is a margin, and the gates are the network's own."""
 
     objective: float  # what the attack itself minimised, to compare its own runs only
-    residual: float  # ‖θ − Σ λ_i y_i ∇θΦ(x_i)‖ / ‖θ‖
+    residual: float  # ‖θ − Σ U_ic ∇θΦ_c(x_i)‖ / ‖θ‖
     by_layer: tuple[float, ...]  # the same for each layer, ‖·‖_l / ‖θ‖_l
     slackness: float  # violation of complementary slackness, in [0, 2]
     margin: float  # Σ λ_i u_i² / Σ λ_i u_i, or 0 if the divisor is not positive
@@ -41,9 +42,9 @@ class Reconstruction:
     Attributes
     ----------
     candidates : array of shape (m, d)
-    labels : array of shape (m,), entries -1 and +1
+    labels : array of shape (m,), entries -1 and +1, or the classes 0 ... K-1
     multipliers : array of shape (m,)
-        λ_i in the run that found the candidate.
+        λ_i in the run that found the candidate; for K classes the sum over the wrong classes.
     run_index : array of shape (m,), int
         The run that found the candidate, as an index of ``runs``.
     runs : tuple of Run
@@ -98,6 +99,11 @@ class Attack(Protocol):
         """Reconstruct training data from the weights of ``net``."""
 
 
+def one_multiplier(K: int) -> Problem:
+    """Return the problem with one multiplier for each candidate, for K outputs."""
+    return TwoClasses() if K == 1 else RunnerUp()
+
+
 def measured_run(
     net: MLP,
     x: np.ndarray,
@@ -107,12 +113,19 @@ def measured_run(
     steps: int,
     evaluations: int,
     stop_reason: str,
+    problem: Problem | None = None,
 ) -> Run:
-    """Measure the end of a run on the attacked network, with its own gates and precision."""
-    x, y, multipliers = (np.asarray(part, net.dtype) for part in (x, y, multipliers))
-    norms = stationarity_norms(net, x, y, multipliers)
-    margins = (y * forward(net, x).outputs).astype(np.float64)  # (m,)
-    weights = multipliers.astype(np.float64)  # (m,)
+    """Measure the end of a run on the attacked network, with its own gates and precision.
+
+    The multipliers are (m,), or (m, J) for a problem of J directions.
+    """
+    problem = max_margin(net.K) if problem is None else problem
+    x, multipliers = (np.asarray(part, net.dtype) for part in (x, multipliers))
+    y = problem.check(y, len(x), net.K, net.dtype)
+    norms = stationarity_norms(net, x, y, multipliers, problem=problem)
+    outputs = evaluate(net, x).outputs
+    margins = margins_of(problem.directions(y, outputs), outputs).astype(np.float64).ravel()
+    weights = multipliers.astype(np.float64).ravel()  # (m J,), as the margins
     first = float(weights @ margins)
     margin = float(weights @ margins**2) / first if first > 0 else 0.0
     slackness = float(slackness_violation(margins, weights)[0])
@@ -140,7 +153,7 @@ def refuse(attack: str, **arguments: object) -> None:
 def slackness_violation(margins: Array, multipliers: Array) -> tuple[Array, Array, Array]:
     """Return the violation of complementary slackness, and its gradients in u and λ, (m,).
 
-    With margins u_i = y_i Φ(x_i) it is 1 − Σ λ_i u_i / √(Σ λ_i · Σ λ_i u_i²), in [0, 2]: 0 if all
+    With margins u_i it is 1 − Σ λ_i u_i / √(Σ λ_i · Σ λ_i u_i²), in [0, 2]: 0 if all
     margins with λ_i > 0 are equal and positive, and 1 if all λ or all margins are zero.
     """
     xp = namespace(margins)

@@ -8,7 +8,7 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_count, check_numbers
-from kkt_ref.network._validation import check_net
+from kkt_ref.network._validation import check_mlp
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 
@@ -26,7 +26,7 @@ def model_inversion(
     ``low`` and ``high`` (d,) are the edges of the box.  Returns the images (starts, d) and the
     class that each maximises, -1 or +1.
     """
-    check_net(net)
+    check_mlp(net, K=1)
     net = net.astype(np.float64)
     starts = check_count(starts, "starts", 2)
     low, high = (np.array(check_numbers(edge, "low, high", net.d)) for edge in (low, high))
@@ -51,7 +51,7 @@ def model_inversion(
 
 def first_layer_rows(net: MLP) -> np.ndarray:
     """Return the rows of W₁ that are not zero, with both signs, shape (2 h, d), float64."""
-    check_net(net)
+    check_mlp(net)
     W = net.weights[0].astype(np.float64)
     W = W[np.linalg.norm(W, axis=1) > 0]
     return np.stack([W, -W], axis=1).reshape(-1, W.shape[1])  # (2 h, d)

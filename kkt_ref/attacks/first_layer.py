@@ -13,21 +13,34 @@ as well as right ones.  The residual R is therefore divided by the noise along e
 
 The leading columns of V span the samples, so k coordinates a describe a candidate x = V a.
 
-Names of dimensions: m candidates, d inputs, h neurons of layer 1, k coordinates.
+With K outputs, y_i δ(x_i) is the gradient of Φ_{y_i} − Σ_{j≠y_i} q_ij Φ_j.  W₁ contains the sum of
+the whole training, so q is not that of the end, where only the runner-up j is pushed away: it is
+the average of the softmax of the wrong outputs over the training.  A homogeneous network grows
+from small weights, and at the fraction s of its final size its outputs were about s^L Φ.  So q
+follows from the outputs of the trained network:
+
+    q_ij = ∫_0^1 softmax_j(s^L Φ(x_i)) ds     over the wrong classes j.
+
+Early in training all wrong classes are pushed away alike, and later those with large outputs.
+The outputs of a candidate that is not yet like a sample say nothing, so q is uniform at first.
+
+Names of dimensions: m candidates, d inputs, h neurons of layer 1, k coordinates, K outputs.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 
 from kkt_ref._validation import check_numbers, check_positive
 from kkt_ref.attacks.haim_loss import with_gates
 from kkt_ref.kkt.multipliers import solve_nnls_gram
-from kkt_ref.network._validation import check_net
+from kkt_ref.network._validation import check_mlp
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 
 Array = np.ndarray
+_MIDPOINTS = (np.arange(8) + 0.5) / 8
 
 
 class Atoms(NamedTuple):
@@ -35,7 +48,7 @@ class Atoms(NamedTuple):
 
     signals: Array  # y_i δ(x_i), whitened on the left, (m, h)
     inputs: Array  # (x_i, 1) in whitened coordinates, (m, k + 1)
-    labels: Array  # y_i = sign Φ(x_i), (m,)
+    labels: Array  # y_i = sign Φ(x_i), or for K outputs the class i mod K, (m,)
 
 
 class FirstLayer:
@@ -49,7 +62,7 @@ class FirstLayer:
     def __init__(
         self, net: MLP, *, noise: tuple[float, float] = (0.1, 0.1), sharpness: float = 30.0
     ) -> None:
-        check_net(net)
+        check_mlp(net)
         left, right = (check_positive(level, "noise") for level in check_numbers(noise, "noise", 2))
         check_positive(sharpness, "sharpness")
         if net.depth < 2:
@@ -99,14 +112,31 @@ class FirstLayer:
         """Return the candidates x, shape (m, d) and float64, that have coordinates (m, k)."""
         return a.astype(np.float64) @ self.basis.astype(np.float64)  # (m, d)
 
-    def atoms(self, a: Array) -> Atoms:
-        """Return what the candidates with coordinates (m, k) add to the equation."""
+    def shared(self, a: Array, multipliers: Array) -> Array:
+        """Return λ_i (m,) for one output, or λ_i q_ij (m, K), its shares among wrong classes."""
+        if self.net.K == 1:
+            return multipliers
+        outputs = closed_form.forward(self._net, a).outputs  # (m, K)
+        pull = pull_of_training(outputs, self.net.depth)  # e_y − q, (m, K)
+        return multipliers[:, None] * np.where(pull > 0, 0.0, -pull)
+
+    def atoms(self, a: Array, *, formed: bool = True) -> Atoms:
+        """Return what the candidates with coordinates (m, k) add to the equation.
+
+        ``formed`` says whether the candidates are like samples, so that their outputs tell q.
+        """
         trace = closed_form.forward(self._net, a)
-        signals = closed_form.signals(self._net, trace).deltas[0]  # (m, h)
-        labels = np.where(trace.outputs < 0, np.float32(-1), np.float32(1))  # (m,)
+        outputs = trace.preactivations[-1]  # (m, K)
+        if self.net.K == 1:
+            labels = np.where(outputs[:, 0] < 0, np.float32(-1), np.float32(1))  # (m,)
+            pull = labels[:, None]  # (m, 1)
+        else:
+            labels = (np.arange(len(a)) % self.net.K).astype(np.float32)  # (m,)
+            pull = pull_of_training(outputs, self.net.depth if formed else 0)  # (m, K)
+        gates = closed_form.gates_of(self._net, trace)
+        signals = closed_form.backward(self._net, gates, pull).deltas[0] @ self._left  # (m, h)
         bias = np.full((len(a), 1), self._bias_weight)
-        whitened = (labels[:, None] * signals) @ self._left  # (m, h)
-        return Atoms(whitened, np.hstack([a * self.weights, bias]), labels)
+        return Atoms(signals, np.hstack([a * self.weights, bias]), labels)
 
     def fit(self, atoms: Atoms) -> tuple[Array, float]:
         """Return the best λ ≥ 0, (m,) in float32, and the squared relative residual."""
@@ -116,3 +146,17 @@ class FirstLayer:
         whole = float(np.sum(self.target**2))
         loss = (whole - 2 * multipliers @ toward + multipliers @ (gram @ multipliers)) / whole
         return multipliers, max(float(loss), 0.0)
+
+
+def pull_of_training(outputs: Array, depth: int) -> Array:
+    """Return e_y − q, shape (m, K), for the class y = i mod K of candidate i; depth 0: uniform q.
+
+    The integral over s is the mean over the midpoints of eight intervals.
+    """
+    m, K = outputs.shape
+    own = np.eye(K, dtype=bool)[np.arange(m) % K]  # (m, K)
+    sizes = _MIDPOINTS**depth if depth else np.zeros(1)  # s^L
+    shares = [
+        scipy.special.softmax(np.where(own, -np.inf, size * outputs), axis=1) for size in sizes
+    ]
+    return (own - np.mean(shares, axis=0)).astype(outputs.dtype)

@@ -6,9 +6,10 @@ keeps the grid points with |Φ| near q, and solves
 
     min_{λ ≥ 0} ‖θ − Σ_g λ_g sign Φ(x_g) ∇θΦ(x_g)‖²
 
-over them.  This is convex, so it needs no random start, no labels and no number of candidates.
-For a training point on a kink, grid points on both sides together stand for an element of
-Clarke's subdifferential.
+over them.  With K outputs, the class y of a point is that of the largest output, and each
+Φ_y − Φ_j near q, j ≠ y, has a multiplier of its own.  This is convex, so it needs no random
+start, no labels and no number of candidates.  For a training point on a kink, grid points on
+both sides together stand for an element of Clarke's subdifferential.
 
 Names of dimensions: N points, k of them with λ > 0 (atoms), d inputs, P parameters.
 """
@@ -19,14 +20,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kkt_ref._validation import check_box, check_positive
-from kkt_ref.attacks.base import Callback, Reconstruction, refuse, with_copies
+from kkt_ref.attacks.base import (
+    Callback,
+    Reconstruction,
+    one_multiplier,
+    refuse,
+    with_copies,
+)
 from kkt_ref.attacks.haim import refine
 from kkt_ref.attacks.haim_loss import gate_alpha, with_gates
 from kkt_ref.attacks.kinks import clusters
 from kkt_ref.kkt.multipliers import solve_nnls
-from kkt_ref.network._validation import check_net
+from kkt_ref.network._validation import check_mlp
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.closed_form import forward, gradient_matrix
+from kkt_ref.stationarity.evaluation import evaluate
+from kkt_ref.stationarity.problems import margins_of, max_margin
 
 BAND = 1.25  # upper end of a band of |Φ|, relative to its lower end
 _RATIO = 1.07  # of neighbouring bands in the search
@@ -40,23 +48,38 @@ class Atoms(NamedTuple):
     """The points that carry a multiplier, and what they leave of θ."""
 
     x: np.ndarray  # (k, d)
-    y: np.ndarray  # (k,), entries -1 and +1
+    y: np.ndarray  # (k,), labels -1 and +1, or classes
     multipliers: np.ndarray  # (k,), > 0
-    residual: float  # ‖θ − Σ λ y ∇Φ‖ / ‖θ‖
+    margins: np.ndarray  # (k,), |Φ| or Φ_y − Φ_j
+    residual: float  # relative, ‖θ − Σ ...‖ / ‖θ‖
+
+
+def own_margins(net: MLP, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the labels that the network gives to points, their margins and their directions.
+
+    The shapes are (N,), (N, J) and (N, J, K); the margin of the own class is infinite.
+    """
+    outputs = evaluate(net, points).outputs  # (N, K)
+    y = outputs.argmax(axis=1)
+    if net.K == 1:
+        y = np.where(outputs[:, 0] >= 0, 1.0, -1.0)
+    directions = max_margin(net.K).directions(y, outputs)  # (N, J, K)
+    margins = margins_of(directions, outputs)
+    return y, np.where(np.any(directions != 0, axis=2), margins, np.inf), directions
 
 
 def solve_in_band(net: MLP, points: np.ndarray, low: float, high: float) -> Atoms:
-    """Fit multipliers of the points (N, d) with low ≤ |Φ| ≤ high; drop those near zero."""
-    outputs = forward(net, points).outputs
-    inside = (np.abs(outputs) >= low) & (np.abs(outputs) <= high)
-    points, y = points[inside], np.where(outputs[inside] >= 0, 1.0, -1.0)
-    if len(points) == 0:
-        return Atoms(points, y, np.zeros(0), 1.0)
-    gradients = y[:, None] * gradient_matrix(net, points)  # (N, P)
-    multipliers = solve_nnls(gradients, net.theta)  # (N,)
+    """Fit multipliers to the margins in [low, high] of points (N, d); drop those near zero."""
+    y, margins, directions = own_margins(net, points)
+    sample, j = np.nonzero((margins >= low) & (margins <= high))  # (k,)
+    if len(sample) == 0:
+        return Atoms(points[sample], y[sample], np.zeros(0), np.zeros(0), 1.0)
+    gradients = evaluate(net, points[sample]).gradient_rows(directions[sample, j])  # (k, P)
+    multipliers = solve_nnls(gradients, net.theta)  # (k,)
     residual = np.linalg.norm(net.theta - multipliers @ gradients) / np.linalg.norm(net.theta)
     atom = multipliers > _LIGHT * multipliers.max()
-    return Atoms(points[atom], y[atom], multipliers[atom], float(residual))
+    kept, j = sample[atom], j[atom]
+    return Atoms(points[kept], y[kept], multipliers[atom], margins[kept, j], float(residual))
 
 
 def find_margin(net: MLP, points: np.ndarray, likely: np.ndarray) -> tuple[float, int]:
@@ -68,7 +91,7 @@ def find_margin(net: MLP, points: np.ndarray, likely: np.ndarray) -> tuple[float
     score of at most 1.5 times the smallest, and the number of problems solved.
     """
     points = np.concatenate([points, likely])
-    top = q = float(np.abs(forward(net, points).outputs).max())
+    top = q = float(own_margins(net, points)[1].min(axis=1).max())
     tried: list[tuple[float, float]] = []
     smallest_residual, smallest_score, its_q = 1.0, 1.0, 0.0
     while q > max(1e-4 * top, its_q / 4):
@@ -117,12 +140,12 @@ def merge_neighbours(
     cluster = clusters(labels_apart, distance)  # (k,)
     mass = np.bincount(cluster, multipliers)  # (clusters,)
     means = [np.bincount(cluster, multipliers * column) / mass for column in x.T]
-    return np.stack(means, axis=1), np.sign(np.bincount(cluster, y)), mass
+    return np.stack(means, axis=1), y[np.unique(cluster, return_index=True)[1]], mass
 
 
 def check_grid(net: Any, box: Any, step: Any) -> tuple[tuple[float, float], float]:
     """Return box and step with their defaults; refuse networks that are not in float64."""
-    check_net(net)
+    check_mlp(net)
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64, got {net.dtype}; use net.astype(float)")
     low, high = check_box((-1.5, 1.5) if box is None else box)
@@ -177,7 +200,8 @@ def reconstruct_on_grid(
     q, solves = find_margin(smoothed(2 * step), coarse, coarse[:0])
     atoms = solve_in_band(smoothed(step / 3), lattice(box, net.d, step), 0.95 * q, 1.5 * q)
     report("grid", 0, atoms.x, atoms.multipliers)
-    margins, weights = np.abs(forward(net, atoms.x).outputs), atoms.multipliers
+    # the margins of the network itself, whose gates are hard
+    margins, weights = own_margins(net, atoms.x)[1].min(axis=1), atoms.multipliers
     low = 0.98 * float(np.quantile(margins, 0.05, weights=weights, method="inverted_cdf"))
     atoms = solve_in_band(smoothed(step / 4), finer_lattice(atoms.x, step), low, 1.3 * low)
     report("local", 0, atoms.x, atoms.multipliers)
@@ -191,7 +215,15 @@ def reconstruct_on_grid(
         x, y, multipliers = x[heavy], y[heavy], multipliers[heavy]
         report("merged", 0, x, multipliers)
         found = refine(
-            net, x, y, multipliers, box=box, alpha=alphas, max_iterations=300, callback=callback
+            net,
+            x,
+            y,
+            multipliers,
+            box=box,
+            alpha=alphas,
+            max_iterations=300,
+            callback=callback,
+            problem=one_multiplier(net.K),
         )
         run = found.runs[0]
         steps, evaluations = steps + run.steps, evaluations + run.evaluations

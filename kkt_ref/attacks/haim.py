@@ -2,8 +2,9 @@ r"""The attack of Haim et al. (2022), with L-BFGS-B in place of their SGD.
 
     min over x_1..x_m in the box, λ_i ≥ λ_min   of   ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²
 
-from random starts.  The optimiser holds the bounds exactly, so that the penalties of the
-published loss are not needed.  As in the paper, smooth gates σ(αz) replace ReLU's in ∇θΦ.
+from random starts; for K classes with Σ_j λ_ij (e_{y_i} − e_j) in place of λ_i y_i, and in
+regression with λ_i of any sign.  The optimiser holds the bounds exactly, so that the penalties of
+the published loss are not needed.  As in the paper, smooth gates σ(αz) replace ReLU's in ∇θΦ.
 
 Names of dimensions: m candidates, d inputs, L layers.
 """
@@ -19,18 +20,23 @@ from kkt_ref._validation import (
     check_box,
     check_count,
     check_dtype,
-    check_labels,
     check_multipliers,
-    check_points,
     check_positive,
 )
 from kkt_ref.attacks.base import Callback, Reconstruction, measured_run
 from kkt_ref.attacks.haim_loss import RelativeLoss, with_gates
-from kkt_ref.network._validation import check_layer_weights, check_net
+from kkt_ref.network._validation import check_layer_weights, check_mlp
 from kkt_ref.network.activations import Softplus
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.backend import Backend, get_backend
+from kkt_ref.stationarity.evaluation import evaluate
+from kkt_ref.stationarity.problems import (
+    Problem,
+    check_samples,
+    coefficients_of,
+    max_margin,
+    shape_of,
+)
 
 
 def reconstruct_paper(
@@ -50,6 +56,7 @@ def reconstruct_paper(
     max_iterations: int = 1000,
     backend: str | Backend = "numpy",
     dtype: Any = np.float64,
+    problem: Problem | None = None,
 ) -> Reconstruction:
     """Reconstruct training data by stationarity alone, from random starts.
 
@@ -61,8 +68,8 @@ def reconstruct_paper(
         As in :func:`kkt_ref.reconstruct`.  The candidates must outnumber the training samples
         (paper: m ≥ 2n).  Unless given, the box is (-1, 1) and there is one run.  The callback
         is called after each iteration, and its stage is "moved".
-    labels : array of shape (m,), entries -1 and +1, optional
-        Half -1 and half +1 unless given.
+    labels : array of shape (m,), entries -1 and +1, or classes 0 ... K-1, optional
+        All equally often unless given.
     start_scale : float
         Standard deviation of the candidates' start, > 0.
     lambda_min : float
@@ -80,6 +87,10 @@ def reconstruct_paper(
         Where the loss is evaluated.
     dtype : float64 or float32
         In which the loss is evaluated; float32 is faster and ends earlier, by rounding.
+    problem : Problem, optional
+        That of two or of K classes unless given.  RunnerUp() is the published one for K classes
+        (Buzaglo et al., NeurIPS 2023); its loss jumps where another class becomes the runner-up.
+        Regression() is for networks that were trained to real numbers.
 
     Returns
     -------
@@ -104,23 +115,26 @@ def reconstruct_paper(
     from N(0, start_scale²), clipped to the box, and λ from U(0, 1) times the factor that makes
     ‖Σ λ_i y_i ∇Φ(x_i)‖ = ‖θ‖.
     """
-    check_net(net)
+    check_mlp(net)
     m, seed = check_count(candidates, "candidates"), check_count(seed, "seed", 0)
     restarts = 1 if restarts is None else check_count(restarts, "restarts")
     low, high = box = check_box((-1.0, 1.0) if box is None else box)
     start_scale = check_positive(start_scale, "start_scale")
-    y = np.where(np.arange(m) < m // 2, -1.0, 1.0)  # (m,)
-    if labels is not None:
-        y = check_labels(labels, m, "labels")
+    problem = max_margin(net.K) if problem is None else problem
+    y: Any = np.where(np.arange(m) < m // 2, -1.0, 1.0)  # (m,)
+    if labels is not None or net.K > 1:
+        given = np.arange(m) % net.K if labels is None else labels
+        y = problem.check(given, m, net.K, net.dtype, "labels")
 
     def numbered(index: int) -> Callback | None:
         return callback and (lambda stage, _, cx, cl: callback(stage, index, cx, cl))
 
+    directions = problem.directions(y, evaluate(net, np.zeros((m, net.d))).outputs)  # (m, J, K)
     runs = []
     for index, rng in enumerate(np.random.default_rng(seed).spawn(restarts)):
         x = np.clip(rng.normal(0.0, start_scale, (m, net.d)), low, high)  # (m, d)
-        multipliers = rng.uniform(0.0, 1.0, m)
-        multipliers *= _norm_ratio(net, x, y, multipliers)
+        multipliers = rng.uniform(0.0 if problem.signed else -1.0, 1.0, shape_of(directions))
+        multipliers *= _norm_ratio(net, x, y, multipliers, problem)
         found = refine(
             net,
             x,
@@ -135,6 +149,7 @@ def reconstruct_paper(
             max_iterations=max_iterations,
             backend=backend,
             dtype=dtype,
+            problem=problem,
         )
         runs.append(found)
     return Reconstruction(
@@ -162,6 +177,7 @@ def refine(
     max_iterations: int = 1000,
     backend: str | Backend = "numpy",
     dtype: Any = np.float64,
+    problem: Problem | None = None,
 ) -> Reconstruction:
     """Move given candidates and multipliers downhill by L-BFGS-B.
 
@@ -171,10 +187,11 @@ def refine(
         In float64.
     x : array of shape (m, d)
         The start; clipped to the box.
-    y : array of shape (m,), entries -1 and +1
-    multipliers : array of shape (m,)
-        The start; raised to ``lambda_min``.
-    box, callback, lambda_min, alpha, layer_weights, slackness, max_iterations, backend, dtype
+    y : array of shape (m,), entries -1 and +1, or classes 0 ... K-1
+    multipliers : array of shape (m,), or (m, J) for J directions of the problem
+        The start; raised to ``lambda_min``, unless the problem allows any sign.
+    box, callback, lambda_min, alpha, layer_weights, slackness, max_iterations, backend, dtype, \
+problem
         As in :func:`reconstruct_paper`.
 
     Returns
@@ -190,12 +207,13 @@ def refine(
     """
     backend = get_backend(backend)
     dtype = check_dtype(dtype)
-    check_net(net)
+    check_mlp(net)
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
-    x = check_points(x, "x", d=net.d, dtype=net.dtype)
-    y = check_labels(y, len(x))
-    multipliers = check_multipliers(multipliers, len(x), net.dtype)
+    x, y, problem = check_samples(net, x, y, problem)
+    directions = problem.directions(y, evaluate(net, x).outputs)  # (m, J, K)
+    multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
+    used = np.any(directions != 0, axis=2).reshape(multipliers.shape)  # λ of a zero D is fixed at 0
     low, high = check_box(box)
     lambda_min = check_positive(lambda_min, "lambda_min", zero=True)
     slackness = check_positive(slackness, "slackness", zero=True)
@@ -209,29 +227,33 @@ def refine(
 
     def watch(intermediate_result: Any) -> None:  # the name is SciPy's convention
         if callback is not None:
-            callback("moved", 0, *loss.unpack(intermediate_result.x))
+            here, lam = loss.unpack(intermediate_result.x)
+            callback("moved", 0, here, lam if lam.ndim == 1 else lam.sum(axis=1))
 
     limits = dict(maxiter=max_iterations, maxfun=20 * max_iterations)
-    x, multipliers = np.clip(x, low, high), np.maximum(multipliers, lambda_min)
+    least = lambda_min if problem.signed else -np.inf
+    x, multipliers = np.clip(x, low, high), np.where(used, np.maximum(multipliers, least), 0.0)
     steps = evaluations = 0
     for stage in stages:
-        loss = RelativeLoss(stage, y, weights, slackness, backend, dtype)
+        loss = RelativeLoss(stage, y, weights, slackness, backend, dtype, problem)
         loss.balance(x, multipliers)
         result = scipy.optimize.minimize(
             loss.value_and_gradient,
             loss.pack(x, multipliers),
             jac=True,
             method="L-BFGS-B",
-            bounds=[(low, high)] * x.size + [(lambda_min / loss.scale, None)] * len(y),
+            bounds=[(low, high)] * x.size
+            + [(least / loss.scale, None) if free else (0.0, 0.0) for free in used.ravel()],
             callback=watch,
             options=dict(maxcor=20, ftol=0.0, gtol=1e-10, **limits),
         )
         x, multipliers = loss.unpack(result.x)
-        multipliers = np.maximum(multipliers, lambda_min)  # scaling may round below the bound
+        multipliers = np.where(used, np.maximum(multipliers, least), 0.0)  # scaling may round
         steps, evaluations = steps + result.nit, evaluations + 1 + result.nfev
     reason = _stop_reason(result)
-    run = measured_run(net, x, y, multipliers, result.fun, steps, evaluations, reason)
-    return Reconstruction(x, y, multipliers, np.zeros(len(y), int), (run,), None)
+    run = measured_run(net, x, y, multipliers, result.fun, steps, evaluations, reason, problem)
+    mass = multipliers if multipliers.ndim == 1 else multipliers.sum(axis=1)  # (m,)
+    return Reconstruction(x, y, mass, np.zeros(len(y), int), (run,), None)
 
 
 def _stop_reason(result: Any) -> str:
@@ -242,10 +264,12 @@ def _stop_reason(result: Any) -> str:
     return "The line search found no lower value: rounding or a kink is in the way."
 
 
-def _norm_ratio(net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray) -> float:
-    """‖θ‖ / ‖Σ λ_i y_i ∇Φ(x_i)‖, or 1 where the sum is zero."""
-    trace = closed_form.forward(net, x)
-    back = closed_form.backward(net, closed_form.gates_of(net, trace), multipliers * y)
-    total = closed_form.gradient_sum(net, trace, back)
+def _norm_ratio(
+    net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray, problem: Problem
+) -> float:
+    """‖θ‖ / ‖Σ U_ic ∇Φ_c(x_i)‖, or 1 where the sum is zero."""
+    here = evaluate(net, x)
+    directions = problem.directions(y, here.outputs)
+    total = here.gradient_sum(coefficients_of(directions, multipliers))
     norm = np.sqrt(sum(float(np.sum(g * g)) for g in total))
     return float(np.linalg.norm(net.theta)) / norm if norm > 0 else 1.0

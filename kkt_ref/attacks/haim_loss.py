@@ -8,12 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kkt_ref._validation import check_multipliers, check_positive
-from kkt_ref.attacks.base import slackness_violation
-from kkt_ref.network._validation import check_net, check_samples
+from kkt_ref.attacks.base import one_multiplier, slackness_violation
+from kkt_ref.network._validation import check_mlp
 from kkt_ref.network.activations import GatedReLU, Softplus
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.backend import Backend
+from kkt_ref.stationarity.backend import Backend, namespace
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
+from kkt_ref.stationarity.problems import (
+    Problem,
+    check_samples,
+    coefficients_of,
+    margins_of,
+    max_margin,
+    shape_of,
+)
 
 Array = Any
 
@@ -36,7 +44,7 @@ def gate_alpha(net: MLP, width: float) -> float:
     ValueError
         If the width is not > 0 or the first layer is zero.
     """
-    check_net(net)
+    check_mlp(net)
     slope = float(np.sqrt(np.mean(np.sum(net.weights[0] ** 2, axis=1))))
     if slope == 0:
         raise ValueError("net: the first layer is zero, so no input reaches the output")
@@ -71,9 +79,9 @@ def published_loss(
     net : MLP
         The authors' recipe uses the activation :class:`~kkt_ref.network.AuthorsGatedReLU`.
     x : array of shape (m, d), dtype as the network's
-    y : array of shape (m,), entries -1 and +1
+    y : array of shape (m,), entries -1 and +1; for several outputs the classes 0 ... K-1
     multipliers : array of shape (m,), dtype as the network's
-        l_i = m λ_i.
+        l_i = m λ_i; for several outputs that of the wrong class with the largest output.
     lambda_min : float
         Smaller multipliers are penalised, ≥ 0; the authors draw it from 0.01 to 0.5.
 
@@ -91,13 +99,16 @@ def published_loss(
 
     Notes
     -----
-    Source: Haim et al. 2022 (arXiv 2206.07758) and their code.  The gradient is exact, except
+    Source: Haim et al. 2022 (arXiv 2206.07758) and their code; for several outputs Buzaglo et
+    al. (NeurIPS 2023).  The gradient is exact, except
     with the authors' activation, whose ``grad_x`` is the gradient of no function.
     """
-    x, y = check_samples(net, x, y)
-    multipliers = check_multipliers(multipliers, len(y), net.dtype)
+    check_mlp(net)
+    problem = one_multiplier(net.K)
+    x, y, problem = check_samples(net, x, y, problem)
+    multipliers = check_multipliers(multipliers, (len(y),), net.dtype)
     lambda_min, m = check_positive(lambda_min, "lambda_min", zero=True), len(y)
-    terms = stationarity_and_gradient(net, x, y, multipliers / m, (1.0,) * net.depth)
+    terms = stationarity_and_gradient(net, x, y, multipliers / m, problem=problem)
     outside = np.maximum(x - 1.0, 0.0) + np.minimum(x + 1.0, 0.0)  # (m, d)
     missing = np.maximum(lambda_min - multipliers, 0.0)  # (m,)
     value = float(terms.value) + float(np.sum(outside**2)) + 5.0 * float(np.sum(missing**2))
@@ -112,7 +123,7 @@ def published_loss(
 class RelativeLoss:
     """Squared relative residual of stationarity plus slackness, as a function of one vector.
 
-    [ Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(x_i)‖²_l ] / Σ_l w_l ‖θ‖²_l  +  ρ · slackness
+    [ Σ_l w_l ‖θ − Σ_ic U_ic ∇θΦ_c(x_i)‖²_l ] / Σ_l w_l ‖θ‖²_l  +  ρ · slackness
 
     The vector is NumPy's in float64 and holds x and λ / scale.
     """
@@ -125,10 +136,14 @@ class RelativeLoss:
         slackness: float = 0.0,
         backend: Backend = Backend(),  # noqa: B008 - it is frozen
         dtype: Any = np.float64,
+        problem: Problem | None = None,
     ) -> None:
         self.y, self.slackness, self.scale = y, slackness, 1.0
         self._backend, self._dtype = backend, dtype
-        self._net, self._y = backend.put_net(net, dtype), backend.put(y, dtype)
+        self._problem = max_margin(net.K) if problem is None else problem
+        self._shape = shape_of(self._problem.directions(y, np.zeros((len(y), net.K))))  # of λ
+        self._net = backend.put_net(net, dtype)
+        self._y = backend.put(y, dtype if y.dtype.kind == "f" else None)  # classes stay integers
         # squares of float32 numbers are summed in float64
         self._reduction = None if np.dtype(dtype) == np.float64 else backend.xp.float64
         norms = [float(np.linalg.norm(net.theta[s])) for s in net.layer_slices]
@@ -136,13 +151,15 @@ class RelativeLoss:
         self._weights = [w / whole for w in layer_weights]
 
     def pack(self, x: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
-        """Return the vector (m d + m,) for candidates (m, d) and multipliers (m,)."""
-        return np.concatenate([x.ravel(), multipliers / self.scale])
+        """Return the vector (m d + m J,) for candidates (m, d) and multipliers (m,) or (m, J)."""
+        return np.concatenate([x.ravel(), multipliers.ravel() / self.scale])
 
     def unpack(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return candidates (m, d) and multipliers (m,), copied out of the vector."""
-        m = len(self.y)
-        return vector[:-m].reshape(m, -1).copy(), vector[-m:] * self.scale
+        """Return candidates (m, d) and multipliers (m,) or (m, J), copied out of the vector."""
+        m, size = len(self.y), int(np.prod(self._shape))
+        return vector[:-size].reshape(m, -1).copy(), vector[-size:].reshape(
+            self._shape
+        ) * self.scale
 
     def balance(self, x: np.ndarray, multipliers: np.ndarray) -> None:
         """Set the scale at which the gradients in x and in λ have the same mean square."""
@@ -153,16 +170,21 @@ class RelativeLoss:
         self.scale = float(ratio) if 0 < ratio < np.inf else 1.0
 
     def value_and_gradient(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the loss and its gradient, shapes () and (m d + m,)."""
+        """Return the loss and its gradient, shapes () and (m d + m J,)."""
         x, multipliers = (self._backend.put(part, self._dtype) for part in self.unpack(vector))
         grad_multipliers: Array = 0.0
 
         def slackness_term(outputs: Array) -> tuple[Array, Array]:
             nonlocal grad_multipliers
+            xp = namespace(outputs)
+            directions = self._problem.directions(self._y, outputs)  # (m, J, K)
+            margins = margins_of(directions, outputs)  # (m, J)
             violation, grad_margins, grad_multipliers = slackness_violation(
-                self._y * outputs, multipliers
+                xp.reshape(margins, (-1,)), xp.reshape(multipliers, (-1,))
             )
-            return self.slackness * violation, self.slackness * self._y * grad_margins
+            grad_multipliers = xp.reshape(grad_multipliers, self._shape)
+            pulled = coefficients_of(directions, xp.reshape(grad_margins, margins.shape))
+            return self.slackness * violation, self.slackness * pulled
 
         terms = stationarity_and_gradient(
             self._net,
@@ -171,9 +193,10 @@ class RelativeLoss:
             multipliers,
             self._weights,
             slackness_term if self.slackness else None,
+            problem=self._problem,
             reduction=self._reduction,
         )
         grad_multipliers = terms.grad_multipliers + self.slackness * grad_multipliers
         grad_x, grad_multipliers = map(self._backend.to_host, (terms.grad_x, grad_multipliers))
-        gradient = np.concatenate([grad_x.ravel(), self.scale * grad_multipliers])
+        gradient = np.concatenate([grad_x.ravel(), self.scale * grad_multipliers.ravel()])
         return float(terms.value), gradient.astype(np.float64, copy=False)

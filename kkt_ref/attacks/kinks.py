@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_box, check_count, check_points, check_positive
-from kkt_ref.network._validation import check_net
+from kkt_ref.network._validation import check_mlp
 from kkt_ref.network.mlp import MLP
 
 TOLERANCE = 2e-3  # largest distance of a kink from a vertex on it
@@ -42,7 +42,7 @@ def kinks_at(net: MLP, x: np.ndarray, *, tolerance: float = 3e-4) -> np.ndarray:
         If x has not d columns, holds NaN or infinity or has another dtype, ``net`` is no MLP,
         or the tolerance is not > 0.
     """
-    check_net(net)
+    check_mlp(net)
     x = check_points(x, "x", d=net.d, dtype=net.dtype)
     tolerance = check_positive(tolerance, "tolerance")
     kinks, x = _kinks(net), np.column_stack([x, np.ones(len(x), x.dtype)])  # (h, d+1), (n, d+1)
@@ -77,7 +77,7 @@ def kink_vertices(
     ValueError, TypeError
         If ``net`` is no MLP with two inputs, or the box or a number is out of its range.
     """
-    check_net(net)
+    check_mlp(net)
     low, high = check_box(box)
     lines = check_count(lines, "lines", 3)
     if net.d != 2:

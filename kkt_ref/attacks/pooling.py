@@ -6,7 +6,8 @@ agreement: the largest |cosine| with a candidate of another run, in the whitened
 :mod:`kkt_ref.attacks.first_layer`, in which different samples are nearly orthogonal.
 
 The first-layer equation hardly determines the sign of a candidate: λδ(x)xᵀ is unchanged if x
-and δ(x) both change sign.  Each candidate is therefore returned with both signs.
+and δ(x) both change sign.  Each candidate is therefore returned with both signs.  With K outputs
+every candidate has a class, and only candidates of the same class can agree.
 """
 
 from collections.abc import Sequence
@@ -43,8 +44,9 @@ def reconstruct_first_layer(
         Trained; at least two layers.
     candidates, box, seed, restarts, callback
         As in :func:`kkt_ref.attacks.reconstruct`.  By default a run has three times as many
-        candidates as the first layer shows coordinates, and there are 16 runs; there must be
-        two, and more find more images.  The callback's stage is "alternation", after each run.
+        candidates as the first layer shows coordinates, and there are 16 runs, or 48 for several
+        outputs; there must be two, and more find more images.  The callback's stage is
+        "alternation", after each run.
     noise : (float, float)
         Noise level of the neurons and of the inputs as a fraction of the largest singular
         value, > 0; a level far above 1 switches that whitening off.
@@ -63,7 +65,8 @@ def reconstruct_first_layer(
     """
     problem = FirstLayer(net, noise=noise)
     refuse("first-layer", box=box)
-    restarts = check_count(16 if restarts is None else restarts, "restarts", 2)
+    default = 16 if net.K == 1 else 48
+    restarts = check_count(default if restarts is None else restarts, "restarts", 2)
     m = problem.default_candidates if candidates is None else check_count(candidates, "candidates")
     seed = check_count(seed, "seed", 0)
 
@@ -88,7 +91,9 @@ def pool_alternations(
     multipliers = np.concatenate([run.multipliers for run in runs])[in_use]  # (p,)
     m = len(runs[0].multipliers)
     run_index = np.repeat(np.arange(len(runs)), m)[in_use]  # (p,)
-    agreement = agreements(problem.whitened(coordinates), run_index)  # (p,)
+    labels = np.concatenate([run.labels for run in runs])[in_use].astype(np.float64)  # (p,)
+    classes = labels if problem.net.K > 1 else 0.0 * labels  # the label ±1 follows the sign of x
+    agreement = agreements(problem.whitened(coordinates), run_index, classes)  # (p,)
     order = np.argsort(-agreement, kind="stable")[: 8 * m]
 
     measured = tuple(
@@ -96,7 +101,7 @@ def pool_alternations(
             problem.net,
             problem.inputs(run.coordinates),
             run.labels,
-            run.multipliers,
+            problem.shared(run.coordinates, run.multipliers),
             objective=run.residual**2,
             steps=run.steps,
             evaluations=run.evaluations,
@@ -108,7 +113,9 @@ def pool_alternations(
     both = np.stack([a, -a], axis=1).reshape(-1, problem.k)  # (16 m, k)
     return Reconstruction(
         candidates=problem.inputs(both),
-        labels=problem.atoms(both).labels.astype(np.float64),
+        labels=problem.atoms(both).labels.astype(np.float64)
+        if problem.net.K == 1
+        else np.repeat(labels[order], 2),
         multipliers=np.repeat(multipliers[order], 2).astype(np.float64),
         run_index=np.repeat(run_index[order], 2),
         runs=measured,
@@ -117,12 +124,17 @@ def pool_alternations(
     )
 
 
-def agreements(units: Array, run_index: Array) -> Array:
-    """Return the largest |cosine| of each unit vector (m, k) with one of another run, or 0."""
+def agreements(units: Array, run_index: Array, classes: Array | None = None) -> Array:
+    """Return the largest |cosine| of each unit vector (m, k) with one of another run, or 0.
+
+    Only vectors of equal ``classes`` (m,) are compared; all are in one class unless given.
+    """
+    classes = np.zeros(len(units)) if classes is None else classes
     best = np.zeros(len(units), units.dtype)
-    for run in np.unique(run_index):
-        mine = run_index == run
-        cosines = np.abs(units[mine] @ units[~mine].T)  # (its candidates, all others)
+    for run, label in sorted(set(zip(run_index.tolist(), classes.tolist(), strict=True))):
+        mine = (run_index == run) & (classes == label)
+        others = (run_index != run) & (classes == label)
+        cosines = np.abs(units[mine] @ units[others].T)  # (its candidates, all others)
         best[mine] = cosines.max(axis=1, initial=0.0)
     return np.minimum(best, 1.0)
 

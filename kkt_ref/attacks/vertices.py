@@ -8,23 +8,33 @@ adds a grid for training points at no vertex, and solves
 
     min_{λ ≥ 0} ‖θ − Σ_g λ_g sign Φ(x_g) ∇θΦ(x_g)‖²
 
-over the points with |Φ| near the margin q, with the network's own hard gates.  Then it moves
+over the points with |Φ| near the margin q, with the network's own hard gates (with K outputs as
+:mod:`kkt_ref.attacks.grid` says).  Then it moves
 the points with λ > 0 onto vertices, merges them, and removes those that θ hardly needs.
 
-Names of dimensions: k candidates, v vertices, s points of a star, P parameters.
+Names of dimensions: k candidates, v vertices, s points of a star, J margins of a point, K
+outputs, P parameters.
 """
 
 import numpy as np
 import scipy
 
 from kkt_ref.attacks import grid
-from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, refuse, with_copies
+from kkt_ref.attacks.base import (
+    Callback,
+    Reconstruction,
+    measured_run,
+    one_multiplier,
+    refuse,
+    with_copies,
+)
 from kkt_ref.attacks.grid import check_grid, lattice
 from kkt_ref.attacks.kinks import TOLERANCE, kink_vertices
 from kkt_ref.kkt.multipliers import solve_nnls
 from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.closed_form import forward, gradient_matrix
+from kkt_ref.stationarity.evaluation import evaluate
+from kkt_ref.stationarity.problems import max_margin
 
 _FAINT = 0.02  # candidates with a smaller share of the largest multiplier are removed
 GROWTH = 0.15  # of the residual, up to which candidates are removed
@@ -80,8 +90,8 @@ def reconstruct_on_kinks(
     vertices, _ = kink_vertices(net, box=box, lines=3)
     q, solves = grid.find_margin(net, lattice(box, 2, 2.5 * step), _stars(vertices))
     low, high = 0.97 * q, grid.BAND * q
-    outputs = np.abs(forward(net, vertices).outputs)
-    vertices = vertices[(outputs >= low) & (outputs <= high)]
+    nearest = grid.own_margins(net, vertices)[1].min(axis=1)
+    vertices = vertices[(nearest >= low) & (nearest <= high)]
 
     stars, points = _stars(vertices), lattice(box, 2, step)
     for finer, stage in ((1, "grid"), (4, "local"), (16, "local")):
@@ -125,8 +135,11 @@ def _without_superfluous(
     net: MLP, x: np.ndarray, y: np.ndarray, solves: int, report: Callback
 ) -> Reconstruction:
     """Repeatedly remove whichever of the three smallest candidates raises the residual least."""
-    gradients = gradient_matrix(net, _stars(x)).reshape(len(x), len(_STAR), -1)
-    gradients *= y[:, None, None]  # (k, s, P)
+    stars, labels = _stars(x), np.repeat(y, len(_STAR))  # (s k, 2), (s k,)
+    outputs = evaluate(net, stars).outputs
+    directions = max_margin(net.K).directions(labels, outputs)  # (s k, J, K)
+    rows = [evaluate(net, stars).gradient_rows(D) for D in np.moveaxis(directions, 1, 0)]
+    gradients = np.stack(rows, axis=1).reshape(len(x), -1, net.theta.size)  # (k, s J, P)
     kept = list(range(len(x)))
     multipliers, residual = _fit_stars(gradients, net.theta)
     solves, limit = solves + 1, (1 + GROWTH) * residual
@@ -150,13 +163,14 @@ def _without_superfluous(
         steps=len(x) - len(kept),
         evaluations=solves,
         stop_reason=reason,
+        problem=one_multiplier(net.K),
     )
     return Reconstruction(x[kept], y[kept], multipliers, np.zeros(len(kept), int), (run,), None)
 
 
 def _fit_stars(gradients: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return λ of each star, (k,), and the norm of the residual, for gradients (k, s, P)."""
-    flat = gradients.reshape(-1, len(theta))  # (k s, P)
-    multipliers = solve_nnls(flat, theta)  # (k s,)
+    """Return λ of each star, (k,), and the norm of the residual, for gradients (k, s J, P)."""
+    flat = gradients.reshape(-1, len(theta))  # (k s J, P)
+    multipliers = solve_nnls(flat, theta)  # (k s J,)
     residual = float(np.linalg.norm(theta - multipliers @ flat))
     return multipliers.reshape(len(gradients), -1).sum(axis=1), residual

@@ -40,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("weights", type=Path, help="npz (of kkt_ref, or a state dict's arrays) or safetensors")
-    add("--data", type=Path, help="npz: x as the network saw it, y of -1 and +1, perhaps mean")
+    add(
+        "--data",
+        type=Path,
+        help="npz: x as the network saw it, y of -1 and +1 or classes, perhaps mean",
+    )
     add("--held-out", type=Path, help="npz: x, at least as many samples that it never saw")
     add("--out", type=Path, help="folder for all results (default: NAME_audit)")
     add("--resume", action="store_true", help="continue a stopped run, or add data to a run")
@@ -83,7 +87,7 @@ def _audit(options: argparse.Namespace, out: Path) -> None:
 
     weights = load_weights(options.weights, activation=options.activation, alpha=options.alpha)
     net = weights.net
-    data, held_out = load_both(options.data, options.held_out, net.d)
+    data, held_out = load_both(options.data, options.held_out, net.d, net.K)
     shape = _check_fit(options, net, data)
     names = ("candidates", "restarts", "seed", "box")
     settings = attack_settings(net, **{name: getattr(options, name) for name in names})

@@ -19,7 +19,8 @@ from kkt_ref.stationarity import closed_form
 
 COLUMNS, SHOWN, SHOWN_HELD_OUT = 12, 24, 12
 BLACK, GREY, BLUE, VERMILLION = "#000000", "#767676", "#0072B2", "#D55E00"
-CLASSES = ((1, "+1", VERMILLION, "o"), (-1, "−1", BLUE, "s"))  # label, its text, colour, marker
+TWO = ((1, "+1", VERMILLION, "o"), (-1, "−1", BLUE, "s"))  # label, its text, colour, marker
+COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK)
 
 
 class Picture(NamedTuple):
@@ -132,13 +133,19 @@ def _plane(audit: Audit, found: Reconstruction) -> Picture:
     ticks = np.linspace(low, high, 300)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)  # (90000, 2)
     net = audit.weights.net.astype(np.float64)
-    outputs = closed_form.forward(net, grid).outputs.reshape(300, 300)
+    classes = TWO
+    if net.K == 1:
+        outputs = closed_form.forward(net, grid).outputs.reshape(300, 300)
+    else:  # the margin of the largest output over the next
+        ordered = np.sort(closed_form.forward(net, grid).outputs, axis=1)  # (90000, K)
+        outputs = (ordered[:, -1] - ordered[:, -2]).reshape(300, 300)
+        classes = tuple((c, str(c), COLOURS[c % 7], "os^Dv"[c % 5]) for c in range(net.K))
     top = max(float(np.abs(outputs).max()), 1e-300)
     ax.contourf(ticks, ticks, outputs, levels=np.linspace(-top, top, 24), cmap="RdBu_r", alpha=0.45)
     if outputs.min() < 0 < outputs.max():
         ax.contour(ticks, ticks, outputs, levels=[0], colors=GREY, linewidths=0.8)
     area = 15 + 60 * found.multipliers / found.multipliers.max(initial=1e-300)  # (m,)
-    for label, text, colour, marker in CLASSES:
+    for label, text, colour, marker in classes:
         if audit.data is not None:
             x, y = audit.data.x[audit.data.y == label].T
             name = f"training point, label {text}"
@@ -150,7 +157,7 @@ def _plane(audit: Audit, found: Reconstruction) -> Picture:
     figure.legend(loc="outside upper center", ncols=2, fontsize=8)
     caption = (
         "The area of a candidate's marker grows with its multiplier. The background shows the "
-        "network's output, which is zero on the grey line."
+        "network's output, which is zero on the grey line, or the margin of the largest output."
     )
     return Picture("candidates", "Candidates in the plane", caption, _png(figure))
 

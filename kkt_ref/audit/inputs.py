@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kkt_ref._io import read_npz
-from kkt_ref._validation import check_labels, check_points, check_separable
+from kkt_ref._validation import check_points, check_separable
 from kkt_ref.metrics.scores import Shape
+from kkt_ref.stationarity.problems import max_margin
 
 MOST_SAMPLES = 10_000
 
@@ -16,20 +17,20 @@ class Samples(NamedTuple):
     """Flat samples, and how to show them."""
 
     x: np.ndarray  # (n, d), float64
-    y: np.ndarray | None = None  # (n,), entries -1 and +1; None for held-out samples
+    y: np.ndarray | None = None  # (n,), labels or classes; None for held-out samples
     shape: Shape | None = None  # channels, height, width; None if the file has flat rows
     mean: np.ndarray | None = None  # (d,), what was subtracted from the pixels
 
 
 def load_both(
-    data: Path | None, held_out: Path | None, d: int
+    data: Path | None, held_out: Path | None, d: int, K: int = 1
 ) -> tuple[Samples | None, Samples | None]:
     """Read the training data and as many held-out samples; see :func:`load_samples`."""
     if data is None:
         if held_out is not None:
             raise ValueError("--held-out: expected --data too, whose scores it is compared with")
         return None, None
-    seen = load_samples(data, d, labelled=True)
+    seen = load_samples(data, d, labelled=True, K=K)
     n = len(seen.x)
     if n > MOST_SAMPLES:
         raise ValueError(
@@ -49,12 +50,12 @@ def load_both(
     return seen, unseen._replace(x=unseen.x[:n])
 
 
-def load_samples(path: Path, d: int, *, labelled: bool) -> Samples:
-    """Read samples for a network of d inputs from an npz file; other entries are ignored.
+def load_samples(path: Path, d: int, *, labelled: bool, K: int = 1) -> Samples:
+    """Read samples for a network of d inputs and K outputs from an npz file.
 
     The file holds floating ``x`` of shape (n, d), (n, H, W) or (n, C, H, W) with C 1 or 3;
-    with ``labelled`` also ``y`` (n,) of -1 and +1; and perhaps ``mean`` of the shape of one
-    sample, which is added to the pictures.  Raises OSError, ValueError or TypeError.
+    with ``labelled`` also ``y`` (n,) of -1 and +1, or of 0 ... K-1; and perhaps ``mean`` of the
+    shape of one sample, which is added to the pictures.  Raises OSError, ValueError or TypeError.
     """
     needed = ("x", "y") if labelled else ("x",)
     entries = read_npz(path, f"an npz file with {' and '.join(needed)}", (*needed, "mean"))
@@ -68,7 +69,7 @@ def load_samples(path: Path, d: int, *, labelled: bool) -> Samples:
         x, shape = _flat_samples(entries["x"], d)
         y = mean = None
         if labelled:
-            y = check_labels(entries["y"], len(x))
+            y = max_margin(K).check(entries["y"], len(x), K, np.float64)
             check_separable(x, y)
         if "mean" in entries:
             mean = check_points(entries["mean"].reshape(1, -1), "mean", d=d)[0].astype(np.float64)

@@ -55,6 +55,14 @@ def find_warnings(audit: Audit) -> list[str]:
             "Agreement between starts is a hint, not a proof."
         )
         return found
+    numbers = audit.conditions.numbers
+    if "weight_decay" in numbers:
+        found.append(
+            f"The outputs on these data explain all but {numbers['floor_weight_decay']:.2g} of the "
+            "weights, as after training with a weight decay of "
+            f"{numbers['weight_decay']:.2g}. If it was so, all samples have multipliers, and not "
+            "only those at the margin."
+        )
     found += _data_warnings(audit.conditions.margins, audit.data.x)
     if audit.held_out is None:
         found.append(

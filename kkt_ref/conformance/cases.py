@@ -35,6 +35,18 @@ def cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
     return drawn
 
 
+def class_cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
+    """Draw networks of several outputs, samples of every class and multipliers (n, K)."""
+    drawn = []
+    for number, (name, (draw, meaning)) in enumerate(_CLASS_CASES.items()):
+        net, x, _, lam = draw(np.random.default_rng([seed, 1000 + number]))
+        y = np.arange(len(x)) % net.K
+        lam = lam[:, None] * np.linspace(0.5, 1.5, net.K)  # (n, K)
+        parts = net.astype(dtype), x.astype(dtype), y, lam.astype(dtype)
+        drawn.append(Case(name, parts, meaning))
+    return drawn
+
+
 def image_cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
     """Draw all pairs of images in float64 and round them to ``dtype``."""
     rng = np.random.default_rng([seed, len(_CASES)])
@@ -72,7 +84,7 @@ def _drawn(
             net = init_uniform(widths, rng, bias=bias, activation=activation or ReLU())
             x = rng.normal(size=(n, net.d))
             *hidden, outputs = closed_form.forward(net, x).preactivations
-            alive = np.ptp(outputs) > 0 or n == 1
+            alive = np.all(np.ptp(outputs, axis=0) > 0) or n == 1
             if alive and all(np.abs(z).min() > KINK_DISTANCE * np.abs(z).max() for z in hidden):
                 break
         y = np.where(rng.permutation(n) % 2 == 0, -1.0, 1.0)
@@ -134,4 +146,17 @@ _CASES: dict[str, tuple[Draw, str]] = {
         _drawn(change=lambda net, *samples: (net.scaled(30.0), *samples)),
         "outputs in the thousands keep their precision",
     ),
+}
+
+_CLASS_CASES: dict[str, tuple[Draw, str]] = {
+    "three classes": (_drawn((4, 9, 6, 3)), "each wrong class has its own multiplier"),
+    "two outputs": (_drawn((4, 9, 2)), "two outputs are two classes, 0 and 1"),
+    "all biases": (_drawn((4, 9, 6, 3), bias="all"), "every bias is a part of θ"),
+    "smoothed gates": (
+        _drawn((4, 9, 6, 3), activation=GatedReLU(3.0)),
+        "σ(αz) replaces the step inside ∇θΦ only",
+    ),
+    "softplus": (_drawn((4, 9, 6, 3), activation=Softplus(3.0)), "softplus is used everywhere"),
+    "one layer": (_drawn((5, 4)), "a linear classifier works"),
+    "many samples": (_drawn((4, 9, 6, 3), n=40), "the sum is not divided by m"),
 }

@@ -22,6 +22,7 @@ from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.closed_form import gradient_matrix
 from kkt_ref.stationarity.definition import weighted_phi_gradient
+from kkt_ref.stationarity.problems import RunnerUp
 
 Array = np.ndarray
 Mistakes = Iterator[tuple[str, Any]]  # what is done wrong, and the answer that it gives
@@ -50,7 +51,14 @@ def diagnosis_of(
 
 
 def _mistakes(question: Question, case: Case) -> Mistakes:
-    special = {"kkt_conditions": _conditions, "training_step": _steps, "ssim": _ssim}
+    special = {
+        "kkt_conditions": _conditions,
+        "class_kkt_conditions": _conditions,
+        "training_step": _steps,
+        "ssim": _ssim,
+        "class_outputs": _class_outputs,
+        "class_stationarity": _class_stationarity,
+    }
     if question.name in special:
         return special[question.name](*map(in_float64, question.arguments(*case.inputs)))
     return _general(question.name, *map(in_float64, case.inputs))
@@ -76,13 +84,36 @@ def _general(name: str, net: MLP, x: Array, y: Array, lam: Array) -> Mistakes:
         yield from _losses(net, *right)
 
 
+def _class_outputs(net: MLP, x: Array) -> Mistakes:
+    for text, other in _networks(net):
+        yield text, (closed_form.forward(other, x).outputs,)
+
+
+def _class_stationarity(net: MLP, x: Array, y: Array, lam: Array) -> Mistakes:
+    for text, other in _networks(net):
+        yield text, _loss(other, x, y, lam)
+    value, grad_x, grad_lam = _loss(net, x, y, lam / len(y))
+    yield "the sum is divided by m", (value, grad_x, grad_lam / len(y))
+    for text, c in (("the sum is negative", -1.0), ("the sum is doubled", 2.0)):
+        value, grad_x, grad_lam = _loss(net, x, y, c * lam)
+        yield text, (value, grad_x, c * grad_lam)
+    found = closed_form.stationarity_and_gradient(net, x, y, lam.sum(axis=1), problem=RunnerUp())
+    spread = np.repeat(found.grad_multipliers[:, None], net.K, axis=1)  # (n, K)
+    yield "only the runner-up is pushed away", (found.value, found.grad_x, spread)
+    yield from _losses(net, *_loss(net, x, y, lam))
+
+
+def _loss(net: MLP, x: Array, y: Array, lam: Array) -> Answer:
+    terms = closed_form.stationarity_and_gradient(net, x, y, lam)
+    return terms.value, terms.grad_x, terms.grad_multipliers
+
+
 def _answer(name: str, net: MLP, x: Array, y: Array, lam: Array, theta: Array) -> Answer:
     """Answer a question by the closed forms, which ask the activation for its gates."""
     if name == "outputs":
         return (closed_form.forward(net, x).outputs,)
     if name == "stationarity":
-        terms = closed_form.stationarity_and_gradient(net, x, y, lam, (1.0,) * net.depth)
-        return terms.value, terms.grad_x, terms.grad_multipliers
+        return _loss(net, x, y, lam)
     gradients = gradient_matrix(net, x)  # (n, P)
     return (gradients if name == "per_sample_gradients" else theta - (lam * y) @ gradients,)
 
@@ -161,7 +192,7 @@ def _loss_over(keep: list[bool], net: MLP, x: Array, y: Array, lam: Array) -> An
 
     def loss(variables: tuple[Any, Any]) -> Any:
         points, multipliers = variables
-        total = weighted_phi_gradient(net, points, multipliers * y)
+        total = weighted_phi_gradient(net, points, (multipliers * y)[:, None])
         parts = zip(keep, net.arrays, total, strict=True)
         return sum(k * anp.sum((p - g) ** 2) for k, p, g in parts)
 
@@ -199,7 +230,8 @@ def _conditions(net: MLP, x: Array, y: Array, lam: Array, margin: float) -> Mist
     yield "primal feasibility is not divided by q", (stationarity, primal * margin, dual, slackness)
     yield "slackness is not divided by Σ λ q", (stationarity, primal, dual, slackness * mass)
     yield "q is taken as 1", kkt_conditions(net, x, y, lam, 1.0)
-    yield "y has the opposite sign", kkt_conditions(net, x, -y, lam, margin)
+    if net.K == 1:
+        yield "y has the opposite sign", kkt_conditions(net, x, -y, lam, margin)
 
 
 def _steps(net: MLP, x: Array, y: Array, step: float) -> Mistakes:

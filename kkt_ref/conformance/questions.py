@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import scipy
 
-from kkt_ref.conformance.cases import Case, cases, image_cases
+from kkt_ref.conformance.cases import Case, cases, class_cases, image_cases
 from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.definition import (
@@ -20,6 +20,7 @@ from kkt_ref.stationarity.definition import (
     stationarity_residual,
     weighted_phi_gradient,
 )
+from kkt_ref.stationarity.problems import margins_of, max_margin
 
 Array = np.ndarray
 Answer = tuple[Array, ...]
@@ -60,6 +61,23 @@ class Implementation(Protocol):
     def training_step(self, net: MLP, x: Array, y: Array, step: float) -> Array:
         """Return θ, shape (P,), after one gradient step on the mean logistic loss."""
 
+    def class_outputs(self, net: MLP, x: Array) -> Array:
+        """Return Φ(θ; x_i) of a network with K outputs, shape (n, K)."""
+
+    def class_stationarity(
+        self, net: MLP, x: Array, y: Array, multipliers: Array
+    ) -> tuple[float, Array, Array]:
+        """Return ‖θ − Σ_i Σ_{j≠y_i} λ_ij ∇θ(Φ_{y_i} − Φ_j)(x_i)‖² and its gradients.
+
+        They are those in x (n, d) and λ (n, K), for classes y_i in 0 ... K-1.  λ_ij counts for
+        nothing if j = y_i, and the gradient is 0 there.
+        """
+
+    def class_kkt_conditions(
+        self, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
+    ) -> tuple[float, float, float, float]:
+        """Return the same as ``kkt_conditions`` for the constraints Φ_{y_i} − Φ_j ≥ q, j ≠ y_i."""
+
     def ssim(self, a: Array, b: Array) -> float:
         """Return Wang's SSIM of two images (C, H, W) in [0, 1], the mean over the channels."""
 
@@ -97,31 +115,48 @@ def in_float64(argument: Any) -> Any:
     return argument.astype(np.float64) if isinstance(argument, (MLP, np.ndarray)) else argument
 
 
+def outputs(net: MLP, x: Array) -> Array:
+    """Return Φ(θ; x_i), shape (n,) for one output, else (n, K)."""
+    found = phi(net.arrays, x, net)
+    return found[:, 0] if net.K == 1 else found
+
+
 def kkt_conditions(
     net: MLP, x: Array, y: Array, multipliers: Array, margin: float
 ) -> tuple[float, float, float, float]:
-    """Return the right answer to the question of this name."""
+    """Return the right answer to the question of this name, for any number of outputs."""
     residual = stationarity_residual(net, x, y, multipliers)  # (P,)
-    u = y * phi(net.arrays, x, net)  # (n,)
-    mass = np.sum(np.abs(multipliers)) * margin
+    found = phi(net.arrays, x, net)  # (n, K)
+    directions = max_margin(net.K).directions(y, found)  # (n, J, K)
+    constrained = np.any(directions != 0, axis=2)  # (n, J)
+    u = margins_of(directions, found)[constrained]  # (k,)
+    lam = multipliers.reshape(constrained.shape)[constrained]  # (k,)
+    mass = np.sum(np.abs(lam)) * margin
     return (
         np.linalg.norm(residual) / np.linalg.norm(net.theta),
         max((margin - u).max(), 0.0) / margin,
-        max((-multipliers).max(), 0.0),
-        np.sum(np.abs(multipliers * (u - margin))) / mass if mass > 0 else 0.0,
+        max((-lam).max(), 0.0),
+        np.sum(np.abs(lam * (u - margin))) / mass if mass > 0 else 0.0,
     )
 
 
 def training_step(net: MLP, x: Array, y: Array, step: float) -> Array:
     """Return θ − step · ∇θ (1/n) Σ_i log(1 + exp(−y_i Φ(θ; x_i))), shape (P,)."""
-    c = y * scipy.special.expit(-y * phi(net.arrays, x, net)) / len(y)  # (n,)
-    gradient = np.concatenate([g.ravel() for g in weighted_phi_gradient(net, x, c)])  # (P,)
+    c = y * scipy.special.expit(-y * outputs(net, x)) / len(y)  # (n,)
+    pull = weighted_phi_gradient(net, x, c[:, None])
+    gradient = np.concatenate([g.ravel() for g in pull])  # (P,)
     return net.theta + step * gradient
 
 
 def _with_margin(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Any, ...]:
     multipliers = np.concatenate([-multipliers[:1], multipliers[1:]])  # one is infeasible
-    return net, x, y, multipliers, float(np.median(np.abs(phi(net.arrays, x, net))))
+    return net, x, y, multipliers, float(np.median(np.abs(outputs(net, x))))
+
+
+def _class_margin(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Any, ...]:
+    lam = multipliers.copy()
+    lam[0, y[0] - 1] *= -1.0  # one is infeasible; no index is y[0] itself
+    return net, x, y, lam, float(np.median(np.ptp(outputs(net, x), axis=1)))
 
 
 def _with_step(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Any, ...]:
@@ -152,12 +187,15 @@ def _net_and_x(*inputs: Any) -> tuple[Any, ...]:
 _ROWS, _LOSS = "per_sample_gradients", ("value", "grad_x", "grad_multipliers")
 _CONDITIONS = ("stationarity", "primal_feasibility", "dual_feasibility", "complementary_slackness")
 _ALL = (
-    Question("outputs", ("outputs",), lambda net, x: phi(net.arrays, x, net), _net_and_x),
+    Question("outputs", ("outputs",), outputs, _net_and_x),
     Question(_ROWS, (_ROWS,), per_sample_gradients, _net_and_x, flat=True),
     Question("stationarity_residual", ("residual",), stationarity_residual, flat=True),
     Question("stationarity", _LOSS, stationarity_by_autograd),
     Question("kkt_conditions", _CONDITIONS, kkt_conditions, _with_margin),
     Question("training_step", ("theta",), training_step, _with_step, _trainable, flat=True),
+    Question("class_outputs", ("outputs",), outputs, _net_and_x, class_cases),
+    Question("class_stationarity", _LOSS, stationarity_by_autograd, cases=class_cases),
+    Question("class_kkt_conditions", _CONDITIONS, kkt_conditions, _class_margin, class_cases),
     Question("ssim", ("ssim",), _ssim, cases=image_cases),
 )
 QUESTIONS: dict[str, Question] = {question.name: question for question in _ALL}

@@ -1,6 +1,6 @@
 """Labelled points in the plane, on which the attack can be seen.
 
-The points x (n, 2) lie in the unit disc, the labels y (n,) are -1 and +1, both float64.  A number
+The points x (n, 2) lie in the unit disc, the labels y (n,) are -1 and +1, or classes.  A number
 of points n that is no integer >= 2 raises ValueError, an ``rng`` that is no NumPy Generator
 TypeError.
 """
@@ -26,6 +26,17 @@ def paper_circle() -> Points:
 def even_circle(n: int) -> Points:
     """Return n equally spaced points on the unit circle with alternating labels."""
     return _alternating(2 * np.pi * np.arange(check_count(n, "n", 2)) / n)
+
+
+def class_circle(n: int, K: int) -> Points:
+    """Return n equally spaced points on the unit circle with the classes 0 ... K-1 in turn.
+
+    The classes are integers.
+    """
+    n, K = check_count(n, "n", 2), check_count(K, "K", 2)
+    if n < K:
+        raise ValueError(f"n: expected at least one point for each of {K} classes, got {n}")
+    return _on_circle(2 * np.pi * np.arange(n) / n, 1.0), np.arange(n) % K
 
 
 def uneven_circle(n: int, rng: np.random.Generator) -> Points:

@@ -5,6 +5,9 @@ r"""The KKT conditions of  min ½‖θ‖²  s.t.  y_i Φ(θ; x_i) ≥ q, as one
     dual feasibility          λ_i ≥ 0
     complementary slackness   λ_i (y_i Φ(θ; x_i) − q) = 0
 
+For K classes the constraints are Φ_{y_i}(x_i) − Φ_j(x_i) ≥ q for each wrong class j; in general
+⟨D_ij, Φ(x_i)⟩ ≥ q with the directions D of :mod:`kkt_ref.stationarity.problems`.
+
 The paper's max-margin problem has q = 1.  A homogeneous network may be rescaled, so here θ
 is not changed and q is its smallest margin.  (ε, δ) are those of the approximate KKT point at
 the margin-normalised θ̃ = θ / q^{1/L} (Lyu & Li 2020, definition C.4), with
@@ -17,17 +20,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kkt_ref._validation import check_multipliers, check_positive
+from kkt_ref._validation import check_every_class, check_multipliers, check_positive
 from kkt_ref.kkt.multipliers import fit_multipliers
-from kkt_ref.network._validation import check_nonzero, check_samples
-from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity import closed_form
+from kkt_ref.network._validation import check_nonzero
+from kkt_ref.network.base import Network
+from kkt_ref.stationarity.evaluation import evaluate
+from kkt_ref.stationarity.problems import (
+    Problem,
+    check_samples,
+    coefficients_of,
+    margins_of,
+    shape_of,
+)
 
 ASSUMED = "the theory, ε and δ hold for ReLU networks with a bias in the first layer only"
 
 
 class Stationarity(NamedTuple):
-    """The residual r = θ − Σ λ_i y_i ∇θΦ(x_i), in norms."""
+    """The residual r = θ − Σ_ic U_ic ∇θΦ_c(x_i), in norms."""
 
     absolute: float  # ‖r‖
     relative: float  # ‖r‖ / ‖θ‖
@@ -45,7 +55,7 @@ class KKTReport(NamedTuple):
     delta: float
     margin: float  # q
     normalised_margin: float  # min_i y_iΦ(x_i) / ‖θ‖^L: rescaling θ does not change it
-    multipliers: np.ndarray  # λ, (n,)
+    multipliers: np.ndarray  # λ, (n,), or (n, K) for K classes
     warnings: tuple[str, ...]  # what limits the meaning of these numbers
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,37 +74,49 @@ class KKTReport(NamedTuple):
         return "\n".join([f"{table[0]} (by layer {by_layer})", *table[1:], *lines])
 
 
-def margins(net: MLP, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The margins y_i Φ(θ; x_i).
+def margins(net: Network, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The margins y_i Φ(θ; x_i), for K classes Φ_{y_i}(x_i) − max_j Φ_j(x_i) over j ≠ y_i.
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or CNN
     x : array of shape (n, d), dtype as the network's
-    y : array of shape (n,), entries -1 and +1
+    y : array of shape (n,), entries -1 and +1; for several outputs the classes 0 ... K-1
 
     Returns
     -------
     array of shape (n,)
         Negative where a sample is misclassified.
     """
-    x, y = check_samples(net, x, y)
-    return y * closed_form.forward(net, x).outputs
+    x, y, problem = check_samples(net, x, y, None)
+    outputs = evaluate(net, x).outputs  # (n, K)
+    return _constraints(problem.directions(y, outputs), outputs).min(axis=1)
+
+
+def _constraints(directions: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """⟨D_ij, Φ(x_i)⟩, shape (n, J); a zero direction is no constraint and gives infinity."""
+    values = margins_of(directions, outputs)
+    return np.where(np.any(directions != 0, axis=2), values, np.inf)
 
 
 def stationarity_norms(
-    net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray
+    net: Network,
+    x: np.ndarray,
+    y: np.ndarray,
+    multipliers: np.ndarray,
+    *,
+    problem: Problem | None = None,
 ) -> Stationarity:
-    """The residual of stationarity for multipliers of shape (n,), in norms."""
-    x, y = check_samples(net, x, y)
-    multipliers = check_multipliers(multipliers, len(y), net.dtype)
-    trace = closed_form.forward(net, x)
-    back = closed_form.backward(net, closed_form.gates_of(net, trace), multipliers * y)
-    return residual_norms(net, closed_form.gradient_sum(net, trace, back))
+    """The residual of stationarity for given multipliers, (n,) or (n, J), in norms."""
+    x, y, problem = check_samples(net, x, y, problem)
+    here = evaluate(net, x)
+    directions = problem.directions(y, here.outputs)  # (n, J, K)
+    multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
+    return residual_norms(net, here.gradient_sum(coefficients_of(directions, multipliers)))
 
 
-def residual_norms(net: MLP, total: list[np.ndarray]) -> Stationarity:
-    """The norms of θ − Σ c_i ∇θΦ_i for a sum shaped like ``net.arrays``."""
+def residual_norms(net: Network, total: list[np.ndarray]) -> Stationarity:
+    """The norms of θ − Σ_ic U_ic ∇θΦ_c for a sum shaped like ``net.arrays``."""
     theta = net.theta
     residual = theta - np.concatenate([g.ravel() for g in total])
     norm, slices = np.linalg.norm, net.layer_slices
@@ -104,9 +126,14 @@ def residual_norms(net: MLP, total: list[np.ndarray]) -> Stationarity:
 
 
 def residual_floor(
-    net: MLP, x: np.ndarray, y: np.ndarray, *, layer_weights: Any = None
+    net: Network,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    layer_weights: Any = None,
+    problem: Problem | None = None,
 ) -> Stationarity:
-    """The residual on the true data with the best λ ≥ 0.
+    """The residual on the true data with the best feasible λ.
 
     An attack has no reason to go below this value.
 
@@ -116,16 +143,19 @@ def residual_floor(
         As in :func:`margins`.
     layer_weights : sequence of L numbers ≥ 0, optional
         The weights with which λ is fitted; the norms are returned without weights.
+    problem : Problem, optional
+        That of two classes, or of K classes, unless given.
 
     Returns
     -------
     Stationarity
     """
-    return stationarity_norms(net, x, y, fit_multipliers(net, x, y, layer_weights=layer_weights))
+    fitted = fit_multipliers(net, x, y, layer_weights=layer_weights, problem=problem)
+    return stationarity_norms(net, x, y, fitted, problem=problem)
 
 
 def kkt_report(
-    net: MLP,
+    net: Network,
     x: np.ndarray,
     y: np.ndarray,
     multipliers: np.ndarray | None = None,
@@ -138,7 +168,7 @@ def kkt_report(
     ----------
     net, x, y
         As in :func:`margins`.
-    multipliers : array of shape (n,), optional
+    multipliers : array of shape (n,), or (n, K) for K classes, optional
         λ at this θ; unless given, it is fitted by non-negative least squares.
     margin : float, optional
         q > 0; the smallest margin unless given.
@@ -152,21 +182,26 @@ def kkt_report(
     ValueError
         If no ``margin`` is given and a sample is misclassified.
     """
-    x, y = check_samples(net, x, y)
+    x, y, problem = check_samples(net, x, y, None)
+    check_every_class(y, net.K)
     check_nonzero(net)
     if multipliers is None:
         multipliers = fit_multipliers(net, x, y)
-    multipliers = check_multipliers(multipliers, len(y), net.dtype)
-    u = margins(net, x, y)  # (n,)
-    q = _positive(u) if margin is None else check_positive(margin, "margin")
+    here = evaluate(net, x)
+    directions = problem.directions(y, here.outputs)  # (n, J, K)
+    multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
+    residual = residual_norms(net, here.gradient_sum(coefficients_of(directions, multipliers)))
 
-    residual = stationarity_norms(net, x, y, multipliers)
-    weights = np.abs(multipliers)  # (n,)
-    normalised = multipliers * q ** ((net.depth - 2) / net.depth)  # λ̃
+    u = _constraints(directions, here.outputs)  # (n, J)
+    constrained = np.isfinite(u)
+    u, lam = u[constrained], multipliers.reshape(constrained.shape)[constrained]  # (k,)
+    q = _positive(u) if margin is None else check_positive(margin, "margin")
+    weights = np.abs(lam)  # (k,)
+    normalised = lam * q ** ((net.depth - 2) / net.depth)  # λ̃
     return KKTReport(
         stationarity=residual,
         primal_feasibility=float(np.maximum(q - u, 0.0).max() / q),
-        dual_feasibility=float(np.maximum(-multipliers, 0.0).max()),
+        dual_feasibility=float(np.maximum(-lam, 0.0).max()),
         complementary_slackness=_ratio(weights @ np.abs(u - q), weights.sum() * q),
         epsilon=residual.absolute / q ** (1 / net.depth),
         delta=float(np.max(normalised * (u / q - 1.0))),
@@ -182,8 +217,8 @@ def _positive(values: np.ndarray) -> float:
     if values.min() <= 0:
         wrong = int(np.sum(values <= 0))
         raise ValueError(
-            f"net: no positive margin, {wrong} of {len(values)} samples are misclassified "
-            f"(smallest y·Φ = {values.min():.3g}); train until all samples are separated"
+            f"net: no positive margin, {wrong} of {len(values)} constraints are violated "
+            f"(smallest margin {values.min():.3g}); train until all samples are separated"
         )
     return float(values.min())
 
@@ -192,9 +227,9 @@ def _ratio(numerator: float, denominator: float) -> float:
     return float(numerator / denominator) if denominator > 0 else 0.0
 
 
-def _warnings(net: MLP) -> tuple[str, ...]:
+def _warnings(net: Network) -> tuple[str, ...]:
     found = []
-    later = [layer for layer, b in enumerate(net.biases, start=1) if b is not None and layer > 1]
+    later = [n for n, (_, b) in enumerate(net.layers, start=1) if b is not None and n > 1]
     if later:
         found.append(f"Φ is not homogeneous: layers {later} have biases; {ASSUMED}")
     if not net.activation.homogeneous:

@@ -1,12 +1,12 @@
 r"""Multipliers for fixed samples: a convex problem.
 
-    min_{λ ≥ 0}  Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²_l
+    min_{λ ≥ 0}  Σ_l w_l ‖θ − Σ_a λ_a g_a‖²_l,      g_a = Σ_c D_ac ∇θΦ_c(x_i),
 
-is a non-negative least squares problem, which SciPy's NNLS solves: on the matrix of per-sample
-gradients g_i = y_i ∇θΦ(x_i) if it fits into memory, otherwise on its Gram matrix
-K_ij = Σ_l w_l ⟨δ_i, δ_j⟩ ⟨a_i, a_j⟩.
+over the directions a of all samples (for two classes g_i = y_i ∇θΦ(x_i)) is a non-negative least
+squares problem, which SciPy's NNLS solves: on the matrix of the rows g_a if it fits into memory,
+otherwise on its Gram matrix Σ_l w_l ⟨δ_a, δ_b⟩ ⟨a_i, a_j⟩.  In regression λ is of any sign.
 
-Names of dimensions: n samples, P parameters, k rows of a least squares problem.
+Names of dimensions: n samples, J directions of a sample, P parameters, k = n J rows.
 """
 
 from typing import Any
@@ -14,56 +14,80 @@ from typing import Any
 import numpy as np
 import scipy
 
-from kkt_ref.network._validation import check_layer_weights, check_samples
+from kkt_ref.network._validation import check_layer_weights
+from kkt_ref.network.base import Network
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
+from kkt_ref.stationarity.evaluation import evaluate
+from kkt_ref.stationarity.problems import Problem, check_samples, shape_of
 
 LARGEST_MATRIX = 50_000_000  # entries of the (n, P) matrix; a larger one is not formed
 
 
 def fit_multipliers(
-    net: MLP, x: np.ndarray, y: np.ndarray, *, layer_weights: Any = None
+    net: Network,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    layer_weights: Any = None,
+    problem: Problem | None = None,
 ) -> np.ndarray:
-    """The λ ≥ 0 that minimise the stationarity loss for fixed x and y.
+    """The feasible λ that minimise the stationarity loss for fixed x and y.
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or CNN
     x : array of shape (n, d), dtype as the network's
-    y : array of shape (n,), entries -1 and +1
+    y : array of shape (n,), entries -1 and +1; for several outputs the classes 0 ... K-1
     layer_weights : sequence of L numbers ≥ 0, optional
         Ones unless given.
+    problem : Problem, optional
+        That of two classes, or of K classes, unless given.
 
     Returns
     -------
-    array of shape (n,), dtype as the network's
+    array of shape (n,), or (n, J) for J directions a sample, dtype as the network's
     """
-    x, y = check_samples(net, x, y)
+    x, y, problem = check_samples(net, x, y, problem)
     weights = check_layer_weights(layer_weights, net)
-    if len(y) * net.theta.size <= LARGEST_MATRIX:
-        rows = y[:, None] * closed_form.gradient_matrix(net, x)
+    directions = problem.directions(y, evaluate(net, x).outputs)  # (n, J, K)
+    shape, K = shape_of(directions), net.K
+    # λ_ij with a zero direction counts for nothing and is left out
+    used = np.flatnonzero(np.any(directions.reshape(-1, K) != 0, axis=1))
+    sample, flat = used // directions.shape[1], directions.reshape(-1, K)[used]  # (k,), (k, K)
+    if len(used) * net.theta.size <= LARGEST_MATRIX or not isinstance(net, MLP):
+        rows = evaluate(net, x[sample]).gradient_rows(flat)  # (k, P)
         rows, target = (scale_layers(v, net, weights).astype(float) for v in (rows, net.theta))
-        multipliers = solve_nnls(rows, target)
+        found = solve_nnls(rows, target) if problem.signed else np.linalg.lstsq(rows.T, target)[0]
     else:
-        multipliers = solve_nnls_gram(*gram_matrix(net, x, y, weights))
-    return multipliers.astype(net.dtype)
+        gram, toward = gram_matrix(net, x[sample], flat, weights)
+        found = (
+            solve_nnls_gram(gram, toward) if problem.signed else np.linalg.lstsq(gram, toward)[0]
+        )
+    multipliers = np.zeros(int(np.prod(shape)), net.dtype)
+    multipliers[used] = found
+    return multipliers.reshape(shape)
 
 
 def gram_matrix(
-    net: MLP, x: np.ndarray, y: np.ndarray, weights: tuple[float, ...]
+    net: MLP, x: np.ndarray, coefficients: np.ndarray, weights: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return ⟨g_i, g_j⟩, shape (n, n), and ⟨g_i, θ⟩, shape (n,), without forming g_i."""
-    net, x, y = net.astype(np.float64), x.astype(np.float64), y.astype(np.float64)
+    """Return ⟨g_a, g_b⟩, shape (k, k), and ⟨g_a, θ⟩, shape (k,), without forming g_a.
+
+    Row a belongs to the sample x_a, (k, d), and the coefficients of its outputs, (k, K).
+    """
+    net, x = net.astype(np.float64), x.astype(np.float64)
     trace = closed_form.forward(net, x)
-    deltas = closed_form.signals(net, trace).deltas
-    gram, toward = np.zeros((len(y), len(y))), np.zeros(len(y))
+    gates = closed_form.gates_of(net, trace)
+    deltas = closed_form.backward(net, gates, coefficients.astype(np.float64)).deltas
+    gram, toward = np.zeros((len(x), len(x))), np.zeros(len(x))
     for w, a, z, delta, b in zip(weights, *trace, deltas, net.biases, strict=True):
-        gram += w * (delta @ delta.T) * (a @ a.T + (b is not None))  # (n, n)
-        toward += w * np.sum(z * delta, axis=1)  # (n,), for ⟨δ aᵀ, W⟩ + ⟨δ, b⟩ = ⟨δ, z⟩
-    return gram * y[:, None] * y, toward * y
+        gram += w * (delta @ delta.T) * (a @ a.T + (b is not None))  # (k, k)
+        toward += w * np.sum(z * delta, axis=1)  # (k,), for ⟨δ aᵀ, W⟩ + ⟨δ, b⟩ = ⟨δ, z⟩
+    return gram, toward
 
 
-def scale_layers(vectors: np.ndarray, net: MLP, weights: tuple[float, ...]) -> np.ndarray:
+def scale_layers(vectors: np.ndarray, net: Network, weights: tuple[float, ...]) -> np.ndarray:
     """Multiply each layer's part of vectors (..., P) by √w_l and drop layers of weight zero."""
     kept = zip(weights, net.layer_slices, strict=True)
     return np.concatenate([np.sqrt(w) * vectors[..., s] for w, s in kept if w > 0], axis=-1)

@@ -100,7 +100,7 @@ def match_points(
     tolerance = check_positive(tolerance, "tolerance")
     weights = np.ones(len(candidates)) if multipliers is None else multipliers
     multipliers = as_array(weights, "multipliers")
-    multipliers = check_multipliers(multipliers, len(candidates), multipliers.dtype)
+    multipliers = check_multipliers(multipliers, (len(candidates),), multipliers.dtype)
 
     distances = scipy.spatial.distance.cdist(points, candidates)  # (n, m)
     # a miss costs more than all matches together: first as many pairs as possible, then near ones

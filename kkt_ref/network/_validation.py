@@ -4,14 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from kkt_ref._validation import check_labels, check_numbers, check_points, size_limit
+from kkt_ref._validation import check_numbers, size_limit
+from kkt_ref.network.base import Network
 from kkt_ref.network.mlp import MLP
 
 
 def check_net(net: Any) -> None:
-    """Raise unless ``net`` is an MLP with finite NumPy parameters."""
-    if not isinstance(net, MLP):
-        raise TypeError(f"net: expected a kkt_ref.MLP, got {type(net).__name__}")
+    """Raise unless ``net`` is a network with finite NumPy parameters."""
+    if not isinstance(net, Network):
+        raise TypeError(f"net: expected a kkt_ref.MLP or CNN, got {type(net).__name__}")
     for p in net.arrays:
         if not isinstance(p, np.ndarray):
             raise TypeError(f"net: expected NumPy parameters, got {type(p).__name__}")
@@ -23,14 +24,16 @@ def check_net(net: Any) -> None:
             raise ValueError(f"net: expected parameters up to {limit}; use net.scaled")
 
 
-def check_samples(net: MLP, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return samples and labels that fit ``net``, or raise."""
+def check_mlp(net: Any, K: int | None = None) -> None:
+    """Raise unless ``net`` is an MLP with finite NumPy parameters, and with K outputs."""
     check_net(net)
-    x = check_points(x, "x", d=net.d, dtype=net.dtype)
-    return x, check_labels(y, x.shape[0], dtype=net.dtype)
+    if not isinstance(net, MLP):
+        raise TypeError(f"net: expected a kkt_ref.MLP, got {type(net).__name__}")
+    if K is not None and net.K != K:
+        raise ValueError(f"net: expected {K} output{'s'[: K - 1]}, got {net.K}")
 
 
-def check_layer_weights(layer_weights: Any, net: MLP) -> tuple[float, ...]:
+def check_layer_weights(layer_weights: Any, net: Network) -> tuple[float, ...]:
     """Return L non-negative weights, not all zero; ones when None is given."""
     check_net(net)
     if layer_weights is None:
@@ -43,7 +46,7 @@ def check_layer_weights(layer_weights: Any, net: MLP) -> tuple[float, ...]:
     return weights
 
 
-def check_nonzero(net: MLP) -> None:
+def check_nonzero(net: Network) -> None:
     """Raise if all parameters are zero: the residual would be relative to nothing."""
     if not any(p.any() for p in net.arrays):
         raise ValueError("net: expected a parameter other than 0; such a network holds no data")

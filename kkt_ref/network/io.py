@@ -4,7 +4,8 @@ Nothing in a file is ever executed, and PyTorch itself is not needed.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,31 +13,42 @@ from kkt_ref._io import read_npz, write_atomically
 from kkt_ref._validation import check_path
 from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import Activation, ReLU, activation_by_name
+from kkt_ref.network.base import Network
+from kkt_ref.network.cnn import CNN
 from kkt_ref.network.mlp import MLP
 
-FORMAT = "kkt_ref.mlp.1"
-KINDS = {1: "a normalisation layer", 3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}  # by axes
+FORMATS = {"kkt_ref.mlp.1": (), "kkt_ref.cnn.1": ("shape", "strides", "pools")}
+KINDS = {1: "a normalisation layer", 3: "Conv1d", 5: "Conv3d"}  # by axes
 
 
-def save_net(net: MLP, path: str | os.PathLike[str]) -> None:
+def save_net(net: Network, path: str | os.PathLike[str]) -> None:
     """Write a network to an npz file, completely or, with an OSError, not at all.
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or CNN
     path : path-like
         An existing file is replaced.
     """
     check_net(net)
-    arrays = {f"W_{layer}": W for layer, W in enumerate(net.weights, start=1)}
-    arrays |= {f"b_{layer}": b for layer, b in enumerate(net.biases, start=1) if b is not None}
+    form = "kkt_ref.cnn.1" if isinstance(net, CNN) else "kkt_ref.mlp.1"
+    arrays = {name: np.array(getattr(net, name)) for name in FORMATS[form]}
+    for layer, (W, b) in enumerate(net.layers, start=1):
+        arrays |= {f"W_{layer}": W} | ({} if b is None else {f"b_{layer}": b})
     alpha = getattr(net.activation, "alpha", None)
     alpha = np.array([] if alpha is None else [alpha], float)
     with write_atomically(check_path(path, "path")) as file:
-        np.savez(file, format=FORMAT, activation=net.activation.name, alpha=alpha, **arrays)
+        np.savez(
+            file,
+            format=form,
+            activation=net.activation.name,
+            alpha=alpha,
+            depth=net.depth,  # without it, a network would load without its last layer
+            **arrays,
+        )
 
 
-def load_net(path: str | os.PathLike[str]) -> MLP:
+def load_net(path: str | os.PathLike[str]) -> Any:
     """Read a network written by :func:`save_net`; any other file raises a ValueError.
 
     Parameters
@@ -45,16 +57,22 @@ def load_net(path: str | os.PathLike[str]) -> MLP:
 
     Returns
     -------
-    MLP
+    MLP or CNN
     """
     path = check_path(path, "path")
     what = "an npz file written by kkt_ref.save_net"
     entries = read_npz(path, what)
-    if str(entries.get("format")) != FORMAT:
-        raise ValueError(f"{path}: expected {what}, but its entry 'format' is not {FORMAT!r}")
-    layers = range(1, 1 + sum(name.startswith("W_") for name in entries))
-    needed = {"format", "activation", "alpha", *(f"W_{layer}" for layer in layers)}
-    strange = entries.keys() - needed - {f"b_{layer}" for layer in layers}
+    form = str(entries.get("format"))
+    if form not in FORMATS:
+        raise ValueError(f"{path}: expected {what}, but its format is none of {list(FORMATS)}")
+    found = sum(name.startswith("W_") for name in entries)
+    depth = entries.pop("depth", np.array(found))  # older files do not say it
+    if depth.shape or depth.dtype.kind != "i" or depth != found:
+        raise ValueError(f"{path}: the file is damaged; it has {found} layers instead of {depth}")
+    layers = range(1, 1 + found)
+    needed = {"format", "activation", "alpha", *FORMATS[form], *(f"W_{layer}" for layer in layers)}
+    biased = layers if form == "kkt_ref.mlp.1" else [1]
+    strange = entries.keys() - needed - {f"b_{layer}" for layer in biased}
     if strange or needed - entries.keys():  # a renamed bias would be a lost bias
         raise ValueError(
             f"{path}: the file is damaged; entries {sorted(needed - entries.keys())} are missing "
@@ -64,29 +82,60 @@ def load_net(path: str | os.PathLike[str]) -> MLP:
         alpha = float(entries["alpha"][0]) if entries["alpha"].size else None
         activation = activation_by_name(str(entries["activation"]), alpha)
         weights = tuple(entries[f"W_{layer}"] for layer in layers)
-        net = MLP(weights, tuple(entries.get(f"b_{layer}") for layer in layers), activation)
+        biases = tuple(entries.get(f"b_{layer}") for layer in biased)
+        net: Network
+        if form == "kkt_ref.mlp.1":
+            net = MLP(weights, biases, activation)
+        else:
+            shape, strides, pools = (_integers(entries[name]) for name in FORMATS[form])
+            count = len(strides)
+            parts = weights[:count], strides, pools, weights[count:]
+            net = CNN(shape, *parts, biases[0], activation)  # type: ignore[arg-type]
         check_net(net)
     except (ValueError, TypeError, IndexError) as error:
         raise ValueError(f"{path}: {error}") from error
     return net
 
 
-def from_state_dict(state: Mapping[str, np.ndarray], activation: Activation | None = None) -> MLP:
-    """Read an MLP from a PyTorch state dict.
+def _integers(array: np.ndarray) -> tuple[int, ...]:
+    if array.ndim != 1 or array.dtype.kind != "i":
+        raise ValueError(f"expected a vector of integers, got {array!r}")
+    return tuple(array.tolist())
+
+
+def from_state_dict(
+    state: Mapping[str, np.ndarray],
+    activation: Activation | None = None,
+    *,
+    shape: tuple[int, int, int] | None = None,
+    strides: Sequence[int] | None = None,
+    pools: Sequence[int] | None = None,
+) -> Any:
+    """Read an MLP, or with ``shape`` a CNN, from a PyTorch state dict.
 
     Export it with ``{k: v.numpy() for k, v in model.state_dict().items()}``.
 
     Parameters
     ----------
     state : mapping of str to array
-        ``<name>.weight`` of shape (out, in) for each linear layer, in order, and
-        ``<name>.bias`` of shape (out,) where the layer has one.
+        ``<name>.weight`` of shape (out, in) for each Linear, or (out, in, k, k) for each Conv2d
+        without padding, in order, and ``<name>.bias`` of shape (out,) where the layer has one.
     activation : Activation, optional
         ReLU unless given; a state dict does not name it.
+    shape : (int, int, int), optional
+        Channels, height and width of the images; needed if there is a Conv2d.
+    strides, pools : sequences of int, optional
+        Of each Conv2d, and of the average pooling after its activation; ones unless given.
 
     Returns
     -------
-    MLP
+    MLP or CNN
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a layer is neither, has another place or shape than the network needs, or has a bias
+        that a CNN cannot have, in another layer than the first.
     """
     if not isinstance(state, Mapping) or not state:
         raise TypeError(f"state: expected a mapping of names to arrays, got {state!r}")
@@ -101,14 +150,27 @@ def from_state_dict(state: Mapping[str, np.ndarray], activation: Activation | No
     for prefix, layer in layers.items():
         if "weight" not in layer:
             raise ValueError(f"state: {prefix + '.weight'!r} is missing beside its bias")
-        shape = layer["weight"].shape
-        if len(shape) != 2:
+        axes = layer["weight"].shape
+        if len(axes) not in (2, 4):
             raise ValueError(
-                f"state[{prefix + '.weight'!r}]: expected the shape (out, in) of a linear layer, "
-                f"got {shape} ({KINDS.get(len(shape), 'unknown')})"
+                f"state[{prefix + '.weight'!r}]: expected the shape (out, in) of a Linear or "
+                f"(out, in, k, k) of a Conv2d, got {axes} ({KINDS.get(len(axes), 'unknown')})"
             )
     weights = tuple(layer["weight"].copy() for layer in layers.values())
     biases = tuple(layer["bias"].copy() if "bias" in layer else None for layer in layers.values())
-    net = MLP(weights, biases, activation or ReLU())
+    count = sum(W.ndim == 4 for W in weights)
+    if not count:
+        net: Network = MLP(weights, biases, activation or ReLU())
+    elif shape is None:
+        raise ValueError(
+            "shape: expected (channels, height, width) of the images, because the state dict has "
+            "a Conv2d; give strides and pools too if they are not 1"
+        )
+    elif any(b is not None for b in biases[1:]):
+        raise ValueError("state: expected a bias in the first layer of a CNN only")
+    else:
+        ones = (1,) * count
+        parts = weights[:count], tuple(strides or ones), tuple(pools or ones), weights[count:]
+        net = CNN(shape, *parts, biases[0], activation or ReLU())
     check_net(net)
     return net

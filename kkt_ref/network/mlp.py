@@ -3,32 +3,32 @@ r"""A multilayer perceptron as plain data, and its output Φ(θ; x).
     a_0 = x,   z_l = W_l a_{l-1} + b_l,   a_l = act(z_l),   Φ = z_L.
 
 Dimensions, here and everywhere: n samples, m candidates, d inputs, h_l the width of
-layer l (h_0 = d, h_L = 1), L layers, P parameters.  Weights have shape (out, in), as in
+layer l (h_0 = d, h_L = K outputs), L layers, P parameters.  Weights have shape (out, in), as in
 PyTorch.  A network with a bias in the first layer only is homogeneous of degree L:
 Φ(cθ; x) = c^L Φ(θ; x) for every c > 0.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from kkt_ref._validation import check_dtype, check_positive, check_rng
 from kkt_ref.network.activations import Activation, ReLU
+from kkt_ref.network.base import Network
 
 Array = Any
 FLOATING = ("float64", "float32", "float16")
 
 
 @dataclass(frozen=True)
-class MLP:
-    """Weights, biases and activation of an MLP with one output.
+class MLP(Network):
+    """Weights, biases and activation of an MLP.
 
     Parameters
     ----------
     weights : sequence of L arrays
-        ``weights[l]`` of shape (h_{l+1}, h_l); the last has one row (for two
-        logits, the difference of their rows).
+        ``weights[l]`` of shape (h_{l+1}, h_l); the last has a row for each output.
     biases : sequence of L arrays or None
         ``biases[l]`` of shape (h_{l+1},), or None for a layer without.
     activation : Activation
@@ -55,72 +55,20 @@ class MLP:
         return self.weights[0].shape[1]
 
     @property
-    def depth(self) -> int:
-        """Number of layers L."""
-        return len(self.weights)
-
-    @property
     def widths(self) -> tuple[int, ...]:
         """(d, h_1, ..., h_L)."""
         return (self.d, *(W.shape[0] for W in self.weights))
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Floating dtype shared by all parameters."""
-        return self.weights[0].dtype
-
-    @property
-    def homogeneous(self) -> bool:
-        """Whether Φ(cθ; x) = c^L Φ(θ; x) for every c > 0."""
-        return self.activation.homogeneous and all(b is None for b in self.biases[1:])
 
     @property
     def layers(self) -> tuple[tuple[Array, Array | None], ...]:
         """The pairs (W_l, b_l)."""
         return tuple(zip(self.weights, self.biases, strict=True))
 
-    @property
-    def arrays(self) -> tuple[Array, ...]:
-        """The parameters in order: W_1, b_1, W_2, ..., absent biases left out."""
-        return tuple(p for pair in self.layers for p in pair if p is not None)
-
-    @property
-    def theta(self) -> np.ndarray:
-        """The parameters as one vector of shape (P,), in the order of `arrays`."""
-        return np.concatenate([p.ravel() for p in self.arrays])  # (P,)
-
-    @property
-    def layer_slices(self) -> tuple[slice, ...]:
-        """Where each layer (weights and bias together) lies in `theta`."""
-        sizes = [W.size + (0 if b is None else b.size) for W, b in self.layers]
-        ends = np.cumsum(sizes).tolist()
-        return tuple(slice(end - size, end) for size, end in zip(sizes, ends, strict=True))
-
-    def with_arrays(self, arrays: Any) -> "MLP":
+    def with_arrays(self, arrays: Any) -> Self:
         """Return this network with other parameters, given in the order of `arrays`."""
         given = iter(arrays)
         pairs = [(next(given), None if b is None else next(given)) for b in self.biases]
         return replace(self, weights=[W for W, _ in pairs], biases=[b for _, b in pairs])
-
-    def with_theta(self, theta: np.ndarray) -> "MLP":
-        """Return this network with the parameter vector ``theta`` of shape (P,)."""
-        sizes = [p.size for p in self.arrays]
-        if theta.shape != (sum(sizes),):
-            raise ValueError(f"theta: expected shape ({sum(sizes)},), got {theta.shape}")
-        parts = zip(np.split(theta, np.cumsum(sizes)[:-1]), self.arrays, strict=True)
-        return self.with_arrays([part.reshape(p.shape) for part, p in parts])
-
-    def with_activation(self, activation: Activation) -> "MLP":
-        """Return this network with another activation."""
-        return replace(self, activation=activation)
-
-    def astype(self, dtype: Any) -> "MLP":
-        """Return this network with its parameters in another floating dtype."""
-        return self.with_arrays([p.astype(dtype) for p in self.arrays])
-
-    def scaled(self, c: float) -> "MLP":
-        """Return the network with parameters cθ."""
-        return self.with_arrays([p * p.dtype.type(c) for p in self.arrays])
 
 
 def init_uniform(
@@ -136,7 +84,7 @@ def init_uniform(
     Parameters
     ----------
     widths : sequence of int
-        (d, h_1, ..., 1), at least two entries.
+        (d, h_1, ..., K), at least two entries.
     rng : numpy.random.Generator
     bias : {"first", "all", "none"}
         Which layers have a bias; "all" makes the network non-homogeneous.
@@ -189,8 +137,8 @@ def init_paper(
 def _check_widths(widths: Any) -> tuple[int, ...]:
     listed = isinstance(widths, (tuple, list, np.ndarray))
     whole = listed and all(isinstance(w, (int, np.integer)) for w in widths)
-    if not whole or len(widths) < 2 or widths[-1] != 1 or min(widths) < 1:
-        raise ValueError(f"widths: expected (d, h_1, ..., 1), such as (2, 100, 1), got {widths!r}")
+    if not whole or len(widths) < 2 or min(widths) < 1:
+        raise ValueError(f"widths: expected (d, h_1, ..., K), such as (2, 100, 1), got {widths!r}")
     return tuple(int(w) for w in widths)
 
 
@@ -215,5 +163,3 @@ def _check_layers(weights: tuple[Array, ...], biases: tuple[Array | None, ...]) 
                 f"{W.shape}; weights are (out, in), a transposed matrix needs .T"
             )
         fan_in = W.shape[0]
-    if fan_in != 1:
-        raise ValueError(f"W_{len(weights)}: expected one output, got {fan_in}")

@@ -1,13 +1,14 @@
 r"""The stationarity loss and its gradient without per-sample gradients.
 
-With c_i = λ_i y_i, δ_l the backpropagated signals and a_l the activations,
+With coefficients U, as in :mod:`kkt_ref.stationarity.problems` (for two classes U_i = λ_i y_i),
+δ_l(x_i) the signals backpropagated from U_i and a_l the activations,
 
-    Σ_i c_i ∇_{W_l}Φ(x_i) = Δ_lᵀ A_{l-1},    where the rows of Δ_l are c_i δ_l(x_i),
+    Σ_ic U_ic ∇_{W_l}Φ_c(x_i) = Δ_lᵀ A_{l-1},    where the rows of Δ_l are δ_l(x_i),
 
-is one backward pass.  Let s = w ⊙ (Σ c_i ∇Φ_i − θ), half the slope of the loss in that sum.
+is one backward pass.  Let s = w ⊙ (Σ U_ic ∇Φ_ic − θ), half the slope of the loss in that sum.
 Then
 
-    ∂/∂c_i = 2 S(x_i),   ∂/∂x_i = 2 c_i ∇_x S(x_i),   S(x) = ⟨s, ∇θΦ(x)⟩.
+    ∂/∂U_ic = 2 S_c(x_i),   ∂/∂x_i = 2 Σ_c U_ic ∇_x S_c(x_i),   S_c(x) = ⟨s, ∇θΦ_c(x)⟩.
 
 S is the forward tangent of Φ in the direction s.  So one tangent pass and one reverse pass
 complete the gradient: seven matrix products a layer, and nothing of size (m, P).
@@ -24,6 +25,7 @@ import numpy as np
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import namespace
 from kkt_ref.stationarity.layer_residual import ArrayResidual, GramResidual, layer_residual
+from kkt_ref.stationarity.problems import Problem, coefficients_of, in_directions, max_margin
 
 Array = Any
 Direction = ArrayResidual | GramResidual | None  # s of one layer; None is zero
@@ -37,14 +39,15 @@ class Forward(NamedTuple):
 
     @property
     def outputs(self) -> Array:
-        """Φ(θ; x_i), shape (m,)."""
-        return self.preactivations[-1][:, 0]
+        """Φ(θ; x_i), shape (m,) for one output, else (m, K)."""
+        z = self.preactivations[-1]
+        return z[:, 0] if z.shape[1] == 1 else z
 
 
 class Backward(NamedTuple):
-    """The signals of a backward pass, multiplied by the c_i that it started from."""
+    """The signals of a backward pass from coefficients U."""
 
-    deltas: list[Array]  # c_i δ_l = c_i ∂Φ/∂z_l for l = 1..L, each (m, h_l)
+    deltas: list[Array]  # δ_l = Σ_c U_ic ∂Φ_c/∂z_l for l = 1..L, each (m, h_l)
     pulled: list[Array]  # W_{l+1}ᵀ δ_{l+1} for l = 1..L-1, before the gate, (m, h_l)
 
     def scaled(self, c: Array) -> "Backward":
@@ -72,9 +75,9 @@ def gates_of(net: MLP, trace: Forward) -> list[Array]:
     return [net.activation.gate(z, xp) for z in trace.preactivations[:-1]]
 
 
-def backward(net: MLP, gates: list[Array], c: Array) -> Backward:
-    """Run the backward pass from c_i ∂Φ/∂z_L = c_i, ``c`` of shape (m,), through the gates."""
-    deltas, pulled = [c[:, None]], []
+def backward(net: MLP, gates: list[Array], coefficients: Array) -> Backward:
+    """Run the backward pass from δ_L = U, the coefficients of shape (m, K), through the gates."""
+    deltas, pulled = [coefficients], []
     for W, gate in zip(net.weights[:0:-1], gates[::-1], strict=True):
         pulled.append(deltas[-1] @ W)  # (m, h_l)
         deltas.append(gate * pulled[-1])  # (m, h_l)
@@ -82,13 +85,13 @@ def backward(net: MLP, gates: list[Array], c: Array) -> Backward:
 
 
 def signals(net: MLP, trace: Forward) -> Backward:
-    """Run the backward pass with c_i = 1: the signals of every sample by itself."""
+    """Run the backward pass with U = 1: for one output, the signals of every sample by itself."""
     xp = namespace(trace.inputs[0])
-    return backward(net, gates_of(net, trace), xp.ones_like(trace.outputs))
+    return backward(net, gates_of(net, trace), xp.ones_like(trace.preactivations[-1]))
 
 
 def gradient_sum(net: MLP, trace: Forward, back: Backward) -> list[Array]:
-    """Σ_i c_i ∇θΦ(θ; x_i), shaped like ``net.arrays``."""
+    """Σ_i Σ_c U_ic ∇θΦ_c(θ; x_i), shaped like ``net.arrays``."""
     xp, sums = namespace(trace.inputs[0]), []
     for a, delta, b in zip(trace.inputs, back.deltas, net.biases, strict=True):
         sums.append(delta.T @ a)  # (h_l, h_{l-1})
@@ -97,11 +100,12 @@ def gradient_sum(net: MLP, trace: Forward, back: Backward) -> list[Array]:
     return sums
 
 
-def gradient_matrix(net: MLP, x: np.ndarray) -> np.ndarray:
-    """∇θΦ(θ; x_i) as rows of an (m, P) array, equal to the loop; for small networks."""
+def gradient_matrix(net: MLP, x: np.ndarray, coefficients: np.ndarray | None = None) -> np.ndarray:
+    """Σ_c U_ic ∇θΦ_c(x_i) as rows (m, P), equal to the loop; U (m, K) is 1 unless given."""
     trace = forward(net, x)
-    parts = []
-    for a, delta, b in zip(trace.inputs, signals(net, trace).deltas, net.biases, strict=True):
+    U = np.ones_like(trace.preactivations[-1]) if coefficients is None else coefficients
+    back, parts = backward(net, gates_of(net, trace), U), []
+    for a, delta, b in zip(trace.inputs, back.deltas, net.biases, strict=True):
         outer = delta[:, :, None] * a[:, None, :]  # (m, h_l, h_{l-1})
         parts.append(outer.reshape(x.shape[0], -1))  # (m, h_l h_{l-1})
         if b is not None:
@@ -112,7 +116,7 @@ def gradient_matrix(net: MLP, x: np.ndarray) -> np.ndarray:
 class Tangent(NamedTuple):
     """The forward tangent of Φ in a direction s of parameter space."""
 
-    values: Array  # S(x_i) = ⟨s, ∇θΦ(x_i)⟩, (m,)
+    values: Array  # S_c(x_i) = ⟨s, ∇θΦ_c(x_i)⟩, (m, K)
     layers: list[Array | None]  # t_l, the tangent of z_l, l = 1..L, (m, h_l); None is zero
 
 
@@ -128,8 +132,9 @@ def tangent(
             own = s.tangent(trace.inputs[layer], trace.preactivations[layer], back.deltas[layer])
             t = own if t is None else own + t
         layers.append(t)
-    zeros = namespace(trace.outputs).zeros_like(trace.outputs)
-    return Tangent(zeros if t is None else t[:, 0], layers)
+    if t is None:
+        t = namespace(trace.inputs[0]).zeros_like(trace.preactivations[-1])
+    return Tangent(t, layers)
 
 
 def reverse(
@@ -141,13 +146,13 @@ def reverse(
     direction: list[Direction],
     zeta: Array | None = None,
 ) -> Array:
-    """∇_x of Σ_i c_i S(x_i) + ζ_i Φ(x_i), shape (m, d), with the c of ``back``.
+    """∇_x of Σ_ic U_ic S_c(x_i) + ζ_ic Φ_c(x_i), shape (m, d), with the U of ``back``.
 
     The adjoint of a_{l-1} is D_l s_l + Z̄_l W_l.  That of z_{l-1} is the adjoint of a_{l-1}
     times the slope, plus what the derivative of the gate contributes.
     """
     xp, act = namespace(trace.inputs[0]), net.activation
-    z_bar = None if zeta is None else zeta[:, None]  # adjoint of z_l, (m, h_l)
+    z_bar = zeta  # adjoint of z_l, (m, h_l)
     for layer in range(net.depth - 1, -1, -1):
         s, W = direction[layer], net.weights[layer]
         if s is not None:
@@ -171,9 +176,9 @@ class StationarityTerms(NamedTuple):
 
     value: Array  # Σ_l w_l ‖r_l‖² + extra, a scalar
     by_layer: list[Array | None]  # ‖r_l‖² without weights, scalars; None where w_l = 0
-    outputs: Array  # Φ(θ; x_i), (m,)
+    outputs: Array  # Φ(θ; x_i), (m,) for one output, else (m, K)
     grad_x: Array  # (m, d)
-    grad_multipliers: Array  # (m,)
+    grad_multipliers: Array  # as the multipliers
 
 
 def stationarity_and_gradient(
@@ -184,9 +189,10 @@ def stationarity_and_gradient(
     layer_weights: Sequence[float] | None = None,
     output_term: Callable[[Array], tuple[Array, Array]] | None = None,
     *,
+    problem: Problem | None = None,
     reduction: Any = None,
 ) -> StationarityTerms:
-    """Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²_l and its gradient in x and λ.
+    """Σ_l w_l ‖θ − Σ_ic U_ic ∇θΦ_c(θ; x_i)‖²_l and its gradient in x and λ.
 
     Optimisers call this in every step, so that it checks nothing.
 
@@ -195,12 +201,14 @@ def stationarity_and_gradient(
     net : MLP
         Its parameters are in the namespace of ``x``.
     x : array of shape (m, d)
-    y : array of shape (m,), entries -1 and +1
-    multipliers : array of shape (m,)
+    y : array of shape (m,), entries -1 and +1; for several outputs the classes 0 ... K-1
+    multipliers : array of shape (m,), or (m, J) if the problem has J directions a sample
     layer_weights : L numbers ≥ 0, optional
         Ones unless given; a layer of weight zero costs nothing.
     output_term : callable, optional
-        Maps Φ of shape (m,) to a value, which is added to the loss, and its gradient (m,).
+        Maps Φ of shape (m, K) to a value, which is added to the loss, and its gradient (m, K).
+    problem : Problem, optional
+        What U is; that of two classes, or of K classes, unless given.
     reduction : dtype, optional
         The dtype in which squares are summed; that of ``x`` unless given.
 
@@ -210,9 +218,11 @@ def stationarity_and_gradient(
     """
     trace = forward(net, x)
     gates = gates_of(net, trace)
-    back = backward(net, gates, multipliers * y)
+    outputs, problem = trace.preactivations[-1], problem or max_margin(net.K)
+    directions = problem.directions(y, outputs)  # (m, J, K)
+    back = backward(net, gates, coefficients_of(directions, multipliers))
 
-    direction: list[Direction] = []  # s = w ⊙ (Σ c_i ∇Φ_i − θ)
+    direction: list[Direction] = []  # s = w ⊙ (Σ U_ic ∇Φ_ic − θ)
     by_layer: list[Array | None] = []
     value: Array = 0.0
     for layer, (W, b) in enumerate(net.layers):
@@ -228,8 +238,9 @@ def stationarity_and_gradient(
     tang = tangent(net, trace, gates, back, direction)
     zeta = None
     if output_term is not None:
-        extra, zeta = output_term(trace.outputs)
+        extra, zeta = output_term(outputs)
         value, zeta = value + extra, 0.5 * zeta
     grad_x = reverse(net, trace, gates, back, tang, direction, zeta)
     grad_x *= 2.0
-    return StationarityTerms(value, by_layer, trace.outputs, grad_x, 2.0 * y * tang.values)
+    grad_multipliers = in_directions(directions, 2.0 * tang.values, multipliers)
+    return StationarityTerms(value, by_layer, trace.outputs, grad_x, grad_multipliers)

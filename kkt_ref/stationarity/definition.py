@@ -1,7 +1,9 @@
 r"""The stationarity loss ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖² as the paper writes it, by autograd.
 
 Everything fast is tested against this definition.  With layer weights w the norm is
-Σ_l w_l ‖·‖²_l.  There is no 1/m in the sum: the multipliers carry their own scale.
+Σ_l w_l ‖·‖²_l.  There is no 1/m in the sum: the multipliers carry their own scale.  For several
+outputs the sum is Σ_ic U_ic ∇θΦ_c(θ; x_i), with the coefficients U of
+:mod:`kkt_ref.stationarity.problems`; for two classes U_i = λ_i y_i.
 
 For ReLU and softplus ∇θΦ is reverse-mode differentiation of Φ.  The smoothed gates replace
 a derivative, and each of the two activations that have them says where:
@@ -20,10 +22,13 @@ import numpy as np
 from autograd import grad, value_and_grad
 from autograd.extend import defvjp, primitive
 
-from kkt_ref._validation import check_multipliers, check_points
-from kkt_ref.network._validation import check_layer_weights, check_net, check_samples
+from kkt_ref._validation import check_multipliers, check_points, check_targets
+from kkt_ref.network._validation import check_layer_weights, check_net
 from kkt_ref.network.activations import AuthorsGatedReLU, GatedReLU, sigmoid
+from kkt_ref.network.base import Network
+from kkt_ref.network.cnn import CNN
 from kkt_ref.network.mlp import MLP
+from kkt_ref.stationarity.problems import Problem, check_samples, coefficients_of, shape_of
 
 Array = Any
 
@@ -36,8 +41,10 @@ def _authors_relu(z: Array, alpha: float) -> Array:
 defvjp(_authors_relu, lambda ans, z, alpha: lambda g: g * sigmoid(alpha * z, anp), None)
 
 
-def phi(arrays: tuple[Array, ...], x: Array, net: MLP) -> Array:
-    """Φ(θ; x) of shape (n,), traceable by autograd in θ, given like ``net.arrays``, and in x."""
+def phi(arrays: tuple[Array, ...], x: Array, net: Any) -> Array:
+    """Φ(θ; x) of shape (n, K), traceable by autograd in θ, given like ``net.arrays``, and in x."""
+    if isinstance(net, CNN):
+        return net.phi(arrays, x)
     act, a, z, given = net.activation, x, x, iter(arrays)
     for layer, b in enumerate(net.biases):
         if layer > 0 and isinstance(act, AuthorsGatedReLU):
@@ -47,7 +54,7 @@ def phi(arrays: tuple[Array, ...], x: Array, net: MLP) -> Array:
         z = anp.dot(a, next(given).T)  # (n, h_l)
         if b is not None:
             z = z + next(given)
-    return z[:, 0]  # (n,)
+    return z  # (n, K)
 
 
 def phi_linearised(arrays: tuple[Array, ...], x: Array, net: MLP) -> Array:
@@ -64,22 +71,24 @@ def phi_linearised(arrays: tuple[Array, ...], x: Array, net: MLP) -> Array:
         z, z_bar = anp.dot(a, next(given).T), anp.dot(a_bar, W.T)  # (n, h_l)
         if b is not None:
             z, z_bar = z + next(given), z_bar + b
-    return z[:, 0]  # (n,)
+    return z  # (n, K)
 
 
-def weighted_phi_gradient(net: MLP, x: Array, c: Array) -> tuple[Array, ...]:
-    """Σ_i c_i ∇θΦ(θ; x_i), shaped like ``net.arrays``, itself traceable in x and c."""
+def weighted_phi_gradient(net: Network, x: Array, coefficients: Array) -> tuple[Array, ...]:
+    """Σ_ic U_ic ∇θΦ_c(θ; x_i), shaped like ``net.arrays``, traceable in x and U of (n, K)."""
     function = phi_linearised if isinstance(net.activation, GatedReLU) else phi
-    return grad(lambda arrays: anp.dot(c, function(arrays, x, net)))(net.arrays)
+    return grad(lambda arrays: anp.sum(coefficients * function(arrays, x, net)))(net.arrays)
 
 
-def per_sample_gradients(net: MLP, x: np.ndarray) -> np.ndarray:
+def per_sample_gradients(net: Network, x: np.ndarray, coefficients: Any = None) -> np.ndarray:
     """∇θΦ(θ; x_i) for each sample, by a loop over samples.
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or CNN
     x : array of shape (n, d), dtype as the network's
+    coefficients : array of shape (n, K), optional
+        Row i is Σ_c U_ic ∇θΦ_c(x_i); a network of several outputs needs them.
 
     Returns
     -------
@@ -88,69 +97,100 @@ def per_sample_gradients(net: MLP, x: np.ndarray) -> np.ndarray:
     """
     check_net(net)
     x = check_points(x, "x", d=net.d, dtype=net.dtype)
-    one = np.ones(1, net.dtype)
-    rows = [weighted_phi_gradient(net, x_i[None, :], one) for x_i in x]
+    if coefficients is None and net.K > 1:
+        raise ValueError(
+            f"coefficients: expected shape (n, {net.K}), because the network has several outputs; "
+            "for class c give ones in column c and zeros elsewhere"
+        )
+    U = np.ones((len(x), 1), net.dtype)
+    if coefficients is not None:
+        U = check_targets(coefficients, len(x), net.K, net.dtype, "coefficients")
+        U = U.reshape(len(x), net.K)
+    rows = [weighted_phi_gradient(net, x[i : i + 1], U[i : i + 1]) for i in range(len(x))]
     return np.stack([np.concatenate([g.ravel() for g in row]) for row in rows])  # (n, P)
 
 
 def stationarity_residual(
-    net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray
+    net: Network,
+    x: np.ndarray,
+    y: np.ndarray,
+    multipliers: np.ndarray,
+    *,
+    problem: Problem | None = None,
 ) -> np.ndarray:
-    """θ − Σ_i λ_i y_i ∇θΦ(θ; x_i), shape (P,), by the loop over samples."""
-    x, y = check_samples(net, x, y)
-    multipliers = check_multipliers(multipliers, len(y), net.dtype)
-    return net.theta - (multipliers * y) @ per_sample_gradients(net, x)
+    """θ − Σ_ic U_ic ∇θΦ_c(θ; x_i), shape (P,), by the loop over samples."""
+    x, y, problem = check_samples(net, x, y, problem)
+    directions = problem.directions(y, phi(net.arrays, x, net))  # (n, J, K)
+    multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
+    return net.theta - np.sum(
+        per_sample_gradients(net, x, coefficients_of(directions, multipliers)), axis=0
+    )
 
 
 def stationarity_loss(
-    net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray, layer_weights: Any = None
+    net: Network,
+    x: np.ndarray,
+    y: np.ndarray,
+    multipliers: np.ndarray,
+    layer_weights: Any = None,
+    *,
+    problem: Problem | None = None,
 ) -> float:
-    """Σ_l w_l ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²_l, by the loop over samples.
+    """Σ_l w_l ‖θ − Σ_ic U_ic ∇θΦ_c(θ; x_i)‖²_l, by the loop over samples.
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or CNN
     x : array of shape (n, d), dtype as the network's
-    y : array of shape (n,), entries -1 and +1
-    multipliers : array of shape (n,), dtype as the network's
+    y : array of shape (n,), entries -1 and +1; for several outputs the classes 0 ... K-1
+    multipliers : array of shape (n,), dtype as the network's; (n, K) for K classes
     layer_weights : sequence of L numbers ≥ 0, optional
         Ones unless given.
+    problem : Problem, optional
+        What U is; that of two classes, or of K classes, unless given.
 
     Returns
     -------
     float
     """
     weights = check_layer_weights(layer_weights, net)
-    residual = stationarity_residual(net, x, y, multipliers)
+    residual = stationarity_residual(net, x, y, multipliers, problem=problem)
     squares = [np.sum(residual[s] ** 2) for s in net.layer_slices]
     return float(sum(w * square for w, square in zip(weights, squares, strict=True)))
 
 
 def stationarity_by_autograd(
-    net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray, layer_weights: Any = None
+    net: Network,
+    x: np.ndarray,
+    y: np.ndarray,
+    multipliers: np.ndarray,
+    layer_weights: Any = None,
+    *,
+    problem: Problem | None = None,
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """The loss and its gradient in x and λ, by autograd's double backward.
 
     Parameters
     ----------
-    net, x, y, multipliers, layer_weights
+    net, x, y, multipliers, layer_weights, problem
         As in :func:`stationarity_loss`.
 
     Returns
     -------
     value : float
     grad_x : array of shape (n, d)
-    grad_multipliers : array of shape (n,)
+    grad_multipliers : array, shaped like the multipliers
     """
-    x, y = check_samples(net, x, y)
-    multipliers = check_multipliers(multipliers, len(y), net.dtype)
+    x, y, problem = check_samples(net, x, y, problem)
+    directions = problem.directions(y, phi(net.arrays, x, net))  # (n, J, K)
+    multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
     weights = check_layer_weights(layer_weights, net)
     layers = zip(weights, net.layers, strict=True)
     per_array = [w for w, layer in layers for p in layer if p is not None]
 
     def loss(variables: tuple[Any, Any]) -> Any:
         points, lam = variables
-        total = weighted_phi_gradient(net, points, lam * y)
+        total = weighted_phi_gradient(net, points, coefficients_of(directions, lam))
         parts = zip(per_array, net.arrays, total, strict=True)
         return sum(w * anp.sum((p - g) ** 2) for w, p, g in parts)
 

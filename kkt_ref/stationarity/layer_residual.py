@@ -1,7 +1,7 @@
 r"""The weighted residual of one layer, s = w (DᵀA − W), as an array or by Gram matrices.
 
-A holds the inputs of the layer and D its signals times c_i, so that
-DᵀA = Σ_i c_i ∇_WΦ(x_i); a bias is a column of ones in A.  The gradient of the loss needs s
+A holds the inputs of the layer and D its signals, so that
+DᵀA = Σ_ic U_ic ∇_WΦ_c(x_i); a bias is a column of ones in A.  The gradient of the loss needs s
 in two products only, and with few samples both are cheaper without s itself:
 
     A sᵀ = w ((A Aᵀ) D − Z),      D s = w ((D Dᵀ) A − D W),      Z = A Wᵀ (preactivations),

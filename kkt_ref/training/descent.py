@@ -1,10 +1,13 @@
-r"""Full-batch gradient descent on the mean logistic loss: the paper's, and loss-scaled.
+r"""Full-batch gradient descent on the logistic loss or the cross-entropy.
 
-Both move along the gradient of −log(mean loss), Σ_i p_i y_i ∇θΦ(x_i) with the weights p_i of
-:func:`loss_weights`.  The paper's step is fixed on the loss itself.  The loss-scaled step is
-fixed on its logarithm: it follows the same path and reaches a loss of 1e-300 as easily as 1e-3
-(Lyu & Li 2020, section 6).  Loss and weights are computed in the log domain, because the loss
-underflows past a margin of about 740.  Dimensions: n samples, d inputs, P parameters.
+Both losses are log(1 + exp(−u_i)), with u_i = y_i Φ(x_i) for two classes and for K classes the
+*soft margin* u_i = −log Σ_{j≠y_i} exp(Φ_j − Φ_{y_i}).  Both descents move along the gradient of
+−log(mean loss), Σ_i p_i ∇θ u_i, with the weights p_i of :func:`loss_weights`.  The paper's step
+is fixed on the loss itself.  The loss-scaled step is fixed on its logarithm: it follows the same
+path and reaches a loss of 1e-300 as easily as 1e-3 (Lyu & Li 2020, section 6).  Loss and weights
+are computed in the log domain, because the loss underflows past a margin of about 740.
+
+Names of dimensions: n samples, d inputs, K outputs, P parameters.
 """
 
 from collections.abc import Callable
@@ -13,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kkt_ref._validation import check_count, check_positive, check_separable
-from kkt_ref.network._validation import check_samples
-from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity import closed_form
+from kkt_ref._validation import check_count, check_every_class, check_positive, check_separable
+from kkt_ref.network.base import Network
 from kkt_ref.stationarity.backend import Backend, get_backend, namespace
+from kkt_ref.stationarity.evaluation import evaluate
+from kkt_ref.stationarity.problems import check_samples, one_hot
 
 Array = Any
 
@@ -26,11 +29,11 @@ class Record(NamedTuple):
     """One row of a training history."""
 
     step: int  # steps done
-    log_loss: float  # natural logarithm of the mean logistic loss, which itself may underflow
-    margin_min: float  # smallest y_i Φ(θ; x_i)
-    margin_max: float  # largest y_i Φ(θ; x_i)
+    log_loss: float  # natural logarithm of the mean loss, which itself may underflow
+    margin_min: float  # smallest y_i Φ(θ; x_i), for K classes the smallest soft margin
+    margin_max: float  # the largest; in regression both are 0
     norm: float  # ‖θ‖
-    residual: float  # ‖θ − s Σ p_i y_i ∇Φ(x_i)‖ / ‖θ‖ with the best s ≥ 0
+    residual: float  # ‖θ − s Σ p_i ∇u_i‖ / ‖θ‖ with the best s ≥ 0
 
 
 @dataclass
@@ -48,19 +51,19 @@ class History:
 class TrainResult:
     """A trained network."""
 
-    net: MLP
-    multipliers: np.ndarray  # (n,), λ_i ∝ p_i, the multipliers that training itself implies
+    net: Network
+    multipliers: np.ndarray  # λ that training itself implies, (n,), or (n, K) for K classes
     history: History
     steps: int  # steps (or iterations) done
     stop_reason: str  # a sentence that says why training ended
     converged: bool  # whether the target was reached, rather than a limit
 
 
-Callback = Callable[[Record, MLP], object]
+Callback = Callable[[Record, Any], object]
 
 
 def gradient_descent(
-    net: MLP,
+    net: Network,
     x: np.ndarray,
     y: np.ndarray,
     *,
@@ -75,14 +78,14 @@ def gradient_descent(
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or CNN
         The start; it is not changed.
     x : array of shape (n, d), dtype as the network's
-    y : array of shape (n,), entries -1 and +1
+    y : array of shape (n,), entries -1 and +1; for several outputs the classes 0 ... K-1
     step : float, > 0
     max_steps : int, ≥ 0
     target_loss : float, optional
-        Stop at this mean logistic loss, > 0.
+        Stop at this mean loss, > 0.
     record_every : int, steps between records
     callback : callable, optional
         Called with each record and the network at it.
@@ -106,7 +109,7 @@ def gradient_descent(
 
 
 def loss_scaled_descent(
-    net: MLP,
+    net: Network,
     x: np.ndarray,
     y: np.ndarray,
     *,
@@ -117,14 +120,14 @@ def loss_scaled_descent(
     callback: Callback | None = None,
     backend: str | Backend = "numpy",
 ) -> TrainResult:
-    """Train by gradient ascent on −log(mean logistic loss), step rate / max_i ‖∇θΦ(x_i)‖².
+    """Train by gradient ascent on −log(mean loss), with the step rate / max_i ‖∇θ u_i‖².
 
     Parameters
     ----------
     net, x, y
         As in :func:`gradient_descent`.
     rate : float
-        Step in units of 1 / max_i ‖∇θΦ(x_i)‖², > 0; 3 is safe, up to 10 is faster.
+        Step in units of 1 / max_i ‖∇θ u_i‖², > 0; 3 is safe, up to 10 is faster.
     max_steps, target_loss, record_every, callback, backend
         As in :func:`gradient_descent`.
 
@@ -143,7 +146,7 @@ def loss_scaled_descent(
 
 @np.errstate(over="ignore", invalid="ignore")  # a step that is too long raises ValueError
 def _descend(
-    net: MLP,
+    net: Network,
     x: np.ndarray,
     y: np.ndarray,
     size: float,
@@ -155,8 +158,9 @@ def _descend(
     """Descend by steps of one size on the loss if ``fixed``, otherwise on its logarithm."""
     max_steps, target_loss, record_every = limits
     backend = get_backend(backend)
-    x, y = check_samples(net, x, y)
+    x, y, _ = check_samples(net, x, y, None)
     check_separable(x, y)
+    check_every_class(y, net.K)
     max_steps = check_count(max_steps, "max_steps", 0)
     record_every = check_count(record_every, "record_every")
     target = -np.inf if target_loss is None else np.log(check_positive(target_loss, "target_loss"))
@@ -166,36 +170,37 @@ def _descend(
     x, y = backend.put(x), backend.put(y)
     history = History()
     for steps in range(max_steps + 1):
-        trace = closed_form.forward(net, x)
-        back = closed_form.signals(net, trace)
-        margins = y * trace.outputs  # (n,)
+        here = evaluate(net, x)
+        margins, directions = soft_margins(y, here.outputs)  # (n,), (n, K)
         log_loss = log_mean_loss(margins)
         if not np.isfinite(log_loss):
             raise ValueError(
                 f"step: the loss is not finite after {steps} steps; use a smaller step or rate"
             )
         weights = loss_weights(margins)
-        ascent = closed_form.gradient_sum(net, trace, back.scaled(weights * y))
+        ascent, squares = here.weighted_sum(directions, weights)
 
         reached, last = log_loss <= target, steps == max_steps
         if steps % record_every == 0 or reached or last:
-            here = backend.get_net(net)
-            theta = here.theta  # (P,)
+            at_record = backend.get_net(net)
+            theta = at_record.theta  # (P,)
             direction = np.concatenate([backend.to_host(g).ravel() for g in ascent])  # (P,)
             square = float(direction @ direction)
             # the s ≥ 0 that brings s · direction closest to θ
             scale = max(float(theta @ direction), 0.0) / square if square > 0 else 0.0
-            record = make_record(steps, backend.to_host(margins), theta, theta - scale * direction)
+            u = backend.to_host(margins)
+            record = make_record(steps, log_loss, u, theta, theta - scale * direction)
             history.records.append(record)
             if callback:
-                callback(record, here)
+                callback(record, at_record)
         if reached or last:
             break
 
         if fixed:  # ∇loss = loss · ∇log(loss), and ``ascent`` is −∇log(loss)
             length = size * float(np.exp(log_loss))
         else:
-            length = size / max(_largest_gradient(net, trace, back), size * tiny)
+            largest = float(namespace(squares).max(squares))
+            length = size / max(largest, size * tiny)
         for p, g in zip(net.arrays, ascent, strict=True):
             p += length * g
 
@@ -203,26 +208,32 @@ def _descend(
     if reached:
         reason = f"The target loss {target_loss:g} was reached."
     multipliers = scale * backend.to_host(weights)  # (n,)
+    if net.K > 1:  # ∇u_i = Σ_j q_ij ∇(Φ_{y_i} − Φ_j)
+        shares = one_hot(y, here.outputs) - directions  # q, (n, K)
+        multipliers = multipliers[:, None] * backend.to_host(shares)
     return TrainResult(backend.get_net(net), multipliers, history, steps, reason, bool(reached))
 
 
-def _largest_gradient(net: MLP, trace: Any, back: Any) -> float:
-    """max_i ‖∇θΦ(x_i)‖²."""
-    xp = namespace(trace.outputs)
-    squares = sum(
-        xp.vecdot(delta, delta) * (xp.vecdot(a, a) + (0.0 if b is None else 1.0))
-        for delta, a, b in zip(back.deltas, trace.inputs, net.biases, strict=True)
-    )  # (n,)
-    return float(xp.max(squares))
-
-
 def make_record(
-    steps: int, margins: np.ndarray, theta: np.ndarray, residual: np.ndarray, factor: float = 1.0
+    steps: int, log_loss: float, margins: np.ndarray, theta: np.ndarray, residual: np.ndarray
 ) -> Record:
-    """Return a record; ``residual`` of shape (P,) is ``factor`` times that of stationarity."""
+    """Return a record of the residual of stationarity, shape (P,)."""
     norm, low, high = float(np.linalg.norm(theta)), float(margins.min()), float(margins.max())
-    relative = float(np.linalg.norm(residual)) / (factor * norm) if norm > 0 else 0.0
-    return Record(steps, log_mean_loss(margins), low, high, norm, relative)
+    relative = float(np.linalg.norm(residual)) / norm if norm > 0 else 0.0
+    return Record(steps, log_loss, low, high, norm, relative)
+
+
+def soft_margins(y: Array, outputs: Array) -> tuple[Array, Array]:
+    """Return u_i, shape (n,), and ∂u_i/∂Φ, shape (n, K), for outputs of shape (n, K)."""
+    if outputs.shape[1] == 1:
+        return y * outputs[:, 0], y[:, None]
+    xp, right = namespace(outputs), one_hot(y, outputs)  # (n, K)
+    own = xp.sum(right * outputs, axis=1, keepdims=True)
+    gaps = xp.where(right > 0, xp.full_like(outputs, -xp.inf), outputs - own)  # (n, K)
+    top = xp.max(gaps, axis=1, keepdims=True)
+    shares = xp.exp(gaps - top)
+    total = xp.sum(shares, axis=1, keepdims=True)
+    return -(top + xp.log(total))[:, 0], right - shares / total
 
 
 def log_mean_loss(margins: Array) -> float:

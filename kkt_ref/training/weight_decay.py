@@ -1,11 +1,11 @@
-r"""An exact stationary point: logistic loss with weight decay, by L-BFGS.
+r"""An exact stationary point: a loss with weight decay, by L-BFGS.
 
-At a minimum of Σ_i log(1 + exp(−y_i Φ(x_i))) + (μ/2)‖θ‖²,
+At a minimum of (1/n) Σ_i ℓ(Φ(x_i), y_i) + (μ/2)‖θ‖², the weights are
 
-    θ = Σ_i λ_i y_i ∇θΦ(x_i),    λ_i = σ(−y_i Φ(x_i)) / μ,
+    θ = Σ_ic U_ic ∇θΦ_c(x_i),    U_i = −(1/(nμ)) ∂ℓ/∂Φ(x_i),
 
-for every activation: the training data of such a network solve the reconstruction problem
-exactly, which serves tests and teaching.
+for every loss, network and activation: the training data of such a network solve the
+reconstruction problem exactly.
 """
 
 from typing import Any
@@ -13,31 +13,38 @@ from typing import Any
 import numpy as np
 import scipy
 
-from kkt_ref._validation import check_count, check_positive, check_separable
-from kkt_ref.network._validation import check_samples
-from kkt_ref.network.activations import GatedReLU
-from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity import closed_form
-from kkt_ref.training.descent import History, TrainResult, make_record
+from kkt_ref._validation import check_count, check_every_class, check_positive, check_separable
+from kkt_ref.network._validation import check_net
+from kkt_ref.network.base import Network
+from kkt_ref.stationarity.evaluation import evaluate
+from kkt_ref.stationarity.losses import loss_by_name
+from kkt_ref.stationarity.problems import WeightDecay, check_samples
+from kkt_ref.training.descent import History, TrainResult, make_record, soft_margins
 
 
 def weight_decay_optimum(
-    net: MLP,
+    net: Network,
     x: np.ndarray,
     y: np.ndarray,
     *,
+    loss: str | None = None,
     decay: float = 1e-3,
     tolerance: float = 1e-8,
     max_iterations: int = 20_000,
 ) -> TrainResult:
-    """Train to a stationary point of the summed logistic loss plus (decay/2)‖θ‖².
+    """Train to a stationary point of the mean loss plus (decay/2)‖θ‖², as PyTorch counts both.
 
     Parameters
     ----------
-    net : MLP
+    net : MLP or CNN
         The start, in float64; softplus converges, ReLU may stall with samples on its kinks.
-    x, y
-        As in :func:`~kkt_ref.training.descent.gradient_descent`.
+    x : array of shape (n, d), float64
+    y : array of shape (n,)
+        Labels -1 and +1 for "logistic", classes 0 ... K-1 for "cross_entropy", real numbers
+        (n, K), or (n,) for one output, for "mse" and "huber".
+    loss : {"logistic", "cross_entropy", "mse", "huber"}, optional
+        Unless given, "logistic" for one output and "cross_entropy" for several.  The parabola of
+        "huber" reaches to 1.
     decay : float
         μ > 0.
     tolerance : float
@@ -47,44 +54,50 @@ def weight_decay_optimum(
     Returns
     -------
     TrainResult
-        ``multipliers`` are the exact λ, and the history's residual is measured with them.
+        ``multipliers`` are the exact ones, and the history's residual is measured with them:
+        λ (n,) or (n, K) for the losses of classes, U (n,) or (n, K) in regression.
 
     Raises
     ------
     ValueError, TypeError
-        As in :func:`~kkt_ref.training.descent.gradient_descent`; ValueError also if the activation
-        is gated and so has no true gradient, TypeError if ``net`` is not in float64.
+        If a target does not fit the loss or the network, equal samples have different labels, a
+        number is out of its range, the activation is gated and so has no true gradient, or ``net``
+        is not in float64.
     """
-    x, y = check_samples(net, x, y)
-    check_separable(x, y)
+    check_net(net)
+    problem = WeightDecay(loss_by_name(loss or ("logistic" if net.K == 1 else "cross_entropy")))
+    x, y, _ = check_samples(net, x, y, problem)
+    classes = problem.loss.name in ("logistic", "cross_entropy")
+    if classes:
+        check_separable(x, y)
+        check_every_class(y, net.K)
     decay, tolerance = check_positive(decay, "decay"), check_positive(tolerance, "tolerance")
     max_iterations = check_count(max_iterations, "max_iterations")
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
-    if isinstance(net.activation, GatedReLU):
+    if net.activation.name in ("gated", "authors"):
         raise ValueError(
             "net: the gated activation has no gradient in θ to descend; train with "
             "ReLU or Softplus and reconstruct with the gates"
         )
+    history, n = History(), len(x)
 
-    history = History()
-
-    def evaluate(theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        here = net.with_theta(theta)
-        trace = closed_form.forward(here, x)
-        margins = y * trace.outputs  # (n,)
-        back = closed_form.backward(
-            here, closed_form.gates_of(here, trace), scipy.special.expit(-margins) * y
-        )
-        pull = closed_form.gradient_sum(here, trace, back)
+    def evaluated(theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        here = evaluate(net.with_theta(theta), x)
+        pull = here.gradient_sum(problem.loss.pull(here.outputs, y) / n)
         flat = np.concatenate([g.ravel() for g in pull])  # (P,)
-        value = np.sum(np.logaddexp(0.0, -margins)) + 0.5 * decay * theta @ theta
-        return float(value), decay * theta - flat, margins
+        mean = float(np.mean(problem.loss.value(here.outputs, y)))
+        return mean, theta - flat / decay, here.outputs
+
+    def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        mean, residual, _ = evaluated(theta)
+        return mean + 0.5 * decay * float(theta @ theta), decay * residual
 
     def record(theta: np.ndarray) -> float:
-        _, gradient, margins = evaluate(theta)
-        step = len(history.records)
-        history.records.append(make_record(step, margins, theta, gradient, decay))
+        mean, residual, outputs = evaluated(theta)
+        u = soft_margins(y, outputs)[0] if classes else np.zeros(1)
+        log_loss = float(np.log(max(mean, 1e-300)))
+        history.records.append(make_record(len(history.records), log_loss, u, theta, residual))
         return history.records[-1].residual
 
     def watch(intermediate_result: Any) -> None:  # the name is SciPy's convention
@@ -92,16 +105,10 @@ def weight_decay_optimum(
             raise StopIteration
 
     record(net.theta)
-    options = dict(
-        maxcor=30, ftol=0.0, gtol=0.0, maxiter=max_iterations, maxfun=20 * max_iterations, maxls=50
-    )
+    options: dict[str, Any] = dict(maxcor=30, ftol=0.0, gtol=0.0, maxls=50)
+    options |= dict(maxiter=max_iterations, maxfun=20 * max_iterations)
     result = scipy.optimize.minimize(
-        lambda theta: evaluate(theta)[:2],
-        net.theta,
-        jac=True,
-        method="L-BFGS-B",
-        options=options,
-        callback=watch,
+        objective, net.theta, jac=True, method="L-BFGS-B", options=options, callback=watch
     )
     residual = history.records[-1].residual
     converged = residual <= tolerance
@@ -112,8 +119,6 @@ def weight_decay_optimum(
     else:
         end = "The line search found no lower value, because of rounding or a kink"
     reason = f"{end}; the relative residual is {residual:.1e}."
-    trained, multipliers = (
-        net.with_theta(result.x),
-        scipy.special.expit(-evaluate(result.x)[2]) / decay,
-    )  # (n,)
+    trained = net.with_theta(result.x)
+    multipliers = problem.multipliers(y, evaluate(trained, x).outputs) / decay
     return TrainResult(trained, multipliers, history, int(result.nit), reason, converged)

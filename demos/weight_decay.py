@@ -1,0 +1,120 @@
+"""Does weight decay protect the training data?  It does, once training follows it to its end.
+
+    python demos/weight_decay.py
+
+With weight decay μ, every stationary point satisfies θ = Σ U_ic ∇θΦ_c(x_i) exactly, and the outputs
+say what U is.  So the training data solve the attacker's equation better and better.  At the same
+time the first layer collapses to a few directions, and images cannot come back out of fewer
+directions than there are images.  The demo trains softplus networks with several μ, attacks each
+of them on the way to its stationary point, and draws what comes back beside the rank of layer 1.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from report import Clock, write_json
+from study import read_options, study_parser
+from style import COLOURS, LINES, MARKERS, save_figure
+
+import kkt_ref
+from kkt_ref.datasets.split import Split, binary_split
+from kkt_ref.kkt.weight_decay import weight_decay_stationarity
+from kkt_ref.metrics.scores import score_candidates
+from kkt_ref.training import weight_decay_optimum
+
+DECAYS = (1e-4, 1e-3, 1e-2)
+BUDGETS = (30, 100, 300, 1000, 3000)  # iterations of L-BFGS
+
+
+def directions(net: kkt_ref.MLP) -> int:
+    """How many directions W₁ has: its singular values above 1 % of the largest."""
+    values = np.linalg.svd(net.weights[0], compute_uv=False)
+    return int(np.sum(values > 0.01 * values[0]))
+
+
+def row(net: kkt_ref.MLP, split: Split, seed: int, restarts: int) -> dict[str, Any]:
+    """What the attack finds in a network, and how near the network is to its stationary point."""
+    fit = weight_decay_stationarity(net, split.x, split.y, loss="logistic")
+    first_only = (1.0, *(0.0,) * (net.depth - 1))
+    floor = kkt_ref.residual_floor(net, split.x, split.y, layer_weights=first_only).by_layer[0]
+    found = kkt_ref.reconstruct(net, seed=seed, restarts=restarts)
+    scored = score_candidates(
+        split.x, found.candidates, split.unseen_x, mean=split.mean, shape=split.shape
+    )
+    return {
+        "residual": fit.stationarity.relative,
+        "floor_layer_1": floor,
+        "directions": directions(net),
+        "ncc_08": scored.data.ncc_08,
+        "ncc_top10": scored.data.ncc_top10,
+        "unseen_08": scored.unseen.ncc_08,
+        "unseen_top10": scored.unseen.ncc_top10,
+    }
+
+
+def draw(rows: list[dict[str, Any]], n: int, path: Path) -> None:
+    """Draw the number of images, the directions of layer 1 and the floor over the iterations."""
+    panels = (
+        ("ncc_08", f"images with NCC ≥ 0.8, of {n}"),
+        ("directions", "directions of layer 1"),
+        ("residual", "relative residual of stationarity"),
+    )
+    figure, axes = plt.subplots(1, 3, figsize=(12.5, 4.2), layout="constrained")
+    for number, decay in enumerate(sorted({row["decay"] for row in rows})):
+        mine = [row for row in rows if row["decay"] == decay]
+        style = {"color": COLOURS[number], "ls": LINES[number], "marker": MARKERS[number]}
+        for ax, (name, label) in zip(axes, panels, strict=True):
+            ax.plot([r["iterations"] for r in mine], [r[name] for r in mine], **style)
+            ax.set(xscale="log", xlabel="iterations of training", title=label)
+            ax.grid(True)
+        axes[0].plot([], [], label=f"decay μ = {decay:g}", **style)
+    axes[2].set_yscale("log")
+    axes[0].legend()
+    save_figure(figure, path)
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Run the demo and return its table."""
+    parser = study_parser("weight_decay", __doc__.split("\n")[0])
+    parser.add_argument("--n", type=int, default=20, help="number of training images")
+    options, images, quick = read_options(parser, arguments)
+    n, width, budgets = options.n, 300, BUDGETS
+    if quick:
+        n, width, budgets = min(n, 10), 50, BUDGETS[:2]
+    clock = Clock()
+    split = binary_split(images, n, unseen=n)
+    rows = []
+    for decay in DECAYS[-1:] if quick else DECAYS:
+        rng = np.random.default_rng(options.seed)
+        start = kkt_ref.init_paper((split.x.shape[1], width, 1), rng, first_layer=1e-2)
+        net, done = start.with_activation(kkt_ref.Softplus(20.0)), 0
+        for budget in budgets:
+            # 1. Train on: L-BFGS continues from where it was.
+            trained = weight_decay_optimum(
+                net, split.x, split.y, decay=decay, tolerance=1e-5, max_iterations=budget - done
+            )
+            net, done = trained.net, budget
+            # 2. Attack the network as it is now.
+            here = row(net, split, options.seed, 4 if quick else options.restarts)
+            rows.append({"decay": decay, "iterations": done, **here})
+            clock.say(
+                f"decay {decay:g}, {done} iterations: residual {here['residual']:.1e}, "
+                f"{here['directions']} directions, NCC >= 0.8: {here['ncc_08']} "
+                f"({here['unseen_08']}), ten best {here['ncc_top10']:.2f} "
+                f"({here['unseen_top10']:.2f})"
+            )
+            if trained.converged:
+                break
+    draw(rows, n, options.save)
+    clock.say(f"figure: {options.save}")
+    table = {"n": n, "width": width, "seed": options.seed, "rows": rows, "seconds": clock.seconds}
+    write_json(options.json, table)
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+r"""Stationarity under weight decay: the outputs themselves say what the multipliers are.
+
+At a stationary point of (1/n) Σ_i ℓ(Φ(x_i), y_i) + (μ/2)‖θ‖²,
+
+    θ = (1/μ) g,    g = −(1/n) Σ_ic (∂ℓ/∂Φ_c)(x_i) ∇θΦ_c(x_i),
+
+with or without biases, homogeneous or not.  If μ is unknown, the one that fits best is
+μ = ‖g‖² / ⟨θ, g⟩, provided that ⟨θ, g⟩ > 0.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from kkt_ref._validation import check_positive
+from kkt_ref.kkt.conditions import Stationarity, residual_norms
+from kkt_ref.network._validation import check_net, check_nonzero
+from kkt_ref.network.base import Network
+from kkt_ref.stationarity.evaluation import evaluate
+from kkt_ref.stationarity.losses import loss_by_name
+from kkt_ref.stationarity.problems import WeightDecay, check_samples
+
+
+class DecayFit(NamedTuple):
+    """How well the outputs of a network explain its weights under weight decay."""
+
+    stationarity: Stationarity
+    decay: float  # μ, as given or as fits best; infinite if no μ > 0 explains any of θ
+    multipliers: np.ndarray  # that the outputs imply, (n,) or (n, K), 0 for an infinite μ
+
+
+def weight_decay_stationarity(
+    net: Network, x: np.ndarray, y: np.ndarray, *, loss: str, decay: float | None = None
+) -> DecayFit:
+    """The residual of stationarity with the multipliers that the outputs imply.
+
+    Parameters
+    ----------
+    net : MLP or CNN
+    x : array of shape (n, d), dtype as the network's
+    y : array
+        Labels -1 and +1 (n,) for "logistic", classes 0 ... K-1 (n,) for "cross_entropy", real
+        numbers (n, K), or (n,) for one output, for "mse" and "huber".
+    loss : {"logistic", "cross_entropy", "mse", "huber"}
+        The mean over the samples, for the last two over the outputs as well, as in PyTorch.
+    decay : float, optional
+        μ > 0; that which fits best unless given.  PyTorch's ``weight_decay`` is this μ if all
+        parameters are decayed and the loss is the mean.
+
+    Returns
+    -------
+    DecayFit
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a target does not fit the loss or the network, or ``decay`` is not > 0.
+
+    Notes
+    -----
+    Source: the stationary point of the training objective, by its derivative.
+    """
+    check_net(net)
+    problem = WeightDecay(loss_by_name(loss))
+    x, y, _ = check_samples(net, x, y, problem)
+    check_nonzero(net)
+    here = evaluate(net, x)
+    pull = here.gradient_sum(problem.loss.pull(here.outputs, y) / len(x))  # g
+    flat, theta = np.concatenate([g.ravel() for g in pull]), net.theta  # (P,)
+    if decay is None:
+        along = float(theta @ flat)
+        decay = float(flat @ flat) / along if along > 0 else np.inf
+    else:
+        decay = check_positive(decay, "decay")
+    norms = residual_norms(net, [g / decay for g in pull])
+    return DecayFit(norms, decay, problem.multipliers(y, here.outputs) / decay)

@@ -1,0 +1,103 @@
+"""A network at given samples: its outputs Φ, and sums of its gradients with coefficients U.
+
+For an MLP the numbers come from the closed form; for a CNN autograd takes one backward pass.
+So everything that needs only Φ and ∇θΦ is written once for all networks.
+
+Names of dimensions: n samples, K outputs, P parameters.
+"""
+
+from typing import Any, Protocol
+
+import autograd.numpy as anp
+import numpy as np
+from autograd import grad
+
+from kkt_ref.network.cnn import CNN
+from kkt_ref.network.mlp import MLP
+from kkt_ref.stationarity import closed_form
+from kkt_ref.stationarity.backend import namespace
+
+Array = Any
+
+
+class Evaluation(Protocol):
+    """What is known of a network at n samples."""
+
+    outputs: Array  # Φ(θ; x_i), (n, K)
+
+    def gradient_sum(self, coefficients: Array) -> list[Array]:
+        """Return Σ_ic U_ic ∇θΦ_c(x_i), shaped like ``net.arrays``, for U of shape (n, K)."""
+
+    def gradient_rows(self, coefficients: Array) -> Array:
+        """Return Σ_c U_ic ∇θΦ_c(x_i) for each sample, shape (n, P)."""
+
+    def weighted_sum(self, coefficients: Array, weights: Array) -> tuple[list[Array], Array]:
+        """Return Σ_i w_i g_i, shaped like ``net.arrays``, and ‖g_i‖², (n,), for the rows g_i."""
+
+
+def evaluate(net: Any, x: Array) -> Evaluation:
+    """Return the evaluation of a network at samples (n, d); nothing is checked."""
+    return _CNNAt(net, x) if isinstance(net, CNN) else _MLPAt(net, x)
+
+
+class _MLPAt:
+    def __init__(self, net: MLP, x: Array) -> None:
+        self.net, self.x, self.trace = net, x, closed_form.forward(net, x)
+        self.gates = closed_form.gates_of(net, self.trace)
+        self.outputs = self.trace.preactivations[-1]  # (n, K)
+
+    def gradient_sum(self, coefficients: Array) -> list[Array]:
+        back = closed_form.backward(self.net, self.gates, coefficients)
+        return closed_form.gradient_sum(self.net, self.trace, back)
+
+    def gradient_rows(self, coefficients: Array) -> Array:
+        return closed_form.gradient_matrix(self.net, self.x, coefficients)  # (n, P)
+
+    def weighted_sum(self, coefficients: Array, weights: Array) -> tuple[list[Array], Array]:
+        back, xp = closed_form.backward(self.net, self.gates, coefficients), namespace(weights)
+        squares = sum(
+            xp.vecdot(delta, delta) * (xp.vecdot(a, a) + (0.0 if b is None else 1.0))
+            for delta, a, b in zip(back.deltas, self.trace.inputs, self.net.biases, strict=True)
+        )  # (n,)
+        return closed_form.gradient_sum(self.net, self.trace, back.scaled(weights)), squares
+
+
+class _CNNAt:
+    """Autograd gives the signals δ_l, the derivatives by z_l; gradients are their products.
+
+    The gradient of a kernel is Σ_p δ_p patch_pᵀ over the positions p.
+    """
+
+    def __init__(self, net: CNN, x: np.ndarray) -> None:
+        self.net, self.x = net, x
+        self.outputs, self.inputs = net.run(net.arrays, x)  # (n, K)
+
+    def gradient_rows(self, coefficients: np.ndarray) -> np.ndarray:
+        parts = []
+        for layer, (a, delta) in enumerate(
+            zip(self.inputs, self.signals(coefficients), strict=True)
+        ):
+            parts.append((delta @ np.moveaxis(a, 1, 2)).reshape(len(a), -1))  # (n, out C k k)
+            if layer == 0 and self.net.bias is not None:
+                parts.append(delta.sum(axis=2))  # (n, out)
+        return np.concatenate(parts, axis=1)  # (n, P)
+
+    def gradient_sum(self, coefficients: np.ndarray) -> list[np.ndarray]:
+        return list(self.net.with_theta(self.gradient_rows(coefficients).sum(axis=0)).arrays)
+
+    def weighted_sum(
+        self, coefficients: np.ndarray, weights: np.ndarray
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        rows = self.gradient_rows(coefficients)  # (n, P)
+        return list(self.net.with_theta(weights @ rows).arrays), np.sum(rows**2, axis=1)
+
+    def signals(self, coefficients: np.ndarray) -> list[np.ndarray]:
+        """δ_l of each layer, shape (n, out, p)."""
+        kernels = [W.reshape(len(W), -1) for W, _ in self.net.layers]
+        zero = [
+            np.zeros((len(a), len(W), a.shape[2]), a.dtype)
+            for W, a in zip(kernels, self.inputs, strict=True)
+        ]
+        return grad(lambda z: anp.sum(coefficients * self.net.run(self.net.arrays, self.x, z)[0]))(
+            zero
+        )

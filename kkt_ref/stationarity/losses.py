@@ -1,0 +1,88 @@
+r"""Losses ℓ(Φ, y) of one sample, and the pull −∂ℓ/∂Φ that each of them has on the outputs.
+
+    loss            ℓ                                 pull on output c
+    logistic        log(1 + exp(−yΦ))                 y σ(−yΦ)
+    cross_entropy   log Σ_c exp(Φ_c − Φ_y)            1[c = y] − p_c,  p the softmax of Φ
+    mse             (1/K) Σ_c (t_c − Φ_c)²            2 (t_c − Φ_c) / K
+    huber           (1/K) Σ_c of a parabola near 0    clip(t_c − Φ_c, −1, 1) / K
+                    and |t_c − Φ_c| − ½ beyond ±1
+
+As in PyTorch, training minimises the mean over the samples; mse and huber are means over the
+outputs too.  Names of dimensions: n samples, K outputs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy
+
+from kkt_ref._validation import check_classes, check_labels, check_targets
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of samples with targets ``y`` and outputs Φ of shape (n, K)."""
+
+    name: str
+    check: Callable[..., Array]  # as that of a problem
+    value: Callable[[Array, Array], Array]  # ℓ, (n,)
+    pull: Callable[[Array, Array], Array]  # −∂ℓ/∂Φ, (n, K)
+
+
+def _right(outputs: Array, y: Array) -> Array:
+    return np.eye(outputs.shape[1], dtype=outputs.dtype)[y]  # 1[c = y], (n, K)
+
+
+def _labels(y: Any, n: int, K: int, dtype: Any, name: str = "y") -> Array:
+    if K != 1:
+        raise ValueError(f"net: expected one output for the logistic loss, got {K}")
+    return check_labels(y, n, name, dtype)
+
+
+def _classes(y: Any, n: int, K: int, dtype: Any, name: str = "y") -> Array:
+    return check_classes(y, n, K, name)
+
+
+def _away(outputs: Array, y: Array) -> Array:
+    return y.reshape(outputs.shape) - outputs  # t − Φ, (n, K)
+
+
+# the functions of each loss, by its name
+LOGISTIC = Loss(
+    "logistic",
+    _labels,
+    lambda outputs, y: np.logaddexp(0.0, -y * outputs[:, 0]),
+    lambda outputs, y: (y * scipy.special.expit(-y * outputs[:, 0]))[:, None],
+)
+CROSS_ENTROPY = Loss(
+    "cross_entropy",
+    _classes,
+    lambda outputs, y: (
+        scipy.special.logsumexp(outputs, axis=1) - np.sum(outputs * _right(outputs, y), axis=1)
+    ),
+    lambda outputs, y: _right(outputs, y) - scipy.special.softmax(outputs, axis=1),
+)
+MSE = Loss(
+    "mse",
+    check_targets,
+    lambda outputs, y: np.mean(_away(outputs, y) ** 2, axis=1),
+    lambda outputs, y: 2.0 * _away(outputs, y) / outputs.shape[1],
+)
+HUBER = Loss(
+    "huber",
+    check_targets,
+    lambda outputs, y: np.mean(scipy.special.huber(1.0, _away(outputs, y)), axis=1),
+    lambda outputs, y: np.clip(_away(outputs, y), -1.0, 1.0) / outputs.shape[1],
+)
+LOSSES = {loss.name: loss for loss in (LOGISTIC, CROSS_ENTROPY, MSE, HUBER)}
+
+
+def loss_by_name(name: str) -> Loss:
+    """Return the loss of this name; another name raises a ValueError."""
+    if not isinstance(name, str) or name not in LOSSES:
+        raise ValueError(f"loss: expected one of {', '.join(LOSSES)}, got {name!r}")
+    return LOSSES[name]

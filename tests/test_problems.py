@@ -1,0 +1,225 @@
+"""Several outputs and other losses: one equation, against autograd, solvers and PyTorch."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import LinearConstraint, minimize, nnls
+
+import kkt_ref
+from kkt_ref.kkt.weight_decay import weight_decay_stationarity
+from kkt_ref.stationarity.closed_form import stationarity_and_gradient
+from kkt_ref.stationarity.evaluation import evaluate
+from kkt_ref.stationarity.losses import LOSSES
+from kkt_ref.stationarity.problems import Classes, Regression, RunnerUp, WeightDecay, shape_of
+from kkt_ref.training import weight_decay_optimum
+from kkt_ref.training.descent import soft_margins
+from tests.strategies import WITH_AUTHORS, error
+
+PROBLEMS = {
+    "classes": Classes(),
+    "runner-up": RunnerUp(),
+    "regression": Regression(),
+    "weight decay": WeightDecay(LOSSES["cross_entropy"]),
+}
+
+
+def targets(kind, n, K, rng):
+    if kind in ("regression", "mse", "huber"):
+        return rng.normal(size=(n, K))
+    return np.arange(n) % K
+
+
+def drawn(K, depth=3, seed=0, n=9, **kind):
+    rng = np.random.default_rng(seed)
+    widths = (4, *(6, 5, 7, 3)[: depth - 1], K)
+    net = kkt_ref.init_uniform(widths, rng, **kind)
+    return net, rng.normal(size=(n, 4)), rng
+
+
+@pytest.mark.parametrize("K", [2, 5])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("bias", ["first", "all", "none"])
+@pytest.mark.parametrize("activation", WITH_AUTHORS, ids=lambda a: a.name)
+def test_the_closed_form_is_the_definition(K, depth, bias, activation):
+    net, x, rng = drawn(K, depth, bias=bias, activation=activation)
+    for kind, problem in PROBLEMS.items():
+        y = targets(kind, len(x), K, rng)
+        lam = rng.uniform(size=shape_of(problem.directions(y, evaluate(net, x).outputs)))
+        slow = kkt_ref.stationarity_by_autograd(net, x, y, lam, problem=problem)
+        fast = stationarity_and_gradient(net, x, y, lam, problem=problem)
+        for part, wanted in zip(
+            (fast.value, fast.grad_x, fast.grad_multipliers), slow, strict=True
+        ):
+            assert np.linalg.norm(part - wanted) <= 1e-12 * (np.linalg.norm(wanted) + slow[0])
+        loop = kkt_ref.stationarity_loss(net, x, y, lam, problem=problem)
+        assert error(loop, slow[0]) < 1e-12
+
+
+@given(st.integers(0, 10**6), st.integers(2, 5))
+def test_euler(seed, K):
+    """⟨θ, Σ U_ic ∇Φ_c⟩ = L Σ U_ic Φ_c for a homogeneous network of degree L."""
+    net, x, rng = drawn(K, depth=3, seed=seed)
+    U, here = rng.normal(size=(len(x), K)), evaluate(net, x)
+    rows = kkt_ref.per_sample_gradients(net, x, U)
+    assert np.allclose(rows, here.gradient_rows(U), rtol=1e-12, atol=1e-13)
+    assert np.allclose(rows @ net.theta, 3 * np.sum(U * here.outputs, axis=1), atol=1e-10)
+
+
+def test_two_outputs_are_one_output():
+    """Φ_1 − Φ_0 of a network with the outputs (−Φ/2, Φ/2) is Φ: margins and conditions agree."""
+    one, x, rng = drawn(1)
+    last = np.concatenate([-one.weights[-1], one.weights[-1]]) / 2
+    two = kkt_ref.MLP((*one.weights[:-1], last), one.biases)
+    y, lam = np.resize([-1.0, 1.0], len(x)), rng.uniform(size=len(x))
+    classes, pairs = np.arange(len(x)) % 2, np.zeros((len(x), 2))
+    pairs[np.arange(len(x)), 1 - classes] = lam
+    assert np.allclose(kkt_ref.margins(one, x, y), kkt_ref.margins(two, x, classes))
+    a = kkt_ref.kkt_report(one, x, y, lam, margin=0.1)
+    b = kkt_ref.kkt_report(two, x, classes, pairs, margin=0.1)
+    for name in ("primal_feasibility", "dual_feasibility", "complementary_slackness", "delta"):
+        assert np.isclose(getattr(a, name), getattr(b, name)), name
+    assert np.allclose(a.stationarity.by_layer[:-1], b.stationarity.by_layer[:-1])
+
+
+def test_a_linear_network_against_a_multiclass_svm():
+    """One layer: the KKT point is the solution of Crammer and Singer's problem, by SLSQP."""
+    rng = np.random.default_rng(3)
+    n, d, K = 9, 4, 3
+    y = np.arange(n) % K
+    x = rng.normal(size=(n, d)) + 3.0 * np.eye(K, d)[y]
+    rows = []
+    for i in range(n):
+        for j in set(range(K)) - {y[i]}:
+            row = np.zeros((K, d))
+            row[y[i]], row[j] = x[i], -x[i]
+            rows.append(row.ravel())
+    solved = minimize(
+        lambda w: (0.5 * w @ w, w), np.ones(K * d), jac=True, method="SLSQP",
+        constraints=LinearConstraint(np.array(rows), 1.0, np.inf), options=dict(ftol=1e-15),
+    )  # fmt: skip
+    net = kkt_ref.MLP((solved.x.reshape(K, d),), (None,))
+    active = np.array(rows) @ solved.x < 1.0 + 1e-6
+    lam = np.zeros((n, K))
+    wrong = np.array([(i, j) for i in range(n) for j in range(K) if j != y[i]])
+    lam[tuple(wrong[active].T)] = nnls(np.array(rows)[active].T, solved.x)[0]
+    report = kkt_ref.kkt_report(net, x, y, lam)
+    assert abs(report.margin - 1.0) < 1e-6 and report.stationarity.relative < 1e-5
+    assert report.complementary_slackness < 1e-5 and report.delta < 1e-5
+    assert kkt_ref.residual_floor(net, x, y).relative < 1e-10
+    start = kkt_ref.init_uniform((d, K), rng, bias="none")
+    trained = kkt_ref.loss_scaled_descent(start, x, y, target_loss=1e-200).net
+    direction = trained.theta / np.linalg.norm(trained.theta)
+    assert direction @ solved.x / np.linalg.norm(solved.x) > 1 - 1e-4
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_pull_of_a_loss_is_its_negative_slope(name):
+    rng, loss = np.random.default_rng(0), LOSSES[name]
+    K = 1 if name == "logistic" else 3
+    outputs = 2.0 * rng.normal(size=(6, K))
+    y = np.sign(rng.normal(size=6)) if K == 1 else targets(name, 6, K, rng)
+    for c in range(K):
+        step = 1e-6 * np.eye(K)[c]
+        slope = (loss.value(outputs + step, y) - loss.value(outputs - step, y)) / 2e-6
+        assert np.allclose(loss.pull(outputs, y)[:, c], -slope, atol=1e-8)
+
+
+@given(st.integers(0, 10**6))
+def test_cross_entropy_is_the_logistic_loss_of_the_soft_margin(seed):
+    rng = np.random.default_rng(seed)
+    outputs, y = 5.0 * rng.normal(size=(7, 4)), np.arange(7) % 4
+    u, directions = soft_margins(y, outputs)
+    loss = LOSSES["cross_entropy"]
+    assert np.allclose(np.logaddexp(0.0, -u), loss.value(outputs, y))
+    assert np.allclose(directions / (1 + np.exp(u))[:, None], loss.pull(outputs, y))
+
+
+def test_descent_on_several_classes_implies_its_multipliers():
+    x, y = np.random.default_rng(0).normal(size=(9, 4)), np.arange(9) % 3
+    start = kkt_ref.init_uniform((4, 30, 3), np.random.default_rng(1))
+    done = kkt_ref.loss_scaled_descent(start, x, y, target_loss=1e-6)
+    assert done.converged and kkt_ref.margins(done.net, x, y).min() > 0
+    norms = kkt_ref.kkt.stationarity_norms(done.net, x, y, done.multipliers)
+    assert np.isclose(done.history.records[-1].residual, norms.relative, rtol=1e-9)
+    report = kkt_ref.kkt_report(done.net, x, y)
+    assert report.dual_feasibility == 0.0 and report.multipliers.shape == (9, 3)
+    assert np.all(report.multipliers[np.arange(9), y] == 0.0)
+    assert report.stationarity.relative <= norms.relative + 1e-9
+    free = kkt_ref.clarke_stationarity(done.net, x, y, width=0.1)
+    assert free.stationarity.relative <= report.stationarity.relative
+
+
+@pytest.mark.parametrize("name, K", [("logistic", 1), ("cross_entropy", 3), ("mse", 2),
+                                     ("huber", 1)])  # fmt: skip
+@pytest.mark.parametrize("bias", ["first", "all"])
+def test_weight_decay_ends_where_the_outputs_explain_the_weights(name, K, bias):
+    net, x, rng = drawn(K, depth=2, n=12, bias=bias, activation=kkt_ref.Softplus(3.0))
+    y = np.resize([-1.0, 1.0], 12) if name == "logistic" else targets(name, 12, K, rng)
+    done = weight_decay_optimum(net, x, y, loss=name, decay=1e-2, tolerance=1e-6)
+    assert done.converged, done.stop_reason
+    given_, found = (
+        weight_decay_stationarity(done.net, x, y, loss=name, decay=decay) for decay in (1e-2, None)
+    )
+    assert given_.stationarity.relative < 2e-6 and np.isclose(found.decay, 1e-2, rtol=1e-4)
+    assert np.allclose(given_.multipliers, done.multipliers)
+    problem = Regression() if name in ("mse", "huber") else None
+    norms = kkt_ref.kkt.stationarity_norms(done.net, x, y, done.multipliers, problem=problem)
+    assert norms.relative < 2e-6  # the same multipliers solve the max-margin form of the equation
+    other = weight_decay_stationarity(done.net, x, y, loss=name, decay=2e-2)
+    assert np.isclose(other.stationarity.relative, 0.5, rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cross_entropy", "mse", "huber"])
+@pytest.mark.parametrize("biased", [True, False])
+def test_networks_that_pytorch_trained_with_weight_decay(name, biased):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; CI has it")
+    torch.manual_seed(0)
+    nn, mu = torch.nn, 1e-2
+    smooth = nn.Softplus(beta=4.0)
+    module = nn.Sequential(
+        nn.Linear(4, 8), smooth, nn.Linear(8, 6, bias=biased), smooth, nn.Linear(6, 3, bias=biased)
+    ).double()
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(15, 4)), targets(name, 15, 3, rng)
+    loss = {"cross_entropy": nn.CrossEntropyLoss(), "mse": nn.MSELoss(), "huber": nn.HuberLoss()}
+    here, there = torch.from_numpy(x), torch.from_numpy(y)
+    descent = torch.optim.SGD(
+        module.parameters(), lr=0.05, momentum=0.99, nesterov=True, weight_decay=mu
+    )
+    for _ in range(12_000):
+        descent.zero_grad()
+        loss[name](module(here), there).backward()
+        descent.step()
+    state = {k: v.numpy() for k, v in module.state_dict().items()}
+    net = kkt_ref.from_state_dict(state, kkt_ref.Softplus(4.0))
+    assert weight_decay_stationarity(net, x, y, loss=name, decay=mu).stationarity.relative <= 1e-5
+    assert np.isclose(weight_decay_stationarity(net, x, y, loss=name).decay, mu, rtol=1e-4)
+
+
+WRONG = {
+    "y: expected classes 0 ... 2": lambda net, x: kkt_ref.margins(net, x, np.full(len(x), 3)),
+    "y: expected a sample of each class": lambda net, x: kkt_ref.loss_scaled_descent(
+        net, x, np.zeros(len(x), int)
+    ),
+    "y: expected real targets of shape (9, 3)": lambda net, x: weight_decay_optimum(
+        net, x, np.zeros(9), loss="mse"
+    ),
+    "net: expected one output for the logistic loss": lambda net, x: weight_decay_stationarity(
+        net, x, np.ones(9), loss="logistic"
+    ),
+    "loss: expected one of logistic": lambda net, x: weight_decay_optimum(net, x, x, loss="hinge"),
+    "coefficients: expected shape (n, 3)": lambda net, x: kkt_ref.per_sample_gradients(net, x),
+    "multipliers: expected shape (9, 3)": lambda net, x: kkt_ref.stationarity_loss(
+        net, x, np.arange(9) % 3, np.ones(9)
+    ),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_bad_targets_are_named(message):
+    net, x, _ = drawn(3)
+    with pytest.raises(ValueError) as caught:
+        WRONG[message](net, x)
+    assert message in str(caught.value)
