@@ -159,10 +159,16 @@ def test_quick_margin_and_baselines(tmp_path, images):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["basin", "elsewhere", "kinks", "levers", "search", "weight_decay"]
+    "name", ["basin", "cnn", "elsewhere", "kinks", "levers", "search", "weight_decay"]
 )
 def test_quick_study(tmp_path, name):
     assert table(name, "--quick", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_digits_come_back_from_a_convolutional_network(tmp_path):
+    found = table("cnn", cwd=tmp_path, KKT_REF_DATA="", OPENBLAS_NUM_THREADS="1")
+    assert found["data"]["ncc_08"] >= 8 and found["unseen"]["ncc_08"] == 0
 
 
 @pytest.mark.slow
