@@ -55,7 +55,7 @@ def test_wrong_outputs_are_refused_before_any_work(name, tmp_path, monkeypatch, 
 
 @pytest.mark.slow
 def test_wrong_options_of_the_image_demos_are_named(tmp_path):
-    wrong = {"--data nowhere": "nowhere lacks", "--n 7": "even", "--seed -1": ">= 0"}
+    wrong = {"--data nowhere": "nowhere lacks", "--n 7": "multiple of 2", "--seed -1": ">= 0"}
     for options, message in wrong.items():
         done = run("mnist", *options.split(), cwd=tmp_path)
         assert done.returncode == 2 and message in done.stderr, done.stderr
@@ -159,10 +159,16 @@ def test_quick_margin_and_baselines(tmp_path, images):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["basin", "elsewhere", "kinks", "levers", "search", "weight_decay"]
+    "name", ["basin", "cnn", "elsewhere", "kinks", "levers", "search", "weight_decay"]
 )
 def test_quick_study(tmp_path, name):
     assert table(name, "--quick", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_digits_come_back_from_a_convolutional_network(tmp_path):
+    found = table("cnn", cwd=tmp_path, KKT_REF_DATA="", OPENBLAS_NUM_THREADS="1")
+    assert found["data"]["ncc_08"] >= 8 and found["unseen"]["ncc_08"] == 0
 
 
 @pytest.mark.slow

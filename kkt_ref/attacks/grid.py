@@ -34,7 +34,7 @@ from kkt_ref.kkt.multipliers import solve_nnls
 from kkt_ref.network._validation import check_mlp
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.stationarity.problems import margins_of, max_margin
+from kkt_ref.stationarity.problems import constraints_of, max_margin
 
 BAND = 1.25  # upper end of a band of |Φ|, relative to its lower end
 _RATIO = 1.07  # of neighbouring bands in the search
@@ -64,8 +64,7 @@ def own_margins(net: MLP, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     if net.K == 1:
         y = np.where(outputs[:, 0] >= 0, 1.0, -1.0)
     directions = max_margin(net.K).directions(y, outputs)  # (N, J, K)
-    margins = margins_of(directions, outputs)
-    return y, np.where(np.any(directions != 0, axis=2), margins, np.inf), directions
+    return y, constraints_of(directions, outputs), directions
 
 
 def solve_in_band(net: MLP, points: np.ndarray, low: float, high: float) -> Atoms:

@@ -20,7 +20,7 @@ from kkt_ref.stationarity.definition import (
     stationarity_residual,
     weighted_phi_gradient,
 )
-from kkt_ref.stationarity.problems import margins_of, max_margin
+from kkt_ref.stationarity.problems import constraints_of, max_margin
 
 Array = np.ndarray
 Answer = tuple[Array, ...]
@@ -128,8 +128,9 @@ def kkt_conditions(
     residual = stationarity_residual(net, x, y, multipliers)  # (P,)
     found = phi(net.arrays, x, net)  # (n, K)
     directions = max_margin(net.K).directions(y, found)  # (n, J, K)
-    constrained = np.any(directions != 0, axis=2)  # (n, J)
-    u = margins_of(directions, found)[constrained]  # (k,)
+    u = constraints_of(directions, found)  # (n, J)
+    constrained = np.isfinite(u)
+    u = u[constrained]  # (k,)
     lam = multipliers.reshape(constrained.shape)[constrained]  # (k,)
     mass = np.sum(np.abs(lam)) * margin
     return (

@@ -29,7 +29,7 @@ from kkt_ref.stationarity.problems import (
     Problem,
     check_samples,
     coefficients_of,
-    margins_of,
+    constraints_of,
     shape_of,
 )
 
@@ -90,13 +90,7 @@ def margins(net: Network, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     x, y, problem = check_samples(net, x, y, None)
     outputs = evaluate(net, x).outputs  # (n, K)
-    return _constraints(problem.directions(y, outputs), outputs).min(axis=1)
-
-
-def _constraints(directions: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """⟨D_ij, Φ(x_i)⟩, shape (n, J); a zero direction is no constraint and gives infinity."""
-    values = margins_of(directions, outputs)
-    return np.where(np.any(directions != 0, axis=2), values, np.inf)
+    return constraints_of(problem.directions(y, outputs), outputs).min(axis=1)
 
 
 def stationarity_norms(
@@ -192,7 +186,7 @@ def kkt_report(
     multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
     residual = residual_norms(net, here.gradient_sum(coefficients_of(directions, multipliers)))
 
-    u = _constraints(directions, here.outputs)  # (n, J)
+    u = constraints_of(directions, here.outputs)  # (n, J)
     constrained = np.isfinite(u)
     u, lam = u[constrained], multipliers.reshape(constrained.shape)[constrained]  # (k,)
     q = _positive(u) if margin is None else check_positive(margin, "margin")

@@ -156,6 +156,12 @@ def margins_of(directions: Array, outputs: Array) -> Array:
     return (directions @ outputs[:, :, None])[:, :, 0]
 
 
+def constraints_of(directions: Array, outputs: Array) -> Array:
+    """Return ⟨D_ij, Φ(x_i)⟩, shape (n, J), and infinity for D_ij = 0, which is no constraint."""
+    values = margins_of(directions, outputs)
+    return np.where(np.any(directions != 0, axis=2), values, np.inf)
+
+
 def coefficients_of(directions: Array, multipliers: Array) -> Array:
     """Return U_i = Σ_j λ_ij D_ij, shape (n, K), for D (n, J, K) and λ (n, J) or (n,)."""
     flat = multipliers[:, None] if multipliers.ndim == 1 else multipliers  # (n, J)

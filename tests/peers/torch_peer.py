@@ -17,13 +17,17 @@ def parameters(net):
 
 
 def phi(net, arrays, x):
+    return logits(net, arrays, x)[:, 0]
+
+
+def logits(net, arrays, x):
     given, a = iter(arrays), x
     for layer, b in enumerate(net.biases):
         a = a if layer == 0 else activate(net.activation, a)
         a = a @ next(given).T
         if b is not None:
             a = a + next(given)
-    return a[:, 0]
+    return a
 
 
 class DoubleBackward:
@@ -75,6 +79,43 @@ class DoubleBackward:
         torch.nn.functional.softplus(-margins).mean().backward()
         torch.optim.SGD(arrays, lr=step).step()
         return torch.cat([p.detach().ravel() for p in arrays]).numpy()
+
+    def class_outputs(self, net, x):
+        return logits(net, parameters(net), torch.tensor(x)).detach().numpy()
+
+    def _class_gaps(self, net, arrays, x, y):
+        """Φ_y − Φ_j and which of them are constraints, both (n, K)."""
+        found = logits(net, arrays, x)
+        wrong = torch.ones_like(found, dtype=bool).scatter(1, y[:, None], False)
+        return found.gather(1, y[:, None]) - found, wrong
+
+    def _class_residual(self, net, arrays, x, y, lam):
+        gaps, wrong = self._class_gaps(net, arrays, x, y)
+        total = torch.sum(lam * gaps * wrong)
+        sums = torch.autograd.grad(total, arrays, create_graph=True)
+        return [p - g for p, g in zip(arrays, sums, strict=True)]
+
+    def class_stationarity(self, net, x, y, multipliers):
+        x, lam = (torch.tensor(part, requires_grad=True) for part in (x, multipliers))
+        residual = self._class_residual(net, parameters(net), x, torch.tensor(y), lam)
+        value = sum((r**2).sum() for r in residual)
+        grads = torch.autograd.grad(value, (x, lam))
+        return value.item(), *(g.numpy() for g in grads)
+
+    def class_kkt_conditions(self, net, x, y, multipliers, margin):
+        arrays, x, y, lam = parameters(net), *map(torch.tensor, (x, y, multipliers))
+        residual = self._class_residual(net, arrays, x, y, lam)
+        residual = torch.cat([r.detach().ravel() for r in residual])
+        theta = torch.cat([p.detach().ravel() for p in arrays])
+        gaps, wrong = self._class_gaps(net, arrays, x, y)
+        gap, lam = gaps.detach()[wrong] - margin, lam[wrong]
+        mass = lam.abs().sum() * margin
+        return (
+            (residual.norm() / theta.norm()).item(),
+            (-gap).clamp(min=0).max().item() / margin,
+            (-lam).clamp(min=0).max().item(),
+            ((lam * gap).abs().sum() / mass).item() if mass > 0 else 0.0,
+        )
 
     def ssim(self, a, b):
         a, b = torch.tensor(a)[:, None], torch.tensor(b)[:, None]  # channels as a batch
