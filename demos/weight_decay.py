@@ -26,7 +26,7 @@ from kkt_ref.kkt.weight_decay import weight_decay_stationarity
 from kkt_ref.metrics.scores import score_candidates
 from kkt_ref.training import weight_decay_optimum
 
-DECAYS = (1e-4, 1e-3, 1e-2)
+DECAYS = (1e-5, 1e-4, 1e-3)
 BUDGETS = (30, 100, 300, 1000, 3000)  # iterations of L-BFGS
 
 
