@@ -131,8 +131,10 @@ def _check_size(values: np.ndarray, name: str, huge: bool = False) -> None:
         )
 
 
-def check_labels(y: Any, n: int, name: str = "y", dtype: Any = np.float64) -> np.ndarray:
+def check_labels(y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
     """Return ``y`` as an array of shape (n,) of ``dtype`` with entries -1 and +1, or raise."""
+    if K != 1:
+        raise ValueError(f"net: expected one output for labels -1 and +1, got {K}")
     y = as_array(y, name)
     if y.shape != (n,):
         raise ValueError(f"{name}: expected shape ({n},), one label a sample, got {y.shape}")
@@ -177,7 +179,7 @@ def check_kind(value: Any, kind: type, name: str) -> None:
         raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
 
 
-def check_classes(y: Any, n: int, K: int, name: str = "y") -> np.ndarray:
+def check_classes(y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
     """Return ``y`` as an integer array of shape (n,) with entries 0 ... K-1, or raise."""
     y = as_array(y, name)
     if y.shape != (n,):

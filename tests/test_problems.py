@@ -206,7 +206,7 @@ WRONG = {
     "y: expected real targets of shape (9, 3)": lambda net, x: weight_decay_optimum(
         net, x, np.zeros(9), loss="mse"
     ),
-    "net: expected one output for the logistic loss": lambda net, x: weight_decay_stationarity(
+    "net: expected one output for labels -1 and +1": lambda net, x: weight_decay_stationarity(
         net, x, np.ones(9), loss="logistic"
     ),
     "loss: expected one of logistic": lambda net, x: weight_decay_optimum(net, x, x, loss="hinge"),

@@ -10,11 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from kkt_ref._validation import check_count
-from kkt_ref.kkt.conditions import stationarity_norms
+from kkt_ref.kkt.conditions import measured
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import namespace
-from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.stationarity.problems import Problem, RunnerUp, TwoClasses, margins_of, max_margin
+from kkt_ref.stationarity.problems import Problem, RunnerUp, TwoClasses, max_margin
 
 Array = Any
 # called with the stage, the index of the run, candidates (m, d) and multipliers (m,)
@@ -122,10 +121,10 @@ def measured_run(
     problem = max_margin(net.K) if problem is None else problem
     x, multipliers = (np.asarray(part, net.dtype) for part in (x, multipliers))
     y = problem.check(y, len(x), net.K, net.dtype)
-    norms = stationarity_norms(net, x, y, multipliers, problem=problem)
-    outputs = evaluate(net, x).outputs
-    margins = margins_of(problem.directions(y, outputs), outputs).astype(np.float64).ravel()
-    weights = multipliers.astype(np.float64).ravel()  # (m J,), as the margins
+    norms, _, constraints = measured(net, x, y, multipliers, problem)
+    constrained = np.isfinite(constraints)  # (m, J)
+    margins = constraints[constrained].astype(np.float64)
+    weights = multipliers.reshape(constrained.shape)[constrained].astype(np.float64)
     first = float(weights @ margins)
     margin = float(weights @ margins**2) / first if first > 0 else 0.0
     slackness = float(slackness_violation(margins, weights)[0])

@@ -38,8 +38,8 @@ def model_inversion(
 
     def descend(vector: np.ndarray) -> tuple[float, np.ndarray]:
         trace = closed_form.forward(net, vector.reshape(starts, net.d))
-        gradient = closed_form.signals(net, trace).deltas[0] @ net.weights[0]  # ∇_xΦ, (starts, d)
-        return -float(y @ trace.outputs), (-y[:, None] * gradient).ravel()
+        back = closed_form.backward(net, closed_form.gates_of(net, trace), y[:, None])
+        return -float(y @ trace.outputs), -(back.deltas[0] @ net.weights[0]).ravel()  # −y ∇_xΦ
 
     bounds = scipy.optimize.Bounds(np.tile(low, starts), np.tile(high, starts))
     options = dict(maxiter=100, ftol=0.0, gtol=1e-10)

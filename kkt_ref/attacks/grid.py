@@ -50,7 +50,6 @@ class Atoms(NamedTuple):
     x: np.ndarray  # (k, d)
     y: np.ndarray  # (k,), labels -1 and +1, or classes
     multipliers: np.ndarray  # (k,), > 0
-    margins: np.ndarray  # (k,), |Φ| or Φ_y − Φ_j
     residual: float  # relative, ‖θ − Σ ...‖ / ‖θ‖
 
 
@@ -72,13 +71,13 @@ def solve_in_band(net: MLP, points: np.ndarray, low: float, high: float) -> Atom
     y, margins, directions = own_margins(net, points)
     sample, j = np.nonzero((margins >= low) & (margins <= high))  # (k,)
     if len(sample) == 0:
-        return Atoms(points[sample], y[sample], np.zeros(0), np.zeros(0), 1.0)
+        return Atoms(points[sample], y[sample], np.zeros(0), 1.0)
     gradients = evaluate(net, points[sample]).gradient_rows(directions[sample, j])  # (k, P)
     multipliers = solve_nnls(gradients, net.theta)  # (k,)
     residual = np.linalg.norm(net.theta - multipliers @ gradients) / np.linalg.norm(net.theta)
     atom = multipliers > _LIGHT * multipliers.max()
-    kept, j = sample[atom], j[atom]
-    return Atoms(points[kept], y[kept], multipliers[atom], margins[kept, j], float(residual))
+    kept = sample[atom]
+    return Atoms(points[kept], y[kept], multipliers[atom], float(residual))
 
 
 def find_margin(net: MLP, points: np.ndarray, likely: np.ndarray) -> tuple[float, int]:

@@ -102,11 +102,27 @@ def stationarity_norms(
     problem: Problem | None = None,
 ) -> Stationarity:
     """The residual of stationarity for given multipliers, (n,) or (n, J), in norms."""
+    return measured(net, x, y, multipliers, problem).stationarity
+
+
+class Measured(NamedTuple):
+    """A network at samples and multipliers of a problem."""
+
+    stationarity: Stationarity
+    multipliers: np.ndarray  # λ, (n,) or (n, J)
+    constraints: np.ndarray  # ⟨D_ij, Φ(x_i)⟩, (n, J), infinite where there is none
+
+
+def measured(
+    net: Network, x: np.ndarray, y: np.ndarray, multipliers: Any, problem: Problem | None
+) -> Measured:
+    """Check the arguments and evaluate the network once."""
     x, y, problem = check_samples(net, x, y, problem)
     here = evaluate(net, x)
     directions = problem.directions(y, here.outputs)  # (n, J, K)
     multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
-    return residual_norms(net, here.gradient_sum(coefficients_of(directions, multipliers)))
+    norms = residual_norms(net, here.gradient_sum(coefficients_of(directions, multipliers)))
+    return Measured(norms, multipliers, constraints_of(directions, here.outputs))
 
 
 def residual_norms(net: Network, total: list[np.ndarray]) -> Stationarity:
@@ -181,13 +197,8 @@ def kkt_report(
     check_nonzero(net)
     if multipliers is None:
         multipliers = fit_multipliers(net, x, y)
-    here = evaluate(net, x)
-    directions = problem.directions(y, here.outputs)  # (n, J, K)
-    multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
-    residual = residual_norms(net, here.gradient_sum(coefficients_of(directions, multipliers)))
-
-    u = constraints_of(directions, here.outputs)  # (n, J)
-    constrained = np.isfinite(u)
+    residual, multipliers, u = measured(net, x, y, multipliers, problem)
+    constrained = np.isfinite(u)  # (n, J)
     u, lam = u[constrained], multipliers.reshape(constrained.shape)[constrained]  # (k,)
     q = _positive(u) if margin is None else check_positive(margin, "margin")
     weights = np.abs(lam)  # (k,)

@@ -10,6 +10,23 @@ from kkt_ref.network.activations import Activation
 Array = Any
 
 
+def check_parameter(name: str, p: Any, axes: int, first: Any) -> None:
+    """Raise unless ``p`` is a floating array with so many axes, and of the dtype of W_1."""
+    if "float" not in str(getattr(p, "dtype", None)) or p.ndim != axes or 0 in p.shape:
+        raise ValueError(f"{name}: expected a floating array with {axes} axes, got {p!r}")
+    if p.dtype != first.dtype:
+        raise ValueError(f"{name}: expected dtype {first.dtype} as W_1, got {p.dtype}")
+
+
+def check_dense(layer: int, W: Any, fan_in: int) -> None:
+    """Raise unless the dense layer follows one of this width."""
+    if W.shape[1] != fan_in:
+        raise ValueError(
+            f"W_{layer}: expected shape (out, {fan_in}) to follow the layer before, got "
+            f"{W.shape}; weights are (out, in), a transposed matrix needs .T"
+        )
+
+
 class Network:
     """A network as plain data.  MLP and CNN add their layers and Φ."""
 

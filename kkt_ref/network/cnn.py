@@ -20,7 +20,7 @@ import numpy as np
 
 from kkt_ref._validation import check_count, check_dtype, check_positive, check_rng
 from kkt_ref.network.activations import Activation, ReLU
-from kkt_ref.network.base import Network
+from kkt_ref.network.base import Network, check_dense, check_parameter
 
 Array = Any
 Shape = tuple[int, int, int]  # channels, height, width
@@ -70,19 +70,12 @@ class CNN(Network):
                 "kernels: expected a stride and a pool for each kernel, got "
                 f"{len(self.kernels)} kernels, {len(self.strides)} strides, {len(self.pools)} pools"
             )
-        for layer, p in enumerate((*self.kernels, *self.weights), start=1):
-            ndim = 4 if layer <= len(self.kernels) else 2
-            if "float" not in str(getattr(p, "dtype", None)) or p.ndim != ndim or 0 in p.shape:
-                raise ValueError(
-                    f"W_{layer}: expected a floating array with {ndim} axes, got {p!r}"
-                )
-            if p.dtype != self.dtype:
-                raise ValueError(f"W_{layer}: expected dtype {self.dtype} as W_1, got {p.dtype}")
-        fan_in = math.prod(self.sizes[-1])
-        for layer, p in enumerate(self.weights, start=1 + len(self.kernels)):
-            if p.shape[1] != fan_in:
-                raise ValueError(f"W_{layer}: expected shape (out, {fan_in}), got {p.shape}")
-            fan_in = p.shape[0]
+        count = len(self.kernels)
+        for layer, W in enumerate((*self.kernels, *self.weights), start=1):
+            check_parameter(f"W_{layer}", W, 4 if layer <= count else 2, self.kernels[0])
+        fan_ins = [math.prod(self.sizes[-1]), *(W.shape[0] for W in self.weights)]
+        for layer, (W, fan_in) in enumerate(zip(self.weights, fan_ins, strict=False), 1 + count):
+            check_dense(layer, W, fan_in)
         wanted = self.kernels[0].shape[:1], self.dtype
         given = getattr(self.bias, "shape", None), getattr(self.bias, "dtype", None)
         if self.bias is not None and given != wanted:

@@ -17,7 +17,10 @@ from kkt_ref.network.base import Network
 from kkt_ref.network.cnn import CNN
 from kkt_ref.network.mlp import MLP
 
-FORMATS = {"kkt_ref.mlp.1": (), "kkt_ref.cnn.1": ("shape", "strides", "pools")}
+FORMATS: dict[str, tuple[str, ...]] = {
+    "kkt_ref.mlp.1": (),
+    "kkt_ref.cnn.1": ("shape", "strides", "pools"),
+}
 KINDS = {1: "a normalisation layer", 3: "Conv1d", 5: "Conv3d"}  # by axes
 
 
@@ -31,21 +34,23 @@ def save_net(net: Network, path: str | os.PathLike[str]) -> None:
         An existing file is replaced.
     """
     check_net(net)
-    form = "kkt_ref.cnn.1" if isinstance(net, CNN) else "kkt_ref.mlp.1"
-    arrays = {name: np.array(getattr(net, name)) for name in FORMATS[form]}
-    for layer, (W, b) in enumerate(net.layers, start=1):
-        arrays |= {f"W_{layer}": W} | ({} if b is None else {f"b_{layer}": b})
-    alpha = getattr(net.activation, "alpha", None)
-    alpha = np.array([] if alpha is None else [alpha], float)
     with write_atomically(check_path(path, "path")) as file:
-        np.savez(
-            file,
-            format=form,
-            activation=net.activation.name,
-            alpha=alpha,
-            depth=net.depth,  # without it, a network would load without its last layer
-            **arrays,
-        )
+        np.savez(file, **_entries(net))
+
+
+def _entries(net: Network) -> dict[str, Any]:
+    form = "kkt_ref.cnn.1" if isinstance(net, CNN) else "kkt_ref.mlp.1"
+    alpha = getattr(net.activation, "alpha", None)
+    entries = {
+        "format": form,
+        "activation": net.activation.name,
+        "alpha": np.array([] if alpha is None else [alpha], float),
+        "depth": net.depth,  # without it, a network would load without its last layer
+        **{name: np.array(getattr(net, name)) for name in FORMATS[form]},
+    }
+    for layer, (W, b) in enumerate(net.layers, start=1):
+        entries |= {f"W_{layer}": W} | ({} if b is None else {f"b_{layer}": b})
+    return entries
 
 
 def load_net(path: str | os.PathLike[str]) -> Any:
@@ -65,35 +70,38 @@ def load_net(path: str | os.PathLike[str]) -> Any:
     form = str(entries.get("format"))
     if form not in FORMATS:
         raise ValueError(f"{path}: expected {what}, but its format is none of {list(FORMATS)}")
-    found = sum(name.startswith("W_") for name in entries)
-    depth = entries.pop("depth", np.array(found))  # older files do not say it
-    if depth.shape or depth.dtype.kind != "i" or depth != found:
-        raise ValueError(f"{path}: the file is damaged; it has {found} layers instead of {depth}")
-    layers = range(1, 1 + found)
-    needed = {"format", "activation", "alpha", *FORMATS[form], *(f"W_{layer}" for layer in layers)}
-    biased = layers if form == "kkt_ref.mlp.1" else [1]
-    strange = entries.keys() - needed - {f"b_{layer}" for layer in biased}
-    if strange or needed - entries.keys():  # a renamed bias would be a lost bias
-        raise ValueError(
-            f"{path}: the file is damaged; entries {sorted(needed - entries.keys())} are missing "
-            f"and entries {sorted(strange)} belong to no network"
-        )
+    count = sum(name.startswith("W_") for name in entries)
+    entries.setdefault("depth", np.array(count))  # older files do not say it
     try:
+        if entries["depth"] != count:
+            raise ValueError(f"it has {count} layers instead of {entries['depth']}")
         alpha = float(entries["alpha"][0]) if entries["alpha"].size else None
         activation = activation_by_name(str(entries["activation"]), alpha)
-        weights = tuple(entries[f"W_{layer}"] for layer in layers)
-        biases = tuple(entries.get(f"b_{layer}") for layer in biased)
-        net: Network
-        if form == "kkt_ref.mlp.1":
-            net = MLP(weights, biases, activation)
-        else:
-            shape, strides, pools = (_integers(entries[name]) for name in FORMATS[form])
-            count = len(strides)
-            parts = weights[:count], strides, pools, weights[count:]
-            net = CNN(shape, *parts, biases[0], activation)  # type: ignore[arg-type]
-        check_net(net)
-    except (ValueError, TypeError, IndexError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        weights = tuple(entries[f"W_{layer}"] for layer in range(1, 1 + count))
+        biases = tuple(entries.get(f"b_{layer}") for layer in range(1, 1 + count))
+        net = _network(weights, biases, activation, *(_integers(entries[k]) for k in FORMATS[form]))
+        strange = entries.keys() ^ _entries(net).keys()
+        if strange:  # a renamed bias would be a lost bias
+            raise ValueError(f"entries {sorted(strange)} are too many or missing")
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        raise ValueError(f"{path}: the file is damaged; {error}") from error
+    return net
+
+
+def _network(
+    weights: tuple[Any, ...], biases: tuple[Any, ...], activation: Activation, *plan: Any
+) -> MLP | CNN:
+    """Return a checked MLP, or a CNN if there is a ``plan``: shape, strides and pools."""
+    net: MLP | CNN
+    if not plan:
+        net = MLP(weights, biases, activation)
+    elif any(b is not None for b in biases[1:]):
+        raise ValueError("expected a bias in the first layer of a CNN only")
+    else:
+        shape, strides, pools = plan
+        count = len(strides)
+        net = CNN(shape, weights[:count], strides, pools, weights[count:], biases[0], activation)
+    check_net(net)
     return net
 
 
@@ -158,19 +166,11 @@ def from_state_dict(
             )
     weights = tuple(layer["weight"].copy() for layer in layers.values())
     biases = tuple(layer["bias"].copy() if "bias" in layer else None for layer in layers.values())
-    count = sum(W.ndim == 4 for W in weights)
-    if not count:
-        net: Network = MLP(weights, biases, activation or ReLU())
-    elif shape is None:
+    ones = (1,) * sum(W.ndim == 4 for W in weights)
+    if ones and shape is None:
         raise ValueError(
             "shape: expected (channels, height, width) of the images, because the state dict has "
             "a Conv2d; give strides and pools too if they are not 1"
         )
-    elif any(b is not None for b in biases[1:]):
-        raise ValueError("state: expected a bias in the first layer of a CNN only")
-    else:
-        ones = (1,) * count
-        parts = weights[:count], tuple(strides or ones), tuple(pools or ones), weights[count:]
-        net = CNN(shape, *parts, biases[0], activation or ReLU())
-    check_net(net)
-    return net
+    plan = (shape, tuple(strides or ones), tuple(pools or ones)) if ones else ()
+    return _network(weights, biases, activation or ReLU(), *plan)

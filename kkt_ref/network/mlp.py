@@ -15,7 +15,7 @@ import numpy as np
 
 from kkt_ref._validation import check_dtype, check_positive, check_rng
 from kkt_ref.network.activations import Activation, ReLU
-from kkt_ref.network.base import Network
+from kkt_ref.network.base import Network, check_dense, check_parameter
 
 Array = Any
 FLOATING = ("float64", "float32", "float16")
@@ -146,20 +146,11 @@ def _check_layers(weights: tuple[Array, ...], biases: tuple[Array | None, ...]) 
     if not weights or len(weights) != len(biases):
         found = f"{len(weights)} weights and {len(biases)} biases"
         raise ValueError(f"biases: expected one bias (or None) for each weight, got {found}")
-    fan_in: Any = "d"
     for layer, (W, b) in enumerate(zip(weights, biases, strict=True), start=1):
-        for name, p, ndim in ((f"W_{layer}", W, 2), (f"b_{layer}", b, 1)):
-            if p is None:
-                continue
-            if "float" not in str(getattr(p, "dtype", None)) or p.ndim != ndim or 0 in p.shape:
-                raise ValueError(f"{name}: expected a floating array with {ndim} axes, got {p!r}")
-            if p.dtype != weights[0].dtype:
-                raise ValueError(f"{name}: expected dtype {weights[0].dtype} as W_1, got {p.dtype}")
-        if b is not None and b.shape != W.shape[:1]:
-            raise ValueError(f"b_{layer}: expected shape {W.shape[:1]}, got {b.shape}")
-        if layer > 1 and W.shape[1] != fan_in:
-            raise ValueError(
-                f"W_{layer}: expected shape (out, {fan_in}) to follow the layer before, got "
-                f"{W.shape}; weights are (out, in), a transposed matrix needs .T"
-            )
-        fan_in = W.shape[0]
+        check_parameter(f"W_{layer}", W, 2, weights[0])
+        if b is not None:
+            check_parameter(f"b_{layer}", b, 1, weights[0])
+            if b.shape != W.shape[:1]:
+                raise ValueError(f"b_{layer}: expected shape {W.shape[:1]}, got {b.shape}")
+        if layer > 1:
+            check_dense(layer, W, weights[layer - 2].shape[0])

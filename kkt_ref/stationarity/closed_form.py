@@ -84,12 +84,6 @@ def backward(net: MLP, gates: list[Array], coefficients: Array) -> Backward:
     return Backward(deltas[::-1], pulled[::-1])
 
 
-def signals(net: MLP, trace: Forward) -> Backward:
-    """Run the backward pass with U = 1: for one output, the signals of every sample by itself."""
-    xp = namespace(trace.inputs[0])
-    return backward(net, gates_of(net, trace), xp.ones_like(trace.preactivations[-1]))
-
-
 def gradient_sum(net: MLP, trace: Forward, back: Backward) -> list[Array]:
     """Σ_i Σ_c U_ic ∇θΦ_c(θ; x_i), shaped like ``net.arrays``."""
     xp, sums = namespace(trace.inputs[0]), []

@@ -119,12 +119,16 @@ def stationarity_residual(
     problem: Problem | None = None,
 ) -> np.ndarray:
     """θ − Σ_ic U_ic ∇θΦ_c(θ; x_i), shape (P,), by the loop over samples."""
+    x, directions, multipliers = _checked(net, x, y, multipliers, problem)
+    rows = per_sample_gradients(net, x, coefficients_of(directions, multipliers))  # (n, P)
+    return net.theta - np.sum(rows, axis=0)
+
+
+def _checked(net: Network, x: Any, y: Any, multipliers: Any, problem: Problem | None) -> Any:
+    """Return x, the directions D of shape (n, J, K) and λ, or raise."""
     x, y, problem = check_samples(net, x, y, problem)
     directions = problem.directions(y, phi(net.arrays, x, net))  # (n, J, K)
-    multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
-    return net.theta - np.sum(
-        per_sample_gradients(net, x, coefficients_of(directions, multipliers)), axis=0
-    )
+    return x, directions, check_multipliers(multipliers, shape_of(directions), net.dtype)
 
 
 def stationarity_loss(
@@ -181,9 +185,7 @@ def stationarity_by_autograd(
     grad_x : array of shape (n, d)
     grad_multipliers : array, shaped like the multipliers
     """
-    x, y, problem = check_samples(net, x, y, problem)
-    directions = problem.directions(y, phi(net.arrays, x, net))  # (n, J, K)
-    multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
+    x, directions, multipliers = _checked(net, x, y, multipliers, problem)
     weights = check_layer_weights(layer_weights, net)
     layers = zip(weights, net.layers, strict=True)
     per_array = [w for w, layer in layers for p in layer if p is not None]

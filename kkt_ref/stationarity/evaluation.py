@@ -6,7 +6,7 @@ So everything that needs only Φ and ∇θΦ is written once for all networks.
 Names of dimensions: n samples, K outputs, P parameters.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 import autograd.numpy as anp
 import numpy as np
@@ -20,19 +20,25 @@ from kkt_ref.stationarity.backend import namespace
 Array = Any
 
 
-class Evaluation(Protocol):
+class Evaluation:
     """What is known of a network at n samples."""
 
+    net: Any
     outputs: Array  # Φ(θ; x_i), (n, K)
 
-    def gradient_sum(self, coefficients: Array) -> list[Array]:
-        """Return Σ_ic U_ic ∇θΦ_c(x_i), shaped like ``net.arrays``, for U of shape (n, K)."""
-
     def gradient_rows(self, coefficients: Array) -> Array:
-        """Return Σ_c U_ic ∇θΦ_c(x_i) for each sample, shape (n, P)."""
+        """Return Σ_c U_ic ∇θΦ_c(x_i) for each sample, shape (n, P), for U of shape (n, K)."""
+        raise NotImplementedError
 
     def weighted_sum(self, coefficients: Array, weights: Array) -> tuple[list[Array], Array]:
         """Return Σ_i w_i g_i, shaped like ``net.arrays``, and ‖g_i‖², (n,), for the rows g_i."""
+        rows = self.gradient_rows(coefficients)  # (n, P)
+        return list(self.net.with_theta(weights @ rows).arrays), np.sum(rows**2, axis=1)
+
+    def gradient_sum(self, coefficients: Array) -> list[Array]:
+        """Return Σ_ic U_ic ∇θΦ_c(x_i), shaped like ``net.arrays``."""
+        ones = np.ones(len(coefficients), coefficients.dtype)
+        return self.weighted_sum(coefficients, ones)[0]
 
 
 def evaluate(net: Any, x: Array) -> Evaluation:
@@ -40,7 +46,7 @@ def evaluate(net: Any, x: Array) -> Evaluation:
     return _CNNAt(net, x) if isinstance(net, CNN) else _MLPAt(net, x)
 
 
-class _MLPAt:
+class _MLPAt(Evaluation):
     def __init__(self, net: MLP, x: Array) -> None:
         self.net, self.x, self.trace = net, x, closed_form.forward(net, x)
         self.gates = closed_form.gates_of(net, self.trace)
@@ -62,7 +68,7 @@ class _MLPAt:
         return closed_form.gradient_sum(self.net, self.trace, back.scaled(weights)), squares
 
 
-class _CNNAt:
+class _CNNAt(Evaluation):
     """Autograd gives the signals δ_l, the derivatives by z_l; gradients are their products.
 
     The gradient of a kernel is Σ_p δ_p patch_pᵀ over the positions p.
@@ -73,31 +79,14 @@ class _CNNAt:
         self.outputs, self.inputs = net.run(net.arrays, x)  # (n, K)
 
     def gradient_rows(self, coefficients: np.ndarray) -> np.ndarray:
-        parts = []
-        for layer, (a, delta) in enumerate(
-            zip(self.inputs, self.signals(coefficients), strict=True)
-        ):
-            parts.append((delta @ np.moveaxis(a, 1, 2)).reshape(len(a), -1))  # (n, out C k k)
-            if layer == 0 and self.net.bias is not None:
+        net, n, parts = self.net, len(self.x), []
+        zero = [
+            np.zeros((n, len(W), a.shape[2]), a.dtype)
+            for (W, _), a in zip(net.layers, self.inputs, strict=True)
+        ]  # (n, out, p)
+        signals = grad(lambda z: anp.sum(coefficients * net.run(net.arrays, self.x, z)[0]))(zero)
+        for (_, b), a, delta in zip(net.layers, self.inputs, signals, strict=True):
+            parts.append((delta @ np.moveaxis(a, 1, 2)).reshape(n, -1))  # (n, out C k k)
+            if b is not None:
                 parts.append(delta.sum(axis=2))  # (n, out)
         return np.concatenate(parts, axis=1)  # (n, P)
-
-    def gradient_sum(self, coefficients: np.ndarray) -> list[np.ndarray]:
-        return list(self.net.with_theta(self.gradient_rows(coefficients).sum(axis=0)).arrays)
-
-    def weighted_sum(
-        self, coefficients: np.ndarray, weights: np.ndarray
-    ) -> tuple[list[np.ndarray], np.ndarray]:
-        rows = self.gradient_rows(coefficients)  # (n, P)
-        return list(self.net.with_theta(weights @ rows).arrays), np.sum(rows**2, axis=1)
-
-    def signals(self, coefficients: np.ndarray) -> list[np.ndarray]:
-        """δ_l of each layer, shape (n, out, p)."""
-        kernels = [W.reshape(len(W), -1) for W, _ in self.net.layers]
-        zero = [
-            np.zeros((len(a), len(W), a.shape[2]), a.dtype)
-            for W, a in zip(kernels, self.inputs, strict=True)
-        ]
-        return grad(lambda z: anp.sum(coefficients * self.net.run(self.net.arrays, self.x, z)[0]))(
-            zero
-        )

@@ -13,7 +13,6 @@ outputs too.  Names of dimensions: n samples, K outputs.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy
@@ -37,16 +36,6 @@ def _right(outputs: Array, y: Array) -> Array:
     return np.eye(outputs.shape[1], dtype=outputs.dtype)[y]  # 1[c = y], (n, K)
 
 
-def _labels(y: Any, n: int, K: int, dtype: Any, name: str = "y") -> Array:
-    if K != 1:
-        raise ValueError(f"net: expected one output for the logistic loss, got {K}")
-    return check_labels(y, n, name, dtype)
-
-
-def _classes(y: Any, n: int, K: int, dtype: Any, name: str = "y") -> Array:
-    return check_classes(y, n, K, name)
-
-
 def _away(outputs: Array, y: Array) -> Array:
     return y.reshape(outputs.shape) - outputs  # t − Φ, (n, K)
 
@@ -54,13 +43,13 @@ def _away(outputs: Array, y: Array) -> Array:
 # the functions of each loss, by its name
 LOGISTIC = Loss(
     "logistic",
-    _labels,
+    check_labels,
     lambda outputs, y: np.logaddexp(0.0, -y * outputs[:, 0]),
     lambda outputs, y: (y * scipy.special.expit(-y * outputs[:, 0]))[:, None],
 )
 CROSS_ENTROPY = Loss(
     "cross_entropy",
-    _classes,
+    check_classes,
     lambda outputs, y: (
         scipy.special.logsumexp(outputs, axis=1) - np.sum(outputs * _right(outputs, y), axis=1)
     ),

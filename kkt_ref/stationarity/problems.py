@@ -54,10 +54,7 @@ class TwoClasses:
 
     signed: ClassVar[bool] = True
 
-    def check(self, y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
-        if K != 1:
-            raise ValueError(f"net: expected one output for labels -1 and +1, got {K}")
-        return check_labels(y, n, name, dtype)
+    check = staticmethod(check_labels)
 
     def directions(self, y: Array, outputs: Array) -> Array:
         return y[:, None, None]  # (n, 1, 1)
@@ -69,8 +66,7 @@ class Classes:
 
     signed: ClassVar[bool] = True
 
-    def check(self, y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
-        return check_classes(y, n, K, name)
+    check = staticmethod(check_classes)
 
     def directions(self, y: Array, outputs: Array) -> Array:
         eye = namespace(outputs).eye
@@ -95,8 +91,7 @@ class Regression:
 
     signed: ClassVar[bool] = False
 
-    def check(self, y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
-        return check_targets(y, n, K, dtype, name)
+    check = staticmethod(check_targets)
 
     def directions(self, y: Array, outputs: Array) -> Array:
         K = outputs.shape[1]
