@@ -7,10 +7,15 @@ say what U is.  So the training data solve the attacker's equation better and be
 time the first layer collapses to a few directions, and images cannot come back out of fewer
 directions than there are images.  The demo trains softplus networks with several μ, attacks each
 of them on the way to its stationary point, and draws what comes back beside the rank of layer 1.
+
+With --loss mse or --loss huber the network regresses: on labels -1 and +1, or with --targets
+numbers on the classes 0 to 9, scaled to [-1, 1].  --attack paper is the published attack, in
+regression with multipliers of any sign.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +26,11 @@ from study import read_options, study_parser
 from style import COLOURS, LINES, MARKERS, save_figure
 
 import kkt_ref
-from kkt_ref.datasets.split import Split, binary_split
+from kkt_ref.attacks import reconstruct_paper
+from kkt_ref.datasets.split import Split, binary_split, ten_class_split
 from kkt_ref.kkt.weight_decay import weight_decay_stationarity
 from kkt_ref.metrics.scores import score_candidates
+from kkt_ref.stationarity import Regression
 from kkt_ref.training import weight_decay_optimum
 
 DECAYS = (1e-5, 1e-4, 1e-3)
@@ -36,12 +43,29 @@ def directions(net: kkt_ref.MLP) -> int:
     return int(np.sum(values > 0.01 * values[0]))
 
 
-def row(net: kkt_ref.MLP, split: Split, seed: int, restarts: int) -> dict[str, Any]:
+def attack(net: kkt_ref.MLP, n: int, options: Any, restarts: int) -> kkt_ref.Reconstruction:
+    """The recommended attack, or the published one from as many starts."""
+    if options.attack == "recommended":
+        return kkt_ref.reconstruct(net, seed=options.seed, restarts=restarts)
+    return reconstruct_paper(
+        net,
+        candidates=2 * n,
+        seed=options.seed,
+        restarts=restarts,
+        max_iterations=300,
+        problem=None if options.loss == "logistic" else Regression(),
+    )
+
+
+def row(net: kkt_ref.MLP, split: Split, options: Any, restarts: int) -> dict[str, Any]:
     """What the attack finds in a network, and how near the network is to its stationary point."""
-    fit = weight_decay_stationarity(net, split.x, split.y, loss="logistic")
+    fit = weight_decay_stationarity(net, split.x, split.y, loss=options.loss)
+    problem = None if options.loss == "logistic" else Regression()
     first_only = (1.0, *(0.0,) * (net.depth - 1))
-    floor = kkt_ref.residual_floor(net, split.x, split.y, layer_weights=first_only).by_layer[0]
-    found = kkt_ref.reconstruct(net, seed=seed, restarts=restarts)
+    floor = kkt_ref.residual_floor(
+        net, split.x, split.y, layer_weights=first_only, problem=problem
+    ).by_layer[0]
+    found = attack(net, len(split.x), options, restarts)
     scored = score_candidates(
         split.x, found.candidates, split.unseen_x, mean=split.mean, shape=split.shape
     )
@@ -81,12 +105,25 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
     parser = study_parser("weight_decay", __doc__.split("\n")[0])
     parser.add_argument("--n", type=int, default=20, help="number of training images")
+    parser.add_argument("--loss", choices=("logistic", "mse", "huber"), default="logistic")
+    parser.add_argument(
+        "--targets",
+        choices=("labels", "numbers"),
+        default="labels",
+        help="numbers: the class, 0 to 9",
+    )
+    parser.add_argument("--attack", choices=("recommended", "paper"), default="recommended")
     options, images, quick = read_options(parser, arguments)
+    if options.targets == "numbers" and options.loss == "logistic":
+        parser.error("--targets numbers: expected --loss mse or huber")
     n, width, budgets = options.n, 300, BUDGETS
     if quick:
         n, width, budgets = min(n, 10), 50, BUDGETS[:2]
     clock = Clock()
     split = binary_split(images, n, unseen=n)
+    if options.targets == "numbers":
+        split = ten_class_split(images, n, unseen=n)
+        split = replace(split, y=split.y / 4.5 - 1.0)
     rows = []
     for decay in DECAYS[-1:] if quick else DECAYS:
         rng = np.random.default_rng(options.seed)
@@ -95,11 +132,17 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         for budget in budgets:
             # 1. Train on: L-BFGS continues from where it was.
             trained = weight_decay_optimum(
-                net, split.x, split.y, decay=decay, tolerance=1e-5, max_iterations=budget - done
+                net,
+                split.x,
+                split.y,
+                loss=options.loss,
+                decay=decay,
+                tolerance=1e-5,
+                max_iterations=budget - done,
             )
             net, done = trained.net, budget
             # 2. Attack the network as it is now.
-            here = row(net, split, options.seed, 4 if quick else options.restarts)
+            here = row(net, split, options, 4 if quick else options.restarts)
             rows.append({"decay": decay, "iterations": done, **here})
             clock.say(
                 f"decay {decay:g}, {done} iterations: residual {here['residual']:.1e}, "
@@ -111,7 +154,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
                 break
     draw(rows, n, options.save)
     clock.say(f"figure: {options.save}")
-    table = {"n": n, "width": width, "seed": options.seed, "rows": rows, "seconds": clock.seconds}
+    asked = {name: getattr(options, name) for name in ("seed", "loss", "targets", "attack")}
+    table = {"n": n, "width": width, **asked, "rows": rows, "seconds": clock.seconds}
     write_json(options.json, table)
     return table
 

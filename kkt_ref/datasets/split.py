@@ -81,13 +81,7 @@ def ten_class_split(data: ImageSet, n: int, unseen: int = 0, test: int = 0) -> S
     Returns
     -------
     Split
-
-    Raises
-    ------
-    TypeError
-        If ``data`` is not an ImageSet.
-    ValueError
-        If a number is no multiple of 10, or a file has too few images of a class.
+        With the classes 0 ... 9 as integers; errors are as in :func:`binary_split`.
     """
     check_kind(data, ImageSet, "data")
     labels = data.labels.astype(np.int64), data.test_labels.astype(np.int64)
