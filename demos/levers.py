@@ -63,7 +63,7 @@ def by_pixels(**changes: Any) -> Way:
             settings[name] = value(net) if callable(value) else value
         with contextlib.suppress(OutOfTime):
             kkt_ref.attacks.reconstruct_paper(
-                net, candidates=2 * n, seed=0, restarts=1000, callback=keep, **settings
+                net, candidates=2 * n, restarts=1000, callback=keep, workers=1, **settings
             )
         return np.concatenate(list(latest.values()))
 

@@ -12,89 +12,41 @@ which no attacker has, shows how good the choice was.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from image_run import Settings, make_split, train
 from report import Clock, write_json
 from scipy.stats import spearmanr
+from search_trial import Trial, run_trial
 from study import read_options, study_parser
 
 import kkt_ref
 from kkt_ref._io import claim, write_atomically
-from kkt_ref.attacks.pooling import agreements
+from kkt_ref._parallel import run_all
 from kkt_ref.metrics.matching import match_one_to_one
-from kkt_ref.metrics.ncc import ncc_all_pairs, unit_images
-
-
-class Trial(NamedTuple):
-    """One draw of the settings, and what came of it."""
-
-    number: int
-    alpha: float  # sharpness of the gates
-    lambda_min: float
-    start_scale: float
-    iterations: int  # of L-BFGS
-    residual: float = 1.0  # relative, of the better run; not comparable between different α
-    agreement: float = 0.0  # mean over the best-agreeing tenth of the candidates, in [0, 1]
-
-
-def draw(net: kkt_ref.MLP, m: int, iterations: int, rng: np.random.Generator, number: int) -> Trial:
-    """Draw the settings of a trial: log-uniform α, start and steps, and uniform λ_min.
-
-    The gates open over 0.01 to 1 in units of the inputs.  λ_min is 0 to 0.05 times ‖θ₁‖²/m: by
-    Euler's identity Σ λ_i y_iΦ(x_i) = ‖θ₁‖², so the mean of λ is ‖θ₁‖²/m over the margin.
-    """
-    mass = float(np.sum(net.weights[0] ** 2)) / m
-    return Trial(
-        number=number,
-        alpha=kkt_ref.attacks.gate_alpha(net, 10 ** -rng.uniform(0, 2)),
-        lambda_min=float(rng.uniform(0, 0.05) * mass),
-        start_scale=float(10 ** rng.uniform(-3, 0)),
-        iterations=max(1, round(iterations * 10 ** rng.uniform(-1, 0))),
-    )
-
-
-def run_trial(net: kkt_ref.MLP, m: int, trial: Trial, seed: int) -> tuple[Trial, np.ndarray]:
-    """Attack twice with the settings of a trial; return it completed, and the candidates."""
-    found = kkt_ref.attacks.reconstruct_paper(
-        net,
-        candidates=m,
-        seed=int(np.random.default_rng([seed, trial.number, 1]).integers(2**31)),
-        start_scale=trial.start_scale,
-        lambda_min=trial.lambda_min,
-        alpha=trial.alpha,
-        layer_weights=(1.0, *(0.0,) * (net.depth - 1)),
-        restarts=2,
-        max_iterations=trial.iterations,
-    )
-    agreement = np.sort(agreements(unit_images(found.candidates), found.run_index))
-    trial = trial._replace(
-        residual=found.runs[found.best].objective ** 0.5,
-        agreement=float(agreement[-max(1, m // 5) :].mean()),
-    )
-    return trial, found.candidates
+from kkt_ref.metrics.ncc import ncc_all_pairs
 
 
 def search(
     net: kkt_ref.MLP, folder: Path, m: int, trials: int, iterations: int, seed: int, clock: Clock
 ) -> list[Trial]:
     """Run the trials that are not in the folder yet; return all, best agreement first."""
-    done = []
-    for number in range(trials):
-        path = folder / f"trial_{number:04d}.json"
-        if path.exists():
-            done.append(Trial(**json.loads(path.read_text())))
-            continue
-        trial = draw(net, m, iterations, np.random.default_rng([seed, number]), number)
-        trial, candidates = run_trial(net, m, trial, seed)
-        with write_atomically(path.with_suffix(".npz")) as file:
+    paths = [folder / f"trial_{number:04d}.json" for number in range(trials)]
+
+    def save(number: int, ended: tuple[Trial, np.ndarray]) -> None:
+        trial, candidates = ended
+        with write_atomically(paths[number].with_suffix(".npz")) as file:
             np.savez(file, candidates=candidates)
-        with write_atomically(path) as file:  # last: a trial with this file is complete
+        with write_atomically(paths[number]) as file:  # last: a trial with this file is complete
             file.write(json.dumps(trial._asdict()).encode())
         clock.say(f"trial {number + 1} of {trials}: agreement {trial.agreement:.3f}")
-        done.append(trial)
+
+    missing = [number for number, path in enumerate(paths) if not path.exists()]
+    run_all(partial(run_trial, net, m, iterations, seed), missing, save)
+    done = [Trial(**json.loads(path.read_text())) for path in paths]
     return sorted(done, key=lambda trial: -trial.agreement)
 
 

@@ -10,12 +10,13 @@ import kkt_ref
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = Path(kkt_ref.__file__).parent
-PRIVATE = {"_validation", "_io"}
+PRIVATE = {"_validation", "_io", "_parallel"}
 CORE = PRIVATE | {"network", "stationarity", "kkt"}
 # each room, and the rooms that it may import from
 MAY_IMPORT = {
     "_validation": set(),
     "_io": {"_validation"},
+    "_parallel": {"_validation"},
     "network": PRIVATE,
     "stationarity": PRIVATE | {"network"},
     "kkt": PRIVATE | {"network", "stationarity"},

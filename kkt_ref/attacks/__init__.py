@@ -16,6 +16,7 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
 :func:`reconstruct` chooses the attack that suits the network.
 """
 
+from kkt_ref._parallel import Workers
 from kkt_ref.attacks.base import Attack, Callback, Reconstruction
 from kkt_ref.attacks.grid import reconstruct_on_grid
 from kkt_ref.attacks.haim import reconstruct_paper, refine
@@ -59,6 +60,7 @@ def reconstruct(
     seed: int = 0,
     restarts: int | None = None,
     callback: Callback | None = None,
+    workers: Workers = None,
 ) -> Reconstruction:
     """Reconstruct training data from the weights of a network.
 
@@ -81,7 +83,12 @@ def reconstruct(
         Number of runs from random starts; "kinks" and "grid" refuse it.
     callback : callable, optional
         Called as ``callback(stage, run, x, multipliers)`` with copies of the candidates
-        (m, d) and multipliers (m,).
+        (m, d) and multipliers (m,), run by run in the order in which the runs end.
+    workers : int or concurrent.futures.Executor, optional
+        The number of processes that share the runs, by default the number of usable cores (one
+        if all runs take under about two seconds), or an executor of another engine, such as
+        Dask's ``Client.get_executor()`` or ``mpi4py.futures.MPIPoolExecutor()``, which stays
+        open.  The result does not depend on it.  "kinks" and "grid" refuse it.
 
     Returns
     -------
@@ -93,7 +100,8 @@ def reconstruct(
         If the method is unknown, an argument is out of range or refused by the method,
         or (for d ≤ 2) no margin is found in the box.
     TypeError
-        If ``net`` is not an MLP, or not in float64 ("first-layer" allows float32).
+        If ``net`` is not an MLP, or not in float64 ("first-layer" allows float32), or ``workers``
+        is neither a number nor an executor.
     """
     check_mlp(net)
     names = ("recommended", *ATTACKS)
@@ -104,5 +112,11 @@ def reconstruct(
         if net.d == 2 and isinstance(net.activation, ReLU):
             method = "kinks"
     return ATTACKS[method](
-        net, candidates=candidates, box=box, seed=seed, restarts=restarts, callback=callback
+        net,
+        candidates=candidates,
+        box=box,
+        seed=seed,
+        restarts=restarts,
+        callback=callback,
+        workers=workers,
     )

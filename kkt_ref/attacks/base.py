@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from kkt_ref._parallel import Workers
 from kkt_ref._validation import check_count
 from kkt_ref.kkt.conditions import measured
 from kkt_ref.network.mlp import MLP
@@ -94,6 +95,7 @@ class Attack(Protocol):
         seed: int = 0,
         restarts: int | None = None,
         callback: Callback | None = None,
+        workers: Workers = None,
     ) -> Reconstruction:
         """Reconstruct training data from the weights of ``net``."""
 

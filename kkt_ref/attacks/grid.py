@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kkt_ref._parallel import Workers
 from kkt_ref._validation import check_box, check_positive
 from kkt_ref.attacks.base import (
     Callback,
@@ -158,6 +159,7 @@ def reconstruct_on_grid(
     seed: int = 0,
     restarts: int | None = None,
     callback: Callback | None = None,
+    workers: Workers = None,
     step: float | None = None,
 ) -> Reconstruction:
     """Reconstruct training data with at most three inputs by all four KKT conditions.
@@ -170,7 +172,7 @@ def reconstruct_on_grid(
     ----------
     net : MLP
         In float64, with d ≤ 3.  ReLU gates are smoothed over less than two steps.
-    candidates, box, seed, restarts, callback
+    candidates, box, seed, restarts, callback, workers
         As in :func:`kkt_ref.attacks.reconstruct`.  The box is (-1.5, 1.5) unless given.  The
         callback's stages are "grid", "local", "merged" and "moved".
     step : float, optional
@@ -188,7 +190,7 @@ def reconstruct_on_grid(
         its first layer is zero, or another argument is refused or out of range.
     """
     box, step = check_grid(net, box, step)
-    refuse("grid", candidates=candidates, restarts=restarts)
+    refuse("grid", candidates=candidates, restarts=restarts, workers=workers)
     report = with_copies(callback)
 
     def smoothed(width: float) -> MLP:

@@ -10,11 +10,13 @@ Names of dimensions: m candidates, d inputs, L layers.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import scipy
 
+from kkt_ref._parallel import Workers, check_workers, run_all
 from kkt_ref._validation import (
     check_array,
     check_box,
@@ -38,6 +40,8 @@ from kkt_ref.stationarity.problems import (
     shape_of,
 )
 
+Event = tuple[str, int, np.ndarray, np.ndarray]  # what a callback is told
+
 
 def reconstruct_paper(
     net: MLP,
@@ -47,6 +51,7 @@ def reconstruct_paper(
     seed: int = 0,
     restarts: int | None = None,
     callback: Callback | None = None,
+    workers: Workers = None,
     labels: Any = None,
     start_scale: float = 0.1,
     lambda_min: float = 0.0,
@@ -64,10 +69,11 @@ def reconstruct_paper(
     ----------
     net : MLP
         In float64.
-    candidates, box, seed, restarts, callback
+    candidates, box, seed, restarts, callback, workers
         As in :func:`kkt_ref.reconstruct`.  The candidates must outnumber the training samples
         (paper: m ≥ 2n).  Unless given, the box is (-1, 1) and there is one run.  The callback
-        is called after each iteration, and its stage is "moved".
+        is called for each iteration, and its stage is "moved"; several runs tell all their
+        iterations when they end, unless ``workers`` is 1.
     labels : array of shape (m,), entries -1 and +1, or classes 0 ... K-1, optional
         All equally often unless given.
     start_scale : float
@@ -118,7 +124,7 @@ def reconstruct_paper(
     check_mlp(net)
     m, seed = check_count(candidates, "candidates"), check_count(seed, "seed", 0)
     restarts = 1 if restarts is None else check_count(restarts, "restarts")
-    low, high = box = check_box((-1.0, 1.0) if box is None else box)
+    box = check_box((-1.0, 1.0) if box is None else box)
     start_scale = check_positive(start_scale, "start_scale")
     problem = max_margin(net.K) if problem is None else problem
     y: Any = np.where(np.arange(m) < m // 2, -1.0, 1.0)  # (m,)
@@ -126,40 +132,72 @@ def reconstruct_paper(
         given = np.arange(m) % net.K if labels is None else labels
         y = problem.check(given, m, net.K, net.dtype, "labels")
 
-    def numbered(index: int) -> Callback | None:
-        return callback and (lambda stage, _, cx, cl: callback(stage, index, cx, cl))
+    max_iterations = check_count(max_iterations, "max_iterations")
+    workers, runs = check_workers(workers), dict[int, Reconstruction]()
+    options = dict(
+        box=box,
+        lambda_min=lambda_min,
+        alpha=alpha,
+        layer_weights=layer_weights,
+        slackness=slackness,
+        max_iterations=max_iterations,
+        backend=backend,
+        dtype=dtype,
+        problem=problem,
+    )
+    run = partial(_run, net, y, seed, start_scale, options)
 
-    directions = problem.directions(y, evaluate(net, np.zeros((m, net.d))).outputs)  # (m, J, K)
-    runs = []
-    for index, rng in enumerate(np.random.default_rng(seed).spawn(restarts)):
-        x = np.clip(rng.normal(0.0, start_scale, (m, net.d)), low, high)  # (m, d)
-        multipliers = rng.uniform(0.0 if problem.signed else -1.0, 1.0, shape_of(directions))
-        multipliers *= _norm_ratio(net, x, y, multipliers, problem)
-        found = refine(
-            net,
-            x,
-            y,
-            multipliers,
-            box=box,
-            callback=numbered(index),
-            lambda_min=lambda_min,
-            alpha=alpha,
-            layer_weights=layer_weights,
-            slackness=slackness,
-            max_iterations=max_iterations,
-            backend=backend,
-            dtype=dtype,
-            problem=problem,
-        )
-        runs.append(found)
+    def after(number: int, ended: tuple[Reconstruction, list[Event]]) -> None:
+        runs[number] = ended[0]
+        if callback is not None:
+            for event in ended[1]:
+                callback(*event)
+
+    if callback is not None and (workers == 1 or (workers is None and restarts == 1)):
+        run_all(partial(run, callback), range(restarts), after, seconds=0.0)
+    else:
+        evaluations = restarts * max_iterations * np.size(alpha)
+        # one device serves one process
+        each = 5e-4 + 6e-10 * m * net.theta.size if backend == "numpy" else 0.0
+        run = partial(run, "later" if callback is not None else None)
+        run_all(run, range(restarts), after, workers=workers, seconds=evaluations * each)
+    ordered = [runs[number] for number in range(restarts)]
     return Reconstruction(
-        np.concatenate([one.candidates for one in runs]),
+        np.concatenate([one.candidates for one in ordered]),
         np.tile(y, restarts),
-        np.concatenate([one.multipliers for one in runs]),
+        np.concatenate([one.multipliers for one in ordered]),
         np.repeat(np.arange(restarts), m),
-        tuple(one.runs[0] for one in runs),
+        tuple(one.runs[0] for one in ordered),
         seed,
     )
+
+
+def _run(
+    net: MLP,
+    y: np.ndarray,
+    seed: int,
+    start_scale: float,
+    options: dict[str, Any],
+    callback: Callback | Literal["later"] | None,
+    number: int,
+) -> tuple[Reconstruction, list[Event]]:
+    """Return a run, and the events that its callback is to be told of later."""
+    m, problem, events = len(y), options["problem"], list[Event]()
+    directions = problem.directions(y, evaluate(net, np.zeros((m, net.d))).outputs)  # (m, J, K)
+    # the generator number r of default_rng(seed).spawn(restarts)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
+    x = np.clip(rng.normal(0.0, start_scale, (m, net.d)), *options["box"])  # (m, d)
+    multipliers = rng.uniform(0.0 if problem.signed else -1.0, 1.0, shape_of(directions))
+    multipliers *= _norm_ratio(net, x, y, multipliers, problem)
+
+    def tell(stage: str, _: int, x: np.ndarray, multipliers: np.ndarray) -> None:
+        if callable(callback):
+            callback(stage, number, x, multipliers)
+        else:
+            events.append((stage, number, x, multipliers))
+
+    told = None if callback is None else tell
+    return refine(net, x, y, multipliers, callback=told, **options), events
 
 
 def refine(

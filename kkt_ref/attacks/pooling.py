@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kkt_ref._parallel import Workers, check_workers
 from kkt_ref._validation import check_count
 from kkt_ref.attacks.alternating import Alternation
 from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, refuse
@@ -32,6 +33,7 @@ def reconstruct_first_layer(
     seed: int = 0,
     restarts: int | None = None,
     callback: Callback | None = None,
+    workers: Workers = None,
     noise: tuple[float, float] = (0.1, 0.1),
 ) -> Reconstruction:
     """Reconstruct training images from the first layer, by alternating least squares.
@@ -42,7 +44,7 @@ def reconstruct_first_layer(
     ----------
     net : MLP
         Trained; at least two layers.
-    candidates, box, seed, restarts, callback
+    candidates, box, seed, restarts, callback, workers
         As in :func:`kkt_ref.attacks.reconstruct`.  By default a run has three times as many
         candidates as the first layer shows coordinates, and there are 16 runs, or 48 for several
         outputs; there must be two, and more find more images.  The callback's stage is
@@ -68,14 +70,16 @@ def reconstruct_first_layer(
     default = 16 if net.K == 1 else 48
     restarts = check_count(default if restarts is None else restarts, "restarts", 2)
     m = problem.default_candidates if candidates is None else check_count(candidates, "candidates")
-    seed = check_count(seed, "seed", 0)
+    seed, workers = check_count(seed, "seed", 0), check_workers(workers)
 
     def after(number: int, run: Alternation) -> None:
         if callback is not None:
             x, multipliers = problem.inputs(run.coordinates), run.multipliers.astype(np.float64)
             callback("alternation", number, x, multipliers)
 
-    runs = run_alternations(problem, candidates=m, seed=seed, restarts=restarts, callback=after)
+    runs = run_alternations(
+        problem, candidates=m, seed=seed, restarts=restarts, callback=after, workers=workers
+    )
     return pool_alternations(problem, runs, seed=seed)
 
 

@@ -1,16 +1,19 @@
 """Several runs of the alternation from random starts, each saved in a file if wanted.
 
 Run r draws from its own generator, and each file is written whole or not at all.  A job
-that was stopped at any moment therefore ends with the same numbers as one that was not.
+that was stopped at any moment therefore ends with the same numbers as one that was not,
+and so does one in several processes.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kkt_ref._io import read_npz, write_atomically
+from kkt_ref._parallel import Workers, run_all
 from kkt_ref.attacks.alternating import Alternation, alternate
 from kkt_ref.attacks.first_layer import FirstLayer
 
@@ -23,27 +26,43 @@ def run_alternations(
     restarts: int,
     folder: Path | None = None,
     callback: Callable[[int, Alternation], object] | None = None,
+    workers: Workers = None,
 ) -> list[Alternation]:
     """Return the runs in their order, of ``candidates`` random candidates each.
 
     Run r draws from ``default_rng([seed, r])``.  It is read from the folder if it was saved
     there, where a damaged file raises a ValueError; else it is run, saved, and told by
-    ``callback(r, alternation)``.  :func:`kkt_ref._io.claim` reserves a folder for a problem.
+    ``callback(r, alternation)``, in the order in which the runs end.
+    :func:`kkt_ref._io.claim` reserves a folder for a problem; ``workers`` are those of
+    :func:`kkt_ref._parallel.run_all`.
     """
-    runs, shape = list[Alternation](), (candidates, problem.k)
-    for number in range(restarts):
-        path = None if folder is None else folder / f"start_{number:05d}.npz"
-        if path is not None and path.exists():
-            runs.append(_load(path, shape))
-            continue
-        rng = np.random.default_rng([seed, number])
-        runs.append(alternate(problem, rng.normal(size=shape)))
-        if path is not None:
-            with write_atomically(path) as file:
-                np.savez(file, **runs[-1]._asdict())
+    runs, shape = dict[int, Alternation](), (candidates, problem.k)
+    paths = {r: folder / f"start_{r:05d}.npz" for r in range(restarts)} if folder else {}
+    for number, path in paths.items():
+        if path.exists():
+            runs[number] = _load(path, shape)
+
+    def after(number: int, run: Alternation) -> None:
+        runs[number] = run
+        if number in paths:
+            with write_atomically(paths[number]) as file:
+                np.savez(file, **run._asdict())
         if callback is not None:
-            callback(number, runs[-1])
-    return runs
+            callback(number, run)
+
+    products = candidates * (problem.net.theta.size + candidates * len(problem.target))
+    run_all(
+        partial(_run, problem, shape, seed),
+        [number for number in range(restarts) if number not in runs],
+        after,
+        workers=workers,
+        seconds=restarts * 1e-8 * products,
+    )
+    return [runs[number] for number in range(restarts)]
+
+
+def _run(problem: FirstLayer, shape: tuple[int, int], seed: int, number: int) -> Alternation:
+    return alternate(problem, np.random.default_rng([seed, number]).normal(size=shape))
 
 
 def _load(path: Path, shape: tuple[int, int]) -> Alternation:

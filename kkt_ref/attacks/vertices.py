@@ -19,6 +19,7 @@ outputs, P parameters.
 import numpy as np
 import scipy
 
+from kkt_ref._parallel import Workers
 from kkt_ref.attacks import grid
 from kkt_ref.attacks.base import (
     Callback,
@@ -51,6 +52,7 @@ def reconstruct_on_kinks(
     seed: int = 0,
     restarts: int | None = None,
     callback: Callback | None = None,
+    workers: Workers = None,
     step: float | None = None,
 ) -> Reconstruction:
     """Reconstruct training points in the plane from the weights of a ReLU network.
@@ -62,7 +64,7 @@ def reconstruct_on_kinks(
     ----------
     net : MLP
         In float64, with ReLU and d = 2.
-    candidates, box, seed, restarts, callback
+    candidates, box, seed, restarts, callback, workers
         As in :func:`kkt_ref.attacks.reconstruct`.  The box is (-1.5, 1.5) unless given.  The
         callback's stages are "grid", "local", "merged" and "removed".
     step : float, optional
@@ -84,7 +86,7 @@ def reconstruct_on_kinks(
         raise TypeError(
             f"net: expected ReLU, which has kinks, got {net.activation}; use reconstruct_on_grid"
         )
-    refuse("kinks", candidates=candidates, restarts=restarts)
+    refuse("kinks", candidates=candidates, restarts=restarts, workers=workers)
     report = with_copies(callback)
 
     vertices, _ = kink_vertices(net, box=box, lines=3)
