@@ -103,14 +103,17 @@ GOOD = {
     "margins": FIT,
     "metrics.match_points": dict(points=X, candidates=X[:4], tolerance=0.1, multipliers=LAM[:4]),
     "per_sample_gradients": dict(net=NET, x=X),
-    "attacks.reconstruct": dict(net=NET, seed=0, method="first-layer", candidates=4, restarts=2),
+    "attacks.reconstruct": dict(
+        net=NET, seed=0, method="first-layer", candidates=4, restarts=2, workers=1
+    ),
     "attacks.reconstruct_paper": dict(
         net=NET, candidates=4, seed=0, box=(-2.0, 2.0), labels=np.resize([1.0, -1.0], 4),
         start_scale=0.1, lambda_min=0.01, alpha=10.0, layer_weights=(1.0, 0.5), slackness=0.1,
-        restarts=1, max_iterations=3, backend="numpy", dtype=np.float64,
+        restarts=1, max_iterations=3, backend="numpy", dtype=np.float64, workers=1,
     ),
     "attacks.reconstruct_first_layer": dict(
-        net=NET, candidates=4, box=None, seed=0, restarts=2, callback=None, noise=(0.1, 0.1)
+        net=NET, candidates=4, box=None, seed=0, restarts=2, callback=None, workers=None,
+        noise=(0.1, 0.1),
     ),
     "attacks.reconstruct_on_grid": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
     "attacks.reconstruct_on_kinks": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),

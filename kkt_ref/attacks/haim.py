@@ -134,17 +134,9 @@ def reconstruct_paper(
 
     max_iterations = check_count(max_iterations, "max_iterations")
     workers, runs = check_workers(workers), dict[int, Reconstruction]()
-    options = dict(
-        box=box,
-        lambda_min=lambda_min,
-        alpha=alpha,
-        layer_weights=layer_weights,
-        slackness=slackness,
-        max_iterations=max_iterations,
-        backend=backend,
-        dtype=dtype,
-        problem=problem,
-    )
+    options = dict(box=box, lambda_min=lambda_min, alpha=alpha, slackness=slackness)
+    options |= dict(layer_weights=layer_weights, max_iterations=max_iterations)
+    options |= dict(backend=backend, dtype=dtype, problem=problem)
     run = partial(_run, net, y, seed, start_scale, options)
 
     def after(number: int, ended: tuple[Reconstruction, list[Event]]) -> None:
@@ -189,14 +181,8 @@ def _run(
     x = np.clip(rng.normal(0.0, start_scale, (m, net.d)), *options["box"])  # (m, d)
     multipliers = rng.uniform(0.0 if problem.signed else -1.0, 1.0, shape_of(directions))
     multipliers *= _norm_ratio(net, x, y, multipliers, problem)
-
-    def tell(stage: str, _: int, x: np.ndarray, multipliers: np.ndarray) -> None:
-        if callable(callback):
-            callback(stage, number, x, multipliers)
-        else:
-            events.append((stage, number, x, multipliers))
-
-    told = None if callback is None else tell
+    tell = callback if callable(callback) else lambda *event: events.append(event)
+    told = callback and (lambda stage, _, x, lam: tell(stage, number, x, lam))
     return refine(net, x, y, multipliers, callback=told, **options), events
 
 
