@@ -125,10 +125,15 @@ def _turn_over(problem: FirstLayer, state: _State, formed: bool) -> _State:
     asked = np.linalg.solve(gram, inputs @ problem.target[:, :-1].T) / lengths  # (m, h)
     # centred samples do not determine the mean of all signals; their sum is the bias
     mean = problem.bias / len(inputs)  # (h,)
-    as_it_is = _cosines(asked + mean, state.atoms.signals)
-    mirrored = _cosines(mean - asked, problem.atoms(-state.a, formed=formed).signals)
-    turned = np.where((mirrored > as_it_is)[:, None], -state.a, state.a)
-    return _evaluate(problem, turned, formed)
+    mirrored = problem.atoms(-state.a, formed=formed)
+    turned = _cosines(mean - asked, mirrored.signals) > _cosines(asked + mean, state.atoms.signals)
+    turned = turned[:, None]  # (m, 1)
+    atoms = Atoms(
+        np.where(turned, mirrored.signals, state.atoms.signals),
+        np.where(turned, mirrored.inputs, state.atoms.inputs),
+        np.where(turned[:, 0], mirrored.labels, state.atoms.labels),
+    )
+    return _State(np.where(turned, -state.a, state.a), atoms, *problem.fit(atoms))
 
 
 def _cosines(a: Array, b: Array) -> Array:

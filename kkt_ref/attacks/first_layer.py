@@ -76,10 +76,12 @@ class FirstLayer:
         self.k = k = int(np.sum(s > 0.1 * min(right, 0.1) * s[0]))
         # Three times the coordinates were measured to be enough.  A run holds m² numbers.
         self.default_candidates = min(3 * k, 1000)
-        outside = np.eye(len(W)) - U @ U.T  # zero if h <= d
-        inverse = (s**2 + (left * s[0]) ** 2) ** -0.5
-        whitening = (U * inverse) @ U.T + outside / (left * s[0])
-        self._left = whitening.astype(np.float32)  # (h, h)
+        # s_j below a tenth of the noise count as 0, so that the whitening has few directions
+        self._flat = np.float32(1 / (left * s[0]))
+        kept = s > 0.1 * left * s[0]
+        U, inverse = U[:, kept], (s[kept] ** 2 + (left * s[0]) ** 2) ** -0.5
+        self._left = U.astype(np.float32)  # (h, r)
+        self._left_weights = (inverse - self._flat).astype(np.float32)  # (r,)
         self.basis = Vt[:k].astype(np.float32)  # (k, d), orthonormal rows: x = a @ basis
         weights = (s[:k] ** 2 + (right * s[0]) ** 2) ** -0.5
         self.weights = weights.astype(np.float32)  # (k,), the whitening of the coordinates
@@ -95,13 +97,19 @@ class FirstLayer:
         bias_weight = 0.0 if not b.any() else (b @ b + (right * s[0]) ** 2) ** -0.5
         self._bias_weight = np.float32(bias_weight)
         target = np.column_stack([W @ Vt[:k].T * self.weights, b * bias_weight])  # (h, k + 1)
-        self.target = self._left @ target.astype(np.float32)  # (h, k + 1), whitened on both sides
-        self.bias = self._left @ b.astype(np.float32)  # (h,), whitened on the left only
+        # whitened on both sides, (h, k + 1), and on the left only, (h,)
+        self.target = self._whitened_left(target.astype(np.float32).T).T
+        self.bias = self._whitened_left(b.astype(np.float32))
 
     def normalised(self, a: Array) -> Array:
         """Return coordinates (m, k) scaled so that every candidate has the common norm."""
         lengths = np.linalg.norm(a, axis=1, keepdims=True)
         return (a * (self.norm / np.maximum(lengths, 1e-12))).astype(np.float32)
+
+    def _whitened_left(self, signals: Array) -> Array:
+        """Return signals (..., h) in units of the noise of the neurons."""
+        along = (signals @ self._left) * self._left_weights  # (..., r)
+        return signals * self._flat + along @ self._left.T
 
     def whitened(self, a: Array) -> Array:
         """Return whitened unit coordinates (m, k), nearly orthogonal for different samples."""
@@ -134,7 +142,7 @@ class FirstLayer:
             labels = (np.arange(len(a)) % self.net.K).astype(np.float32)  # (m,)
             pull = pull_of_training(outputs, self.net.depth if formed else 0)  # (m, K)
         gates = closed_form.gates_of(self._net, trace)
-        signals = closed_form.backward(self._net, gates, pull).deltas[0] @ self._left  # (m, h)
+        signals = self._whitened_left(closed_form.backward(self._net, gates, pull).deltas[0])
         bias = np.full((len(a), 1), self._bias_weight)
         return Atoms(signals, np.hstack([a * self.weights, bias]), labels)
 
