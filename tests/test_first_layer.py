@@ -50,6 +50,14 @@ def test_whitening_is_the_stated_weight_of_the_residual(bias, widths):
         assert np.allclose(whitened[:, -1], weighed, rtol=1e-3, atol=1e-4 * np.linalg.norm(weighed))
 
 
+@pytest.mark.parametrize("K", [1, 3])
+def test_the_equation_is_computed_in_single_precision(K):
+    net = network((6, 15, 9, K)).with_activation(kkt_ref.GatedReLU(np.float64(20.0)))
+    problem = FirstLayer(net)
+    atoms = problem.atoms(problem.normalised(np.ones((3, problem.k))))
+    assert {part.dtype for part in (*atoms, problem.target)} == {np.dtype(np.float32)}
+
+
 def test_candidates_have_the_common_norm_and_coordinates_invert():
     problem = FirstLayer(network())
     a = problem.normalised(np.random.default_rng(3).normal(size=(5, 6)) * 10)

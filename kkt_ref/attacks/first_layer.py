@@ -11,6 +11,7 @@ as well as right ones.  The residual R is therefore divided by the noise along e
 
     U diag(s² + (left s_1)²)^(-1/2) Uᵀ  R  V diag(s² + (right s_1)²)^(-1/2).
 
+On the left, s_j below a tenth of the noise count as 0, so that few directions have to be scaled.
 The leading columns of V span the samples, so k coordinates a describe a candidate x = V a.
 
 With K outputs, y_i δ(x_i) is the gradient of Φ_{y_i} − Σ_{j≠y_i} q_ij Φ_j.  W₁ contains the sum of
@@ -76,7 +77,6 @@ class FirstLayer:
         self.k = k = int(np.sum(s > 0.1 * min(right, 0.1) * s[0]))
         # Three times the coordinates were measured to be enough.  A run holds m² numbers.
         self.default_candidates = min(3 * k, 1000)
-        # s_j below a tenth of the noise count as 0, so that the whitening has few directions
         self._flat = np.float32(1 / (left * s[0]))
         kept = s > 0.1 * left * s[0]
         U, inverse = U[:, kept], (s[kept] ** 2 + (left * s[0]) ** 2) ** -0.5
