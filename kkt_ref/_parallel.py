@@ -12,9 +12,9 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import nullcontext
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeVar
@@ -72,7 +72,8 @@ def run_all(
         return
     nested = multiprocessing.parent_process() is not None and workers in (None, 1)
     stays = nested or (workers is None and seconds < _SHORT)
-    count = min(workers or usable_cores(), len(numbers))
+    most = 61 if sys.platform == "win32" else len(numbers)  # Windows waits for no more
+    count = min(workers or usable_cores(), len(numbers), most)
     if count <= 1:
         stays |= usable_cores() == 1 or importlib.util.find_spec("threadpoolctl") is not None
     if stays or not numbers or not _can_be_sent(task):
@@ -110,14 +111,24 @@ def _collect(
         raise
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep BLAS to one thread in a block or a decorated function, if threadpoolctl is installed.
+
+    Several threads gain little in products of this size, and wait for each other on a busy machine.
+    """
+    if importlib.util.find_spec("threadpoolctl") is None:
+        yield
+        return
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1, "blas"):
+        yield
+
+
 def _call(run: Callable[[int], Result], errors: Any, number: int) -> Result:
     """Run with one BLAS thread, and with the caller's treatment of overflow."""
-    one_thread: Any = nullcontext()
-    if importlib.util.find_spec("threadpoolctl") is not None:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-        one_thread = threadpool_limits(1, "blas")
-    with one_thread, np.errstate(**errors):
+    with one_thread(), np.errstate(**errors):
         return run(number)
 
 

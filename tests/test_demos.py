@@ -18,7 +18,7 @@ WITH_OUTPUTS = sorted(
     for path in DEMOS.glob("*.py")
     if "__main__" in path.read_text(encoding="utf-8") and path.stem != "verify_pytorch"
 )
-WITHOUT_PICTURE = ("basin", "elsewhere", "levers", "search")
+WITHOUT_PICTURE = ("basin", "benchmark_cores", "elsewhere", "levers", "search")
 
 
 def run(name, *options, cwd, **environment):
@@ -159,7 +159,8 @@ def test_quick_margin_and_baselines(tmp_path, images):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["basin", "cnn", "elsewhere", "kinks", "levers", "search", "weight_decay"]
+    "name",
+    ["basin", "benchmark_cores", "cnn", "elsewhere", "kinks", "levers", "search", "weight_decay"],
 )
 def test_quick_study(tmp_path, name):
     assert table(name, "--quick", cwd=tmp_path)

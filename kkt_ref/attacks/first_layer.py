@@ -33,6 +33,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
+from kkt_ref._parallel import one_thread
 from kkt_ref._validation import check_numbers, check_positive
 from kkt_ref.attacks.haim_loss import with_gates
 from kkt_ref.kkt.multipliers import solve_nnls_gram
@@ -60,6 +61,7 @@ class FirstLayer:
     are σ(αz) with α = sharpness / typical |z_1|, so that signals are smooth in x.
     """
 
+    @one_thread()
     def __init__(
         self, net: MLP, *, noise: tuple[float, float] = (0.1, 0.1), sharpness: float = 30.0
     ) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kkt_ref._parallel import Workers, check_workers
+from kkt_ref._parallel import Workers, check_workers, one_thread
 from kkt_ref._validation import check_count
 from kkt_ref.attacks.alternating import Alternation
 from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, refuse
@@ -83,6 +83,7 @@ def reconstruct_first_layer(
     return pool_alternations(problem, runs, seed=seed)
 
 
+@one_thread()
 def pool_alternations(
     problem: FirstLayer, runs: Sequence[Alternation], *, seed: int | None = None
 ) -> Reconstruction:

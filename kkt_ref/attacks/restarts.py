@@ -56,7 +56,7 @@ def run_alternations(
         [number for number in range(restarts) if number not in runs],
         after,
         workers=workers,
-        seconds=restarts * 1e-8 * products,
+        seconds=restarts * 5e-9 * products,
     )
     return [runs[number] for number in range(restarts)]
 
