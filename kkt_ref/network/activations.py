@@ -71,8 +71,7 @@ class _Smooth(_Rectifier):
     def __post_init__(self) -> None:
         if not isinstance(self.alpha, Real) or not 0 < self.alpha <= LARGEST_ALPHA:
             raise ValueError(f"alpha: expected a finite number > 0, got {self.alpha!r}")
-        # a NumPy float64 would make the gates of a float32 network float64
-        object.__setattr__(self, "alpha", float(self.alpha))
+        object.__setattr__(self, "alpha", float(self.alpha))  # NumPy's float64 would widen float32
 
     def gate(self, z: Array, xp: Any) -> Array:
         return sigmoid(self.alpha * z, xp)
