@@ -137,6 +137,16 @@ def test_candidates_without_a_signal_end_the_run(problem):
     assert run.residual == 1.0 and run.steps == 0 and not run.multipliers.any()
 
 
+def test_a_damping_that_never_helps_stays_finite():
+    class Never(FirstLayer):
+        def fit(self, atoms):
+            return FirstLayer.fit(self, atoms)[0], 1.0
+
+    problem = Never(kkt_ref.init_uniform((6, 8, 3), np.random.default_rng(0)))
+    run = alternate(problem, random_start(problem, 0))  # warnings of overflow are errors
+    assert run.steps == 0 and run.evaluations > 16 * 4 and np.all(np.isfinite(run.coordinates))
+
+
 def test_runs_go_on_from_their_files_and_none_is_repeated(tmp_path):
     problem, settings = FirstLayer(SMALL), dict(candidates=4, seed=3, restarts=4)
     whole = run_alternations(problem, **settings)

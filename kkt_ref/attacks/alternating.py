@@ -32,6 +32,7 @@ _FORMED = 16  # the step from which on candidates are like samples
 _TRIALS = 4  # values of the damping ρ that one step tries
 _FIRST_DAMPING = 1e-2  # for one output; each turning sets it again
 _SEVERAL_DAMPING = 1e-1  # for several outputs; it is kept
+_LARGEST_DAMPING = 1e6  # steps are then as short as the rounding of float32
 
 
 class Alternation(NamedTuple):
@@ -113,7 +114,7 @@ def _step(
         new = _evaluate(problem, state.a + np.linalg.solve(damped, right), formed)
         if new.loss < state.loss:
             return new, max(damping / 3, 1e-6), trial + 1
-        damping *= 5
+        damping = min(5 * damping, _LARGEST_DAMPING)
     return None, damping, _TRIALS
 
 
