@@ -116,6 +116,10 @@ def one_thread() -> Iterator[None]:
     """Keep BLAS to one thread in a block or a decorated function, if threadpoolctl is installed.
 
     Several threads gain little in products of this size, and wait for each other on a busy machine.
+
+    Yields
+    ------
+    None
     """
     if importlib.util.find_spec("threadpoolctl") is None:
         yield
