@@ -88,6 +88,7 @@ GOOD = {
         shape=(1, 3, 3), kernels=(np.ones((2, 1, 2, 2)),), strides=(1,), pools=(2,),
         weights=(np.ones((1, 2)),), activation=NET.activation,
     ),
+    "kkt.best_decay": FIT,
     "kkt.weight_decay_stationarity": dict(**FIT, loss="logistic", decay=0.1),
     "stationarity.loss_by_name": dict(name="mse"),
     "attacks.gate_alpha": dict(net=NET, width=0.1),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, minimize, nnls
 
 import kkt_ref
-from kkt_ref.kkt.weight_decay import weight_decay_stationarity
+from kkt_ref.kkt.weight_decay import best_decay, weight_decay_stationarity
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
 from kkt_ref.stationarity.evaluation import evaluate
 from kkt_ref.stationarity.losses import LOSSES
@@ -168,6 +168,20 @@ def test_weight_decay_ends_where_the_outputs_explain_the_weights(name, K, bias):
     assert norms.relative < 2e-6  # the same multipliers solve the max-margin form of the equation
     other = weight_decay_stationarity(done.net, x, y, loss=name, decay=2e-2)
     assert np.isclose(other.stationarity.relative, 0.5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_the_loss_of_weight_decay_is_found_out(K):
+    classifying = "logistic" if K == 1 else "cross_entropy"
+    for name in (classifying, "mse"):
+        net, x, _ = drawn(K, depth=2, n=12, activation=kkt_ref.Softplus(3.0))
+        y = np.resize([-1.0, 1.0], 12) if K == 1 else np.arange(12) % 3
+        given_ = y if name == classifying or K == 1 else np.eye(3)[y]
+        done = weight_decay_optimum(net, x, given_, loss=name, decay=1e-2, tolerance=1e-5)
+        found, fit = best_decay(done.net, x, y)
+        assert found in {name, "huber" if name == "mse" else name}  # equal for outputs near y
+        assert fit.stationarity.relative < 2e-5
+        assert np.isclose(fit.decay, 1e-2 / (1 if found == name else 2), rtol=1e-3)
 
 
 @pytest.mark.slow

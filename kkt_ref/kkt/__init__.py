@@ -6,12 +6,13 @@ the outputs.
 """
 
 from kkt_ref.kkt.conditions import KKTReport, Stationarity, stationarity_norms
-from kkt_ref.kkt.weight_decay import DecayFit, weight_decay_stationarity
+from kkt_ref.kkt.weight_decay import DecayFit, best_decay, weight_decay_stationarity
 
 __all__ = [
     "DecayFit",
     "KKTReport",
     "Stationarity",
+    "best_decay",
     "stationarity_norms",
     "weight_decay_stationarity",
 ]

@@ -74,3 +74,33 @@ def weight_decay_stationarity(
         decay = check_positive(decay, "decay")
     norms = residual_norms(net, [g / decay for g in pull])
     return DecayFit(norms, decay, problem.multipliers(y, here.outputs) / decay)
+
+
+def best_decay(net: Network, x: np.ndarray, y: np.ndarray) -> tuple[str, DecayFit]:
+    """The loss whose weight decay explains the weights of a classifier best.
+
+    Each loss leaves one number free, μ.  Training without decay to a small loss ℓ looks like
+    decay with a tiny μ, of about L ℓ log(1/ℓ) / ‖θ‖².  "mse" and "huber" differ only for outputs
+    that are more than 1 from their target.
+
+    Parameters
+    ----------
+    net : MLP or CNN
+    x : array of shape (n, d), dtype as the network's
+    y : array of shape (n,), entries -1 and +1; for several outputs the classes 0 ... K-1
+
+    Returns
+    -------
+    loss : {"logistic", "cross_entropy", "mse", "huber"}
+        The targets of the last two are y, or for several outputs 1 for the class and 0 elsewhere.
+    fit : DecayFit
+        That of this loss.
+    """
+    x, y, _ = check_samples(net, x, y, None)
+    numbers = y if net.K == 1 else np.eye(net.K)[y]  # (n,) or (n, K)
+    targets = {"logistic" if net.K == 1 else "cross_entropy": y, "mse": numbers, "huber": numbers}
+    fits = {
+        loss: weight_decay_stationarity(net, x, given, loss=loss) for loss, given in targets.items()
+    }
+    best = min(fits, key=lambda loss: fits[loss].stationarity.relative)
+    return best, fits[best]
