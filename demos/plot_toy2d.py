@@ -37,18 +37,20 @@ class Trace:
     runs: dict[int, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
     atoms: np.ndarray | None = None  # points with λ > 0 before merging, (k, 2)
     labels: np.ndarray | None = None  # of the candidates at the end, (m,)
+    stages: list[str] = field(default_factory=list)  # of the frames
 
     def take(self, stage: str, run: int, x: np.ndarray, multipliers: np.ndarray) -> None:
         """Store what an attack passes to its callback."""
         if stage in ("grid", "local"):
             self.atoms = x
         self.runs.setdefault(run, []).append((x, multipliers))
+        self.stages.append(stage)
 
     def ended(self, found: kkt_ref.Reconstruction) -> Trace:
         """The trace of the run with the smallest objective, with its end and its labels."""
         best = found.of_run(found.best)
         frames = [*self.runs[found.best], (best.candidates, best.multipliers)]
-        return Trace({0: frames}, self.atoms, best.labels)
+        return Trace({0: frames}, self.atoms, best.labels, [*self.stages, "end"])
 
     @property
     def frames(self) -> list[tuple[np.ndarray, np.ndarray]]:

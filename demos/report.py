@@ -37,6 +37,11 @@ def json_path(text: str) -> Path:
     return _path(text, (".json",))
 
 
+def page_path(text: str) -> Path:
+    """Type of an option that names a web page."""
+    return _path(text, (".html",))
+
+
 def seed_number(text: str) -> int:
     """Type of the option `--seed`."""
     if not text.isdecimal():

@@ -16,11 +16,13 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose by threads
 
 import numpy as np
+from page_toy2d import Snapshots, page_data, write_page
 from plot_toy2d import NAMES, PAPER_GATES, Trace, animate, draw, summary
-from report import Clock, add_outputs, seed_number, write_json
+from report import Clock, add_outputs, page_path, seed_number, write_json
 
 import kkt_ref
 from kkt_ref.datasets import toys
+from kkt_ref.stationarity.problems import Problem, Regression
 
 BOX = (-1.5, 1.5)  # all that the attacks know about the data
 
@@ -45,17 +47,22 @@ def data_set(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     }[name]()
 
 
-def train(x: np.ndarray, y: np.ndarray, seed: int, quick: bool, clock: Clock) -> Any:
+def train(
+    x: np.ndarray, y: np.ndarray, seed: int, quick: bool, clock: Clock, snapshots: Snapshots | None
+) -> Any:
     """Train to a very small loss, which brings the network close to a KKT point."""
     width, target = (100, 1e-6) if quick else (300, 1e-16)
     outputs = 1 if set(y) == {-1, 1} else len(set(y))
     start = kkt_ref.init_paper((2, width, outputs), np.random.default_rng(seed), first_layer=0.3)
 
     def progress(record: kkt_ref.training.Record, net: kkt_ref.MLP) -> None:
-        clock.say(
-            f"step {record.step:6d}  log10 loss {record.log_loss / np.log(10):6.1f}  "
-            f"margins {record.margin_min:.2f} to {record.margin_max:.2f}"
-        )
+        if snapshots is not None:
+            snapshots.take(record, net)
+        if record.step % 10_000 == 0 or record.log_loss <= np.log(target):
+            clock.say(
+                f"step {record.step:6d}  log10 loss {record.log_loss / np.log(10):6.1f}  "
+                f"margins {record.margin_min:.2f} to {record.margin_max:.2f}"
+            )
 
     return kkt_ref.loss_scaled_descent(
         start,
@@ -64,7 +71,7 @@ def train(x: np.ndarray, y: np.ndarray, seed: int, quick: bool, clock: Clock) ->
         rate=10.0,
         max_steps=150_000,
         target_loss=target,
-        record_every=10_000,
+        record_every=10_000 if snapshots is None else 20,
         callback=progress,
     )
 
@@ -75,9 +82,12 @@ def by_all_conditions(net: kkt_ref.MLP, trace: Trace) -> kkt_ref.Reconstruction:
 
 
 def by_stationarity(
-    net: kkt_ref.MLP, seed: int, quick: bool, trace: Trace
+    net: kkt_ref.MLP, seed: int, quick: bool, trace: Trace, problem: Problem | None = None
 ) -> kkt_ref.Reconstruction:
-    """Attack with stationarity alone: 50 candidates with balanced labels, several runs."""
+    """Attack with stationarity alone: 50 candidates with balanced labels, several runs.
+
+    With the problem of regression, a multiplier may have any sign.
+    """
     return kkt_ref.attacks.reconstruct_paper(
         net,
         candidates=50,
@@ -88,6 +98,7 @@ def by_stationarity(
         restarts=2 if quick else 8,
         max_iterations=300 if quick else 1000,
         callback=trace.take,
+        problem=problem,
     )
 
 
@@ -162,15 +173,21 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--data", choices=names, default="circle", help="the training points")
     add_outputs(parser, "toy2d.png")
+    parser.add_argument("--html", type=page_path, help="also write a web page that can be moved")
     parser.add_argument("--animate", action="store_true", help="also write a GIF beside the figure")
     parser.add_argument("--show", action="store_true", help="open a window")
     options = parser.parse_args(arguments)
+    if options.html and options.method != "both":
+        parser.error("--html: the page shows both attacks; leave --method out")
 
     clock = Clock()
     # 1. Train: gradient descent converges to a KKT point of the max-margin problem (P).
     x, y = data_set(options.data, options.seed)
-    trained = train(x, y, options.seed, options.quick, clock)
+    snapshots = Snapshots() if options.html else None
+    trained = train(x, y, options.seed, options.quick, clock, snapshots)
     last, train_seconds = trained.history.records[-1], clock.seconds
+    if snapshots is not None and snapshots.taken[-1][0].step < last.step:
+        snapshots.taken.append((last, trained.net.theta))
     clock.say(f"training: {trained.stop_reason}")
     # 2. Check how near it is: stationarity (S) and the other conditions on the true data.
     kkt = conditions(trained.net, x, y)
@@ -210,6 +227,13 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         path = options.save.with_suffix(".gif")
         animate(trained.net, x, y, traces, path)
         clock.say(f"animation: {path}")
+    if snapshots is not None:
+        if trained.net.K == 1:
+            trace = Trace()
+            found = by_stationarity(trained.net, options.seed, options.quick, trace, Regression())
+            traces["signed"] = trace.ended(found)
+        write_page(options.html, page_data(trained.net, snapshots, x, y, traces))
+        clock.say(f"page: {options.html}")
     table = {
         "seed": options.seed,
         "data": options.data,
