@@ -21,19 +21,31 @@ export function network(widths, theta, { alpha = null, biases = widths.map((_, l
 
 const gate = (net, z) => (net.alpha === null ? +(z > 0) : 0.5 * (1 + Math.tanh(0.5 * net.alpha * z)));
 
-/** v ↦ W v, or Wᵀ v, for one layer. */
-function times({ rows, cols }, W, v, transposed = false) {
-  const out = new Float64Array(transposed ? cols : rows);
+/** W v for one layer. */
+function times({ rows, cols }, W, v) {
+  const out = new Float64Array(rows);
   for (let r = 0, at = 0; r < rows; r++) {
-    for (let c = 0; c < cols; c++, at++) {
-      if (transposed) out[c] += W[at] * v[r];
-      else out[r] += W[at] * v[c];
-    }
+    let sum = 0;
+    for (let c = 0; c < cols; c++) sum += W[at++] * v[c];
+    out[r] = sum;
   }
   return out;
 }
 
-const plus = (a, b) => (b ? a.map((v, i) => v + b[i]) : a);
+/** Wᵀ v for one layer. */
+function pulled({ rows, cols }, W, v) {
+  const out = new Float64Array(cols);
+  for (let r = 0, at = 0; r < rows; r++) {
+    for (let c = 0; c < cols; c++) out[c] += W[at++] * v[r];
+  }
+  return out;
+}
+
+/** a + b, written into a. */
+function plus(a, b) {
+  if (b) for (let i = 0; i < a.length; i++) a[i] += b[i];
+  return a;
+}
 
 /** The inputs and preactivations of each layer at x, and the outputs (K). */
 export function forward(net, x) {
@@ -42,7 +54,8 @@ export function forward(net, x) {
   for (const layer of net.layers) {
     inputs.push(a);
     z.push(plus(times(layer, layer.W, a), layer.b));
-    a = z.at(-1).map((v) => Math.max(v, 0));
+    a = z.at(-1).slice();
+    for (let j = 0; j < a.length; j++) if (!(a[j] > 0)) a[j] = 0;
   }
   return { inputs, z, outputs: z.at(-1) };
 }
@@ -58,7 +71,7 @@ export function gradient(net, x, U) {
       for (let c = 0; c < cols; c++) found[at++] = delta[r] * inputs[l][c];
     }
     if (b) found.set(delta, start + rows * cols);
-    if (l) delta = times(net.layers[l], W, delta, true).map((v, j) => v * gate(net, z[l - 1][j]));
+    if (l) delta = pulled(net.layers[l], W, delta).map((v, j) => v * gate(net, z[l - 1][j]));
   }
   return found;
 }
@@ -91,7 +104,7 @@ export function onSmallest(net, x, y, multiplier) {
 
 /** θ − Σ_i Σ_j λ_ij Σ_c D_ijc ∇θΦ_c(x_i), (P), for x (m, d), y (m) and λ (m, J). */
 export function residual(net, x, y, lam) {
-  const left = Float64Array.from(net.theta);
+  const left = net.theta.slice();
   x.forEach((point, i) => {
     const g = gradient(net, point, coefficients(y[i], lam[i], net.K));
     for (let p = 0; p < left.length; p++) left[p] -= g[p];
@@ -125,9 +138,9 @@ export function lossAndGradient(net, x, y, lam) {
     let bar = new Float64Array(net.K);
     for (let l = net.layers.length - 1; l >= 0; l--) {
       const layer = net.layers[l];
-      const below = plus(times(layer, layer.W, bar, true), times(layer, R[l].W, barDot, true));
+      const below = plus(pulled(layer, layer.W, bar), pulled(layer, R[l].W, barDot));
       if (l === 0) { gradX.push(Array.from(below)); break; }
-      const belowDot = times(layer, layer.W, barDot, true);
+      const belowDot = pulled(layer, layer.W, barDot);
       const g = z[l - 1].map((v) => gate(net, v));
       const bend = (j) => (net.alpha === null ? 0 : net.alpha * g[j] * (1 - g[j]) * dots[l - 1][j]);
       bar = below.map((v, j) => v * (z[l - 1][j] > 0) + bend(j) * belowDot[j]);

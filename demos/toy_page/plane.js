@@ -2,8 +2,8 @@
 import { forward } from "./kkt.mjs";
 
 const SVG = "http://www.w3.org/2000/svg";
-const SIDE = 121; // points of the grid on which Φ is computed, in each direction
-const PIXELS = 480;
+const SIDE = 101; // points of the grid on which Φ is computed, in each direction
+const PIXELS = 400;
 export const LIMIT = 1.5;
 // one shape and one colour for each class: triangle up, triangle down, square
 const SHAPES = ["M0-.068L.062.046H-.062Z", "M0 .068L-.062-.046H.062Z", "M-.05-.05H.05V.05H-.05Z"];
@@ -22,12 +22,16 @@ export function svg(tag, attributes = {}, parent = null) {
   return made;
 }
 
+const place = (k) => -LIMIT + (2 * LIMIT * k) / (SIDE - 1);
+
 /** The lines on which a function on the grid crosses a level, as an SVG path. */
 function contour(values, level) {
-  const at = (k) => -LIMIT + (2 * LIMIT * k) / (SIDE - 1);
   let path = "";
   for (let r = 0; r < SIDE - 1; r++) {
     for (let c = 0; c < SIDE - 1; c++) {
+      const first = r * SIDE + c, above = values[first] > level;
+      if (above === values[first + 1] > level && above === values[first + SIDE] > level
+        && above === values[first + SIDE + 1] > level) continue;
       const corners = [[r, c], [r, c + 1], [r + 1, c + 1], [r + 1, c]];
       const v = corners.map(([i, j]) => values[i * SIDE + j] - level);
       const cuts = [];
@@ -36,7 +40,7 @@ function contour(values, level) {
         if (v[k] > 0 === v[n] > 0) continue;
         const t = v[k] / (v[k] - v[n]);
         const [i, j] = [0, 1].map((axis) => corners[k][axis] + t * (corners[n][axis] - corners[k][axis]));
-        cuts.push(`${at(j).toFixed(4)} ${(-at(i)).toFixed(4)}`);
+        cuts.push(`${place(j).toFixed(4)} ${(-place(i)).toFixed(4)}`);
       }
       for (let k = 0; k + 1 < cuts.length; k += 2) path += `M${cuts[k]}L${cuts[k + 1]}`;
     }
@@ -63,15 +67,17 @@ export class Plane {
   /** Show the level sets of a network; colours change at each third of `unit`, the margin is q. */
   levels(net, unit, q) {
     const count = Math.max(2, net.K);
-    const grids = Array.from({ length: count }, () => new Float32Array(SIDE * SIDE));
+    const ahead = Array.from({ length: count }, () => new Float32Array(SIDE * SIDE));
     for (let r = 0, at = 0; r < SIDE; r++) {
       for (let c = 0; c < SIDE; c++, at++) {
-        const x = [c, r].map((k) => -LIMIT + (2 * LIMIT * k) / (SIDE - 1));
-        scoresOf(forward(net, x).outputs).forEach((score, k) => (grids[k][at] = score / unit));
+        const scores = scoresOf(forward(net, [place(c), place(r)]).outputs);
+        for (let k = 0; k < count; k++) {
+          let other = -Infinity;
+          for (let j = 0; j < count; j++) if (j !== k && scores[j] > other) other = scores[j];
+          ahead[k][at] = (scores[k] - other) / unit;
+        }
       }
     }
-    const ahead = grids.map((grid, k) =>
-      grid.map((v, at) => v - Math.max(...grids.filter((_, j) => j !== k).map((g) => g[at]))));
     this.boundary.setAttribute("d", ahead.map((f) => contour(f, 0)).join(""));
     this.margin.setAttribute("d", q > 0 ? ahead.map((f) => contour(f, q / unit)).join("") : "");
     this.ahead = ahead;
@@ -92,12 +98,13 @@ export class Plane {
         const u = ((col + 0.5) / PIXELS) * (SIDE - 1), c = Math.min(Math.floor(u), SIDE - 2);
         const s = v - r, t = u - c, k = r * SIDE + c;
         let best = 0, height = -Infinity;
-        this.ahead.forEach((f, one) => {
+        for (let one = 0; one < this.ahead.length; one++) {
+          const f = this.ahead[one];
           const here = (1 - s) * ((1 - t) * f[k] + t * f[k + 1])
             + s * ((1 - t) * f[k + SIDE] + t * f[k + SIDE + 1]);
-          if (here > height) [best, height] = [one, here];
-        });
-        image.data.set(rgb[best], at);
+          if (here > height) { best = one; height = here; }
+        }
+        for (let part = 0; part < 3; part++) image.data[at + part] = rgb[best][part];
         image.data[at + 3] = 18 + 22 * Math.min(Math.floor(3 * Math.max(height, 0)), 6);
       }
     }
