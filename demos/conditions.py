@@ -81,7 +81,7 @@ def draw(table: dict[str, dict[str, float]], sweep: dict[str, list[float]], path
         ax.barh(rows, np.minimum(values, 1.2), color=BLUE, height=0.6)
         for row, value in zip(rows, values, strict=True):
             text = "0" if value == 0 else f"{value:.2g}" if value <= 1 else f"→ {value:.2g}"
-            ax.text(min(value, 1.2) + 0.04, row, text, va="center", fontsize=9)
+            ax.text(min(value, 1.2) + 0.04, row, text, va="center", fontsize=11)
         ax.set(xlim=(0, 1.6), ylim=(rows[-1] + 0.6, -0.6), xlabel="violation (0: satisfied)")
         ax.set_title(f"{name.replace('_', ' ')}\n{formula}")
         ax.set_xticks([0, 0.5, 1])

@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "where a tie counts one half."
     )
 
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(13.5, 5.6), layout="constrained")
     draw_toy(axes[0], toy, x, vertices)
     draw_counts(axes[1], seen, unseen)
     axes[1].set_title(

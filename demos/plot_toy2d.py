@@ -61,7 +61,7 @@ class Trace:
 def summary(name: str, line: dict[str, Any], n: int) -> str:
     """What a method found, in the words of the figure's titles."""
     return (
-        f"{NAMES[name]}:\n{line['matched_05']} of {n} points within 0.05, "
+        f"{NAMES[name]}:\n{line['matched_05']} of {n} within 0.05, "
         f"{line['matched_01']} within 0.01, {line['strays']} strays"
     )
 
@@ -106,7 +106,7 @@ def _background(ax: Axes, net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> Any
 
 
 def _sizes(multipliers: np.ndarray) -> np.ndarray:
-    return 8 + 40 * multipliers / max(float(multipliers.max()), 1e-300)
+    return 16 + 64 * multipliers / max(float(multipliers.max()), 1e-300)
 
 
 def _candidates(ax: Axes, classes: Any) -> list[PathCollection]:
@@ -143,7 +143,7 @@ def draw(
     figure, axes = plt.subplots(
         1,
         len(traces) + 1,
-        figsize=(5.4 * len(traces) + 5.2, 6.4),
+        figsize=(5.8 * len(traces) + 5.6, 7.2),
         layout="constrained",
         squeeze=False,
     )
@@ -170,7 +170,7 @@ def draw(
         height = "output Φ(x)" if net.K == 1 else "largest output − next output"
         bar.set_label(f"{height} / margin q")
     _residual_panel(axes[-1], net, traces, methods, kkt)
-    figure.legend(handles=_handles(traces, _classes(net)), loc="outside lower center", ncols=5)
+    figure.legend(handles=_handles(traces, _classes(net)), loc="outside lower center", ncols=3)
     if show:
         plt.show()
     save_figure(figure, path)

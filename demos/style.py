@@ -25,13 +25,13 @@ POSITIVE, NEGATIVE = VERMILLION, BLUE  # of the two classes
 
 plt.rcParams.update(
     {
-        "font.size": 10,
-        "axes.titlesize": 11,
-        "axes.labelsize": 10,
-        "legend.fontsize": 9,
+        "font.size": 13,
+        "axes.titlesize": 14,
+        "axes.labelsize": 13,
+        "legend.fontsize": 12,
         "legend.frameon": False,
-        "lines.linewidth": 1.6,
-        "lines.markersize": 4,
+        "lines.linewidth": 2.0,
+        "lines.markersize": 5,
         "grid.alpha": 0.3,
     }
 )

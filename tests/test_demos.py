@@ -16,7 +16,8 @@ DEMOS = Path(__file__).parent.parent / "demos"
 WITH_OUTPUTS = sorted(
     path.stem
     for path in DEMOS.glob("*.py")
-    if "__main__" in path.read_text(encoding="utf-8") and path.stem != "verify_pytorch"
+    if "__main__" in path.read_text(encoding="utf-8")
+    and path.stem not in ("handout", "verify_pytorch")
 )
 WITHOUT_PICTURE = ("basin", "benchmark_cores", "elsewhere", "levers", "search")
 
