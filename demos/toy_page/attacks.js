@@ -17,8 +17,11 @@ for (const [name, run] of Object.entries(data.runs)) {
   runs[name] = { frames, stages: run.stages };
 }
 const STAGES = {
-  grid: "points where kinks cross, and a grid, with λ > 0", local: "a finer grid around them",
-  merged: "neighbours are merged", removed: "a superfluous candidate is removed", end: "the end",
+  grid: "points where kinks cross, and a grid, with λ > 0",
+  local: "a finer grid around them",
+  merged: "neighbours are merged",
+  removed: "a superfluous candidate is removed",
+  end: "the end",
 };
 const TOLERANCE = 0.2; // of the margin, within which a candidate counts as on it
 const boxes = ["S", "D", "P", "C"].map((name) => $(`use${name}`));
@@ -38,8 +41,9 @@ function act2() {
   const at = Math.min(Number(slider.value), last);
   const list = frames[at].map((one) => {
     const u = smallest(trained, one.x, one.y) / q;
-    const gone = !all && ((D && one.multiplier < 0) || (P && u < 1 - TOLERANCE) || (C && Math.abs(u - 1) > TOLERANCE && one.multiplier !== 0));
-    return { ...one, gone };
+    const breaks = (D && one.multiplier < 0) || (P && u < 1 - TOLERANCE)
+      || (C && one.multiplier !== 0 && Math.abs(u - 1) > TOLERANCE);
+    return { ...one, gone: !all && at === last && breaks }; // these runs did not use P and C
   });
   plane2.showCandidates(list, K, list.length > 60);
   const left = list.filter((one) => !one.gone), near = (a, b) => distance(a, b) <= data.match;
@@ -48,14 +52,25 @@ function act2() {
   $("verdict2").textContent = `${found} of ${points.length} points found, ${strays} strays`;
   $("verdict2").dataset.found = found;
   $("verdict2").dataset.strays = strays;
-  $("stage2").textContent = !S ? "not begun" : all ? `${at + 1} of ${last + 1}: ${STAGES[stages[at]]}` : `${Math.round((100 * at) / last)}% of its way`;
   const removed = list.length - left.length;
-  $("what2").textContent = !S ? "Without stationarity there is nothing to search for: these are the random starts of the candidates."
-    : all ? "All four conditions are used in the search itself. This is the attack that kkt_ref recommends; it needs no random start."
-    : (D ? "This is the published attack, the best of eight runs: it searches for candidates with λ ≥ 0 that satisfy stationarity."
-      : "The search uses stationarity alone, and λ may have any sign. A hollow candidate counts negatively.")
-      + (removed ? ` ${removed} candidates break a condition by more than ${100 * TOLERANCE}% of q, and are removed.`
-        : P || C ? "" : " Many wrong sets of points satisfy it as well as the true one does.");
+  let [stage, what] = [`${Math.round((100 * at) / last)}% of its way`, ""];
+  if (!S) {
+    stage = "not begun";
+    what = "Without stationarity there is nothing to search for: these are random starts.";
+  } else if (all) {
+    stage = `${at + 1} of ${last + 1}: ${STAGES[stages[at]]}`;
+    what = "All four conditions are used in the search itself. This is the attack that kkt_ref recommends; "
+      + "it needs no random start.";
+  } else {
+    what = D ? "This is the published attack, its run with the smallest loss: it searches for candidates "
+      + "with λ ≥ 0 that satisfy stationarity."
+      : "The search uses stationarity alone, and λ may have any sign. A hollow candidate has λ < 0.";
+    if (!P && !C) what += " Many wrong sets of points satisfy it as well as the true one does.";
+    else if (at < last) what += " What breaks the other conditions is removed at its end.";
+    else what += ` ${removed} candidates break a condition by more than ${100 * TOLERANCE}% of q, and are removed.`;
+  }
+  $("stage2").textContent = stage;
+  $("what2").textContent = what;
   return name;
 }
 for (const box of boxes) {

@@ -5,6 +5,8 @@ import { Plane, className } from "./plane.js";
 import { $, K, data, labels, points, q, trained } from "./shared.js";
 
 const show = (v) => (v === 0 || Math.abs(v) >= 0.001 ? v.toFixed(3) : v.toExponential(1));
+const coordinates = ({ x }) => x.map((v) => v.toFixed(2).replace("-", "−")).join(", ");
+const inside = (v) => Math.min(data.limit, Math.max(-data.limit, v));
 const smoothed = network(data.widths, trained.theta, { alpha: data.alpha });
 const SETS = {
   "the training points": points.map((x, i) => ({ x, y: labels[i], lam: [data.multipliers[i]].flat() })),
@@ -20,8 +22,9 @@ const BARS = [
   ["slackness", "Compl. slackness", (r) => r.complementarySlackness],
 ];
 for (const [id, text] of BARS) {
-  $("bars").insertAdjacentHTML("beforeend", `<span${id.startsWith("layer") ? ' class="part"' : ""}>${text}</span>`
-    + `<div class="track"><div class="fill"></div><div class="mark"></div></div><output id="${id}"></output>`);
+  $("bars").insertAdjacentHTML("beforeend", `
+    <span class="${id.startsWith("layer") ? "part" : ""}">${text}</span>
+    <div class="track"><div class="fill"></div><div class="mark"></div></div><output id="${id}"></output>`);
 }
 const plane3 = new Plane($("plane3"));
 plane3.levels(trained, q, q);
@@ -44,7 +47,7 @@ function act3() {
     const [fill, mark] = $(id).previousElementSibling.children;
     fill.style.width = `${Math.min(100, 100 * value(found))}%`;
     mark.style.left = `${Math.min(100, 100 * value(before))}%`;
-    $(id).textContent = show(value(found));
+    $(id).textContent = (value(found) > 1 ? "→ " : "") + show(value(found));
     $(id).dataset.value = value(found);
   }
   const one = list[chosen], multiplier = sum(one.lam);
@@ -53,10 +56,10 @@ function act3() {
     made.classList.toggle("chosen", i === chosen);
     made.setAttribute("tabindex", i === chosen ? 0 : -1);
     made.setAttribute("role", "button");
-    made.setAttribute("aria-label", `candidate ${i + 1} at ${list[i].x.map((v) => v.toFixed(2)).join(", ")}`);
+    made.setAttribute("aria-label", `candidate ${i + 1} at ${coordinates(list[i])}`);
   });
   $("which").value = chosen + 1;
-  $("where").textContent = `${className(one.y, K)} at (${one.x.map((v) => v.toFixed(2).replace("-", "−")).join(", ")})`;
+  $("where").textContent = `${className(one.y, K)} at (${coordinates(one)})`;
   $("where").dataset.candidate = JSON.stringify(one);
   $("lambda").value = multiplier;
   $("lambdaValue").textContent = show(multiplier);
@@ -73,7 +76,7 @@ function restart() {
 }
 
 function move(to) {
-  list[chosen].x = to.map((v) => Math.min(data.limit, Math.max(-data.limit, v)));
+  list[chosen].x = to.map(inside);
   act3();
 }
 
@@ -83,7 +86,7 @@ function slide(steps = 40) {
   let { value, gradX } = lossAndGradient(net, ...asSamples());
   for (let length = 0.03; steps > 0 && length > 1e-6; steps--) {
     const g = gradX[chosen], size = Math.hypot(...g) || 1, old = one.x;
-    one.x = old.map((v, k) => Math.min(data.limit, Math.max(-data.limit, v - (length * g[k]) / size)));
+    one.x = old.map((v, k) => inside(v - (length * g[k]) / size));
     const next = lossAndGradient(net, ...asSamples());
     if (next.value < value) ({ value, gradX } = next);
     else [one.x, length] = [old, length / 2];
@@ -104,9 +107,12 @@ plane3.candidates.addEventListener("pointerdown", (event) => {
 plane3.candidates.addEventListener("pointermove", (event) => {
   if (drag?.id !== event.pointerId) return;
   const unit = (2 * data.limit) / plane3.svg.clientWidth;
-  move([drag.x[0] + (event.clientX - drag.at[0]) * unit, drag.x[1] - (event.clientY - drag.at[1]) * unit]);
+  const [right, down] = [event.clientX - drag.at[0], event.clientY - drag.at[1]];
+  move([drag.x[0] + right * unit, drag.x[1] - down * unit]);
 });
-for (const end of ["pointerup", "pointercancel"]) plane3.candidates.addEventListener(end, () => (drag = null));
+for (const end of ["pointerup", "pointercancel"]) {
+  plane3.candidates.addEventListener(end, () => { drag = null; });
+}
 plane3.candidates.addEventListener("keydown", (event) => {
   const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
   if (!way) return;

@@ -17,16 +17,16 @@ const words = {
   n: points.length,
   equation: K === 1 ? "θ = Σ λ<sub>i</sub> y<sub>i</sub> ∇Φ(x<sub>i</sub>), &nbsp; λ<sub>i</sub> ≥ 0"
     : "θ = Σ λ<sub>ij</sub> ∇(Φ<sub>y</sub> − Φ<sub>j</sub>)(x<sub>i</sub>), &nbsp; λ<sub>ij</sub> ≥ 0",
-  signs: [...new Set(labels)].map((y) => `${className(y, K)}`).join(", "),
+  signs: [...new Set(labels)].map((y) => className(y, K)).join(", "),
 };
 for (const span of document.querySelectorAll("[data-text]")) span.innerHTML = words[span.dataset.text];
 for (const stage of document.querySelectorAll(".stage")) {
+  const classes = [...new Set(labels)].map((y) => `<b class="class${classOf(y, K)}">${className(y, K)}</b>`);
+  const own = stage.id === "plane1" ? [`colour: the class that wins (${classes.join(", ")})`, "thin line: kink"]
+    : [`${classes.join(", ")} candidate, larger for a larger λ, hollow for λ &lt; 0`];
   const legend = document.createElement("p");
   legend.className = "legend";
-  const kinks = stage.id === "plane1";
-  const signs = [...new Set(labels)].map((y) => `<b class="class${classOf(y, K)}">${className(y, K)}</b>`).join(", ");
-  legend.innerHTML = `○ training point · ${kinks ? `colour: the class that wins (${signs})` : `${signs} candidate, larger for a larger λ, hollow for λ &lt; 0`}`
-    + ` · ${kinks ? "thin line: kink · " : ""}thick line: margin · dotted line: border between the classes`;
+  legend.innerHTML = ["○ training point", ...own, "thick line: margin", "dotted line: border between classes"].join(" · ");
   stage.after(legend);
 }
 

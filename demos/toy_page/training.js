@@ -3,7 +3,8 @@ import { network } from "./kkt.mjs";
 import { Plane, svg } from "./plane.js";
 import { $, data, distance, numbers, play, points, trainMargins } from "./shared.js";
 
-const snapshots = data.training.map((one) => ({ ...one, net: network(data.widths, numbers(one.theta, Float32Array)) }));
+const snapshots = data.training.map((one) => (
+  { ...one, net: network(data.widths, numbers(one.theta, Float32Array)) }));
 const elsewhere = [];
 const reach = Math.max(...points.map((x) => Math.hypot(...x)));
 for (let a = -1; a <= 1; a += 0.1) {
@@ -34,9 +35,15 @@ for (const [k, name] of ["at", "other"].entries()) {
   svg("path", { class: name, d: `M${counts.map((c, i) => `${across(i)} ${up(c[k])}`).join("L")}` }, $("chart"));
 }
 const now = svg("line", { class: "now", y1: 8, y2: 130 }, $("chart"));
-for (const [text, x, y] of [["of a training point", 200, up(counts.at(-1)[0]) + 22], ["of any other point (dashed)", 200, up(counts.at(-1)[1]) - 8], ["start", 30, 146], ["end", 370, 146], [top.toFixed(0), 6, up(top) + 8], ["0", 14, 132]]) {
-  svg("text", { x, y }, $("chart")).textContent = text;
-}
+const LABELS = [
+  ["of a training point", 200, up(counts.at(-1)[0]) + 22],
+  ["of any other point (dashed)", 200, up(counts.at(-1)[1]) - 8],
+  ["start", 30, 146],
+  ["end", 370, 146],
+  [top.toFixed(0), 6, up(top) + 8],
+  ["0", 14, 132],
+];
+for (const [text, x, y] of LABELS) svg("text", { x, y }, $("chart")).textContent = text;
 
 const plane1 = new Plane($("plane1"));
 plane1.showPoints(points);
@@ -44,16 +51,18 @@ $("time").max = snapshots.length - 1;
 $("time").addEventListener("input", () => {
   const at = Number($("time").value), { net, step, logLoss, norm } = snapshots[at];
   const u = trainMargins(net), low = Math.min(...u);
-  plane1.levels(net, Math.max(low, 0.2 * Math.max(...u)), low);
+  plane1.levels(net, Math.max(low, 0.5 * Math.max(...u)), low);
   plane1.showKinks(net);
   $("step").textContent = `step ${step.toLocaleString("en")}`;
   $("time").setAttribute("aria-valuetext", `step ${step}`);
   $("loss").innerHTML = `10<sup>${(logLoss / Math.LN10).toFixed(1).replace("-", "−")}</sup>`;
   $("q").textContent = low > 0 ? low.toFixed(2) : "none yet";
-  $("normalised").textContent = low > 0 ? (low / norm ** (data.widths.length - 1)).toFixed(5) : "none yet";
+  const degree = data.widths.length - 1; // Φ(cθ; x) = c^degree Φ(θ; x)
+  $("normalised").textContent = low > 0 ? (low / norm ** degree).toFixed(5) : "none yet";
   for (const end of ["x1", "x2"]) now.setAttribute(end, across(at));
   const wrong = u.filter((v) => v <= 0).length;
-  $("verdict1").textContent = (wrong ? `${wrong} of ${u.length} points are still on the wrong side. ` : "All points are on their right side. ")
+  const sides = wrong ? `${wrong} of ${u.length} points are still on the wrong side.` : "All points are on their right side.";
+  $("verdict1").textContent = `${sides} `
     + `${counts[at][0].toFixed(1)} kinks are near a training point, ${counts[at][1].toFixed(1)} near any other point.`;
 });
 $("play1").addEventListener("click", () => play($("time")));
