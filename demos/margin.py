@@ -72,14 +72,15 @@ def draw(panels: list[dict[str, Any]], ns: list[int], widths: list[int], path: P
         ax.set_title(
             f"n = {result['n']}, width {result['width']}: {result['ncc_08']} with NCC ≥ 0.8\n"
             f"correlation {result['spearman']:.2f}",
-            fontsize=9,
+            fontsize=10,
         )
         ax.set_ylim(0, 1.02)
+        ax.tick_params(labelsize=10)
         ax.grid(True)
     for ax in axes[-1]:
-        ax.set_xlabel("distance from the margin, yΦ(x) / q − 1", fontsize=9)
+        ax.set_xlabel("distance from the margin, yΦ(x) / q − 1", fontsize=10)
     for ax in axes[:, 0]:
-        ax.set_ylabel("best NCC of a candidate", fontsize=9)
+        ax.set_ylabel("best NCC of a candidate", fontsize=10)
     figure.legend(handles=[dots, chance], loc="outside lower center", ncols=2)
     save_figure(figure, path)
 

@@ -87,6 +87,7 @@ class Browser:
         """Open a file in a window of this width, in light or dark colours."""
         mobile = dict(width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.call("Emulation.setDeviceMetricsOverride", **mobile)
+        self.errors.clear()
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Page.navigate", url=path.resolve().as_uri())
