@@ -237,3 +237,14 @@ def test_bad_targets_are_named(message):
     with pytest.raises(ValueError) as caught:
         WRONG[message](net, x)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_the_published_attack_on_regression_has_multipliers_of_any_sign(K):
+    net, _, _ = drawn(K, depth=2, n=12, activation=kkt_ref.ReLU())
+    found = kkt_ref.attacks.reconstruct_paper(
+        net, candidates=9, restarts=2, max_iterations=30, problem=Regression()
+    )
+    assert np.any(found.multipliers < 0) and np.any(found.multipliers > 0)
+    last = found.of_run(1)
+    assert len(last.labels) == len(last.candidates) == 9 and last.runs[0].residual < 1.0

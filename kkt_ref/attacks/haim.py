@@ -130,6 +130,8 @@ def reconstruct_paper(
     y: Any = np.where(np.arange(m) < m // 2, -1.0, 1.0)  # (m,)
     if labels is not None or net.K > 1:
         given = np.arange(m) % net.K if labels is None else labels
+        if labels is None and not problem.signed:  # in regression there is no label
+            given = np.zeros((m, net.K))
         y = problem.check(given, m, net.K, net.dtype, "labels")
 
     max_iterations = check_count(max_iterations, "max_iterations")
@@ -156,7 +158,7 @@ def reconstruct_paper(
     ordered = [runs[number] for number in range(restarts)]
     return Reconstruction(
         np.concatenate([one.candidates for one in ordered]),
-        np.tile(y, restarts),
+        np.concatenate([one.labels for one in ordered]),
         np.concatenate([one.multipliers for one in ordered]),
         np.repeat(np.arange(restarts), m),
         tuple(one.runs[0] for one in ordered),

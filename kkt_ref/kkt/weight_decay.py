@@ -25,8 +25,8 @@ class DecayFit(NamedTuple):
     """How well the outputs of a network explain its weights under weight decay."""
 
     stationarity: Stationarity
-    decay: float  # μ, as given or as fits best; infinite if no μ > 0 explains any of θ
-    multipliers: np.ndarray  # that the outputs imply, (n,) or (n, K), 0 for an infinite μ
+    decay: float | None  # μ, as given or as fits best; None if no μ > 0 explains any of θ
+    multipliers: np.ndarray  # that the outputs imply, (n,) or (n, K); 0 if μ is None
 
 
 def weight_decay_stationarity(
@@ -69,11 +69,12 @@ def weight_decay_stationarity(
     flat, theta = np.concatenate([g.ravel() for g in pull]), net.theta  # (P,)
     if decay is None:
         along = float(theta @ flat)
-        decay = float(flat @ flat) / along if along > 0 else np.inf
+        decay = float(flat @ flat) / along if along > 0 else None
     else:
         decay = check_positive(decay, "decay")
-    norms = residual_norms(net, [g / decay for g in pull])
-    return DecayFit(norms, decay, problem.multipliers(y, here.outputs) / decay)
+    inverse = 0.0 if decay is None else 1.0 / decay
+    norms = residual_norms(net, [g * inverse for g in pull])
+    return DecayFit(norms, decay, problem.multipliers(y, here.outputs) * inverse)
 
 
 def best_decay(net: Network, x: np.ndarray, y: np.ndarray) -> tuple[str, DecayFit]:

@@ -184,6 +184,7 @@ def _descend(
         if steps % record_every == 0 or reached or last:
             at_record = backend.get_net(net)
             theta = at_record.theta  # (P,)
+            at_record = at_record.with_theta(theta)  # a copy: steps change arrays in place
             direction = np.concatenate([backend.to_host(g).ravel() for g in ascent])  # (P,)
             square = float(direction @ direction)
             # the s ≥ 0 that brings s · direction closest to θ
