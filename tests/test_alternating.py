@@ -7,7 +7,7 @@ import kkt_ref
 from kkt_ref._io import claim
 from kkt_ref.attacks.alternating import alternate
 from kkt_ref.attacks.first_layer import FirstLayer
-from kkt_ref.attacks.pooling import agreements, distinct, pool_alternations
+from kkt_ref.attacks.pooling import agreements, distinct, in_variety, pool_alternations
 from kkt_ref.attacks.restarts import run_alternations
 from kkt_ref.datasets.images import embedded_images
 from kkt_ref.datasets.split import binary_split
@@ -245,3 +245,19 @@ def test_bad_input_is_named_before_the_first_run():
     for name, value in (("candidates", 0), ("restarts", 1), ("seed", -1), ("box", (-1.0, 1.0))):
         with pytest.raises(ValueError, match=f"{name}: expected"):
             kkt_ref.attacks.reconstruct_first_layer(SMALL, callback=never, **{name: value})
+
+
+def test_of_many_equal_candidates_the_first_eight_are_kept():
+    rng = np.random.default_rng(0)
+    units = np.repeat(np.eye(4), 20, axis=0) + 0.1 * rng.normal(size=(80, 4))
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    classes = np.arange(80) % 2.0
+    kept = in_variety(units, classes, 1000)
+    wanted = [
+        i
+        for i in range(80)
+        if sum(abs(units[j] @ units[i]) >= 0.8 for j in kept if j < i and (i - j) % 2 == 0) < 8
+    ]
+    assert kept.tolist() == wanted and 4 * 16 <= len(kept) < 80
+    assert in_variety(units, classes, 10).tolist() == wanted[:10]
+    assert in_variety(-units, classes, 1000).tolist() == wanted

@@ -129,10 +129,8 @@ def reconstruct_paper(
     problem = max_margin(net.K) if problem is None else problem
     y: Any = np.where(np.arange(m) < m // 2, -1.0, 1.0)  # (m,)
     if labels is not None or net.K > 1:
-        given = np.arange(m) % net.K if labels is None else labels
-        if labels is None and not problem.signed:  # in regression there is no label
-            given = np.zeros((m, net.K))
-        y = problem.check(given, m, net.K, net.dtype, "labels")
+        spread = np.arange(m) % net.K if problem.signed else np.zeros((m, net.K))
+        y = problem.check(spread if labels is None else labels, m, net.K, net.dtype, "labels")
 
     max_iterations = check_count(max_iterations, "max_iterations")
     workers, runs = check_workers(workers), dict[int, Reconstruction]()

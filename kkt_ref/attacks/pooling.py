@@ -8,6 +8,9 @@ agreement: the largest |cosine| with a candidate of another run, in the whitened
 The first-layer equation hardly determines the sign of a candidate: λδ(x)xᵀ is unchanged if x
 and δ(x) both change sign.  Each candidate is therefore returned with both signs.  With K outputs
 every candidate has a class, and only candidates of the same class can agree.
+
+The samples that are found most easily are found by most runs.  Of each of them only the eight
+candidates with the best agreement are kept, so that there is room for others.
 """
 
 from collections.abc import Sequence
@@ -87,7 +90,7 @@ def reconstruct_first_layer(
 def pool_alternations(
     problem: FirstLayer, runs: Sequence[Alternation], *, seed: int | None = None
 ) -> Reconstruction:
-    """Keep the 8 m candidates of at least two runs with which other runs agree most.
+    """Keep the 8 m candidates of at least two runs with which other runs agree most, in variety.
 
     Each ``Run`` of the result measures all candidates of that run, before any is dropped.
     """
@@ -98,8 +101,10 @@ def pool_alternations(
     run_index = np.repeat(np.arange(len(runs)), m)[in_use]  # (p,)
     labels = np.concatenate([run.labels for run in runs])[in_use].astype(np.float64)  # (p,)
     classes = labels if problem.net.K > 1 else 0.0 * labels  # the label ±1 follows the sign of x
-    agreement = agreements(problem.whitened(coordinates), run_index, classes)  # (p,)
-    order = np.argsort(-agreement, kind="stable")[: 8 * m]
+    units = problem.whitened(coordinates)  # (p, k)
+    agreement = agreements(units, run_index, classes)  # (p,)
+    ranked = np.argsort(-agreement, kind="stable")
+    order = ranked[in_variety(units[ranked], classes[ranked], 8 * m)]
 
     measured = tuple(
         measured_run(
@@ -142,6 +147,22 @@ def agreements(units: Array, run_index: Array, classes: Array | None = None) -> 
         cosines = np.abs(units[mine] @ units[others].T)  # (its candidates, all others)
         best[mine] = cosines.max(axis=1, initial=0.0)
     return np.minimum(best, 1.0)
+
+
+def in_variety(units: Array, classes: Array, most: int) -> Array:
+    """Return the indices, rising, of at most ``most`` unit vectors (p, k), first ones preferred.
+
+    A vector is left out if eight before it, of the same class (p,), have |cosine| >= 0.8 with it.
+    """
+    kept: list[int] = []
+    before = {label: (np.empty_like(units), 0) for label in np.unique(classes).tolist()}
+    for i, (unit, label) in enumerate(zip(units, classes.tolist(), strict=True)):
+        same, count = before[label]
+        if len(kept) < most and np.sum(np.abs(same[:count] @ unit) >= 0.8) < 8:
+            same[count] = unit
+            before[label] = same, count + 1
+            kept.append(i)
+    return np.array(kept, int)
 
 
 def distinct(found: Reconstruction) -> Array:
