@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,13 +11,13 @@ import pytest
 
 import kkt_ref
 from kkt_ref.__main__ import main
-from kkt_ref.conformance.cases import cases
-from kkt_ref.conformance.checks import (
+from kkt_ref.conformance import (
     ConformanceError,
     check_implementation,
     check_names,
     parametrize_with_checks,
 )
+from kkt_ref.conformance.cases import cases
 from kkt_ref.metrics.ssim import SSIMSettings, structural_similarity
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.closed_form import gradient_matrix
@@ -191,27 +190,36 @@ STATIONARITY = {  # name: (change, diagnosis)
     "σ in every backward": (activation(GATED, Throughout), "every backward pass"),
     "gates detached": (activation(GATED, Detached), "derivative of the gates is left out"),
     "softplus for gates": (activation(GATED, kkt_ref.Softplus), "softplus is used"),
-    "hard gates": (activation(GATED, lambda alpha: RELU()), "gates are hard"),
-    "float32 inside": (in_float32, "single precision"),
+    "hard gates": (activation(GATED, lambda alpha: RELU()), "relu is used in place"),
+    "float32 inside": (in_float32, "computed or rounded in float32"),
     "detached from x": (in_answer(lambda v, gx, gl: (v, 0 * gx, gl)), "detached from x"),
-    "halved": (in_answer(lambda *parts: [part / 2 for part in parts]), "halved"),
+    "halved": (
+        in_answer(lambda *parts: [part / 2 for part in parts]),
+        "is 1/2 times the right one",
+    ),
     "norm not squared": (
         in_answer(lambda v, gx, gl: (v**0.5, gx / 2 / v**0.5, gl / 2 / v**0.5)),
         "not squared",
     ),
     "mean over parameters": (
         lambda right, net, *rest: [part / net.theta.size for part in right(net, *rest)],
-        "mean over the parameters",
+        "is 1/P times",
     ),
-    "opposite gradients": (in_answer(lambda v, gx, gl: (v, -gx, -gl)), "opposite sign"),
-    "only ∂λ wrong": (in_answer(lambda v, gx, gl: (v, gx, 1.1 * gl)), "wrong: grad_multipliers"),
+    "opposite gradients": (
+        in_answer(lambda v, gx, gl: (v, -gx, -gl)),
+        "grad_x and grad_multipliers is -1 times",
+    ),
+    "only ∂λ wrong": (
+        in_answer(lambda v, gx, gl: (v, gx, 1.1 * gl)),
+        "grad_multipliers is 1.1 times the right one; the rest",
+    ),
 }
 OTHERS = {  # name: (method, change, diagnosis)
     "biases left out": ("per_sample_gradients", only_weights, "the biases are left out"),
     "negative residual": (
         "stationarity_residual",
         lambda right, *given: -right(*given),
-        "the residual has the opposite sign",
+        "the answer is -1 times",
     ),
     "conditions not relative": ("kkt_conditions", not_relative, "not divided by ‖θ‖"),
     "dual feasibility forgotten": (
@@ -219,7 +227,7 @@ OTHERS = {  # name: (method, change, diagnosis)
         in_answer(
             lambda stationarity, primal, dual, slackness: (stationarity, primal, 0, slackness)
         ),
-        "wrong: dual_feasibility; the rest is right",
+        "dual_feasibility is 0; the rest is right",
     ),
     "q is 1": ("kkt_conditions", lambda right, *given: right(*given[:-1], 1.0), "q is taken as 1"),
     "summed loss": (
@@ -273,8 +281,9 @@ def test_planted_bugs_are_caught_and_named(name):
         check_implementation(mutant)
     results = caught.value.results
     assert all(result.name.startswith(f"{method}: ") for result in results if result.bad)
-    skipped = [result.name for result in results if result.status == "skipped"]
-    assert skipped == [other for other in check_names() if not other.startswith(f"{method}: ")]
+    skipped = {result.name for result in results if result.status == "skipped"}
+    others = {other for other in check_names() if not other.startswith(f"{method}: ")}
+    assert others <= skipped <= others | {f"{method}: no memory"}
 
 
 class Stale(Right):
@@ -403,7 +412,9 @@ def test_command_line_in_a_process_of_its_own(users_folder):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "0 failed" in done.stdout
-    rows = json.loads((users_folder / "good.json").read_text())
+    about = json.loads((users_folder / "good.json").read_text())
+    rows = about["results"]
+    assert (about["seed"], about["dtype"], about["tolerance"]) == (0, "float64", 1e-10)
     assert {row["status"] for row in rows} == {"passed", "skipped"}
 
 
@@ -421,7 +432,7 @@ def test_command_line_names_failures(users_folder, capsys):
         (["check", "json:loads"], "has none of them"),
         (["check", "users_module:Good", "--json", "results.txt"], "a name such as results.json"),
         (["check", "users_module:Good", "--json", "no/results.json"], "does not exist"),
-        (["golden", "users_module.py"], "users_module.py"),
+        (["questions", "users_module.py"], "expected an ending"),
     ],
 )
 def test_command_line_refuses(users_folder, capsys, arguments, message):
@@ -437,18 +448,3 @@ def test_command_line_helps(capsys):
         main(["--version"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out == f"kkt-ref {kkt_ref.__version__}\n"
-
-
-def test_golden_vectors_are_what_is_stored(tmp_path):
-    stored, made = Path(__file__).parent / "golden", tmp_path / "parent" / "golden"
-    assert main(["golden", str(made)]) == 0
-    assert sum(path.stat().st_size for path in stored.iterdir()) < 200_000
-    manifests = [json.loads((folder / "golden.json").read_text()) for folder in (stored, made)]
-    assert manifests[0]["cases"] == manifests[1]["cases"]
-    with (
-        np.load(stored / "golden.npz", allow_pickle=False) as old,
-        np.load(made / "golden.npz", allow_pickle=False) as new,
-    ):
-        assert old.files == new.files
-        for name in old.files:
-            np.testing.assert_allclose(new[name], old[name], rtol=1e-10, atol=1e-12)
