@@ -190,12 +190,12 @@ STATIONARITY = {  # name: (change, diagnosis)
     "σ in every backward": (activation(GATED, Throughout), "every backward pass"),
     "gates detached": (activation(GATED, Detached), "derivative of the gates is left out"),
     "softplus for gates": (activation(GATED, kkt_ref.Softplus), "softplus is used"),
-    "hard gates": (activation(GATED, lambda alpha: RELU()), "relu is used in place"),
+    "hard gates": (activation(GATED, lambda alpha: RELU()), "the gates are hard"),
     "float32 inside": (in_float32, "computed or rounded in float32"),
     "detached from x": (in_answer(lambda v, gx, gl: (v, 0 * gx, gl)), "detached from x"),
     "halved": (
         in_answer(lambda *parts: [part / 2 for part in parts]),
-        "is 1/2 times the right one",
+        "1/2 times the right one",
     ),
     "norm not squared": (
         in_answer(lambda v, gx, gl: (v**0.5, gx / 2 / v**0.5, gl / 2 / v**0.5)),
@@ -207,7 +207,7 @@ STATIONARITY = {  # name: (change, diagnosis)
     ),
     "opposite gradients": (
         in_answer(lambda v, gx, gl: (v, -gx, -gl)),
-        "grad_x and grad_multipliers is -1 times",
+        "grad_x and grad_multipliers are -1 times",
     ),
     "only ∂λ wrong": (
         in_answer(lambda v, gx, gl: (v, gx, 1.1 * gl)),

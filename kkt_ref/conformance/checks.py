@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kkt_ref.conformance.cases import STRIDED, Case
-from kkt_ref.conformance.diagnose import causes_of
+from kkt_ref.conformance.diagnose import Cause, causes_of
 from kkt_ref.conformance.questions import Answer, Implementation, Question
 from kkt_ref.network.mlp import MLP
 
@@ -27,7 +27,7 @@ class Result(NamedTuple):
     meaning: str  # what the check tests
     diagnosis: str = ""  # the cause, or what else is known of the failure
     repeat: str = ""  # three lines of Python that repeat it
-    causes: tuple[str, ...] = ()  # all that give this very answer
+    causes: tuple[Cause, ...] = ()  # all that give this very answer, and what else is known
 
     @property
     def bad(self) -> bool:
@@ -48,6 +48,9 @@ class Result(NamedTuple):
 
 class UnusableAnswer(Exception):
     """The implementation raised an error, or its answer has the wrong form."""
+
+    def __init__(self, text: str, source: str = "known") -> None:
+        self.cause = Cause(text, source)
 
 
 @dataclass(frozen=True)
@@ -114,28 +117,29 @@ class Check:
         except NotImplementedError:
             return self.skipped("not implemented")
         except UnusableAnswer as unusable:
-            return self._failed(float("nan"), str(unusable))
+            return self.failed(float("nan"), unusable.cause)
 
     def judge(self, answer: object) -> Result:
         """Judge an answer, which may be anything."""
         try:
             arrays = usable(self.question, answer, self.right, self.dtype)
         except UnusableAnswer as unusable:
-            return self._failed(float("nan"), str(unusable))
+            return self.failed(float("nan"), unusable.cause)
         error = self.question.error(self.case, arrays, self.right)
         if error <= self.tolerance:
             return self._result("passed", error)
         given = self.question, self.case, arrays, self.right, self.tolerance, self.earlier
         with np.errstate(all="ignore"):  # an answer may be as large as it likes
             causes = causes_of(*given)
-        return self._failed(error, *causes)
+        return self.failed(error, *causes)
 
     def skipped(self, why: str) -> Result:
         """Return the result of a check that was not run."""
         return self._result("skipped", diagnosis=why)
 
-    def _failed(self, error: float, *causes: str) -> Result:
-        return self._result("failed", error, ", or ".join(causes), self.repeat, causes)
+    def failed(self, error: float, *causes: Cause) -> Result:
+        """Return the result of a check that failed."""
+        return self._result("failed", error, str(causes[0]), self.repeat, causes)
 
     def _result(self, status: str, error: float = float("nan"), *rest: Any, **named: Any) -> Result:
         known = self.name, status, error, self.tolerance, self.dtype.name, self.seed
@@ -165,7 +169,7 @@ def ask(question: Question, implementation: object, arguments: Sequence[Any]) ->
     pairs = zip(question.takes, arguments, before, strict=True)
     changed = [name for name, now, then in pairs if not _same(now, then)]
     if changed:
-        raise UnusableAnswer(f"an argument was changed in place: {' and '.join(changed)}")
+        raise UnusableAnswer(f"an argument was changed in place: {' and '.join(changed)}", "state")
     return answer
 
 

@@ -3,60 +3,74 @@
 Else the diagnosis says what is known: which arrays are wrong, and by which factor.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kkt_ref.conformance.cases import Case
-from kkt_ref.conformance.mistakes import cheap_mistakes, costly_mistakes
+from kkt_ref.conformance.mistakes import cheap_mistakes, costly_mistakes, evaluate
 from kkt_ref.conformance.questions import Answer, Question, in_float64, relative
 from kkt_ref.network.mlp import MLP
 
 Array = np.ndarray
-MATCHES = "matches if "
+
+
+class Cause(NamedTuple):
+    """A cause that gives the very answer, or what else is known of a wrong answer."""
+
+    text: str
+    source: str  # where it comes from: "known" if it is no cause
+
+    def __str__(self) -> str:
+        return f"matches if {self.text}" if self.source not in ("known", "state") else self.text
 
 
 def causes_of(
     question: Question, case: Case, answer: Answer, right: Answer, tolerance: float, earlier: Case
-) -> tuple[str, ...]:
-    """Return the texts of all causes that give this wrong answer, or what else is known."""
-    sources = _sources(question, case, right, earlier)
-    for source in sources:
-        found = _matching(source(), question, case, answer, right, tolerance)
+) -> tuple[Cause, ...]:
+    """Return all causes that give this wrong answer, and then what else is known."""
+    found: list[Cause] = []
+    for name, source in _sources(question, case, right, earlier).items():
+        for text, mistaken in source():
+            mistaken = tuple(map(np.asarray, mistaken))
+            cause = Cause(text, name)
+            differs = cause not in found and _differs(mistaken, question, case, right, tolerance)
+            if differs and question.error(case, answer, mistaken) <= tolerance:
+                found.append(cause)
         if found:
-            return tuple(f"{MATCHES}{text}" for text in found)
-    return _precision(question, case, answer, right) or _facts(
-        question, case, answer, right, tolerance
-    )
+            break
+    found = found or _precision(question, case, answer, right)
+    facts = _facts(question, case, answer, right, tolerance)
+    return (*found, *(Cause(text, "known") for text in facts))
 
 
 def would_fail(
-    texts: set[str], question: Question, case: Case, right: Answer, tolerance: float, earlier: Case
-) -> set[str]:
+    causes: set[Cause], question: Question, case: Case, right: Answer, tol: float, earlier: Case
+) -> set[Cause]:
     """Return which of these causes would make the answer to a case wrong."""
-    wrong: dict[str, bool] = {}  # whether all answers of a text are wrong
-    for source in _sources(question, case, right, earlier):
-        for text, mistaken in source():
-            if (text := f"{MATCHES}{text}") in texts:
-                differs = _differs(mistaken, question, case, right, tolerance)
-                wrong[text] = differs and wrong.get(text, True)
-        if wrong.keys() == texts:
-            break
-    return {text for text, differs in wrong.items() if differs}
+    wrong = {cause: True for cause in causes if cause.source == "precision"}
+    for name, source in _sources(question, case, right, earlier).items():
+        if any(cause.source == name for cause in causes):
+            for text, mistaken in source():
+                if (cause := Cause(text, name)) in causes:
+                    differs = _differs(mistaken, question, case, right, tol)
+                    wrong[cause] = differs and wrong.get(cause, True)
+    return {cause for cause, differs in wrong.items() if differs}
 
 
 def _sources(
     question: Question, case: Case, right: Answer, earlier: Case
-) -> Sequence[Callable[[], Iterator[tuple[str, Any]]]]:
+) -> dict[str, Callable[[], Iterator[tuple[str, Any]]]]:
     given, before = (tuple(map(in_float64, c.inputs)) for c in (case, earlier))
-    return (
-        lambda: cheap_mistakes(question.name, given, right, before),
-        lambda: _orders(question, case, right),
-        lambda: costly_mistakes(question.name, given),
-        lambda: _rounded(question, case),
-    )
+    return {
+        "arguments": lambda: cheap_mistakes(question.name, given, right, before),
+        "order": lambda: _orders(question, case, right),
+        "parts": lambda: costly_mistakes(question.name, given),
+        "rounding": lambda: _rounded(question, given),
+    }
 
 
 def _differs(mistaken: Any, question: Question, case: Case, right: Answer, tol: float) -> bool:
@@ -64,35 +78,18 @@ def _differs(mistaken: Any, question: Question, case: Case, right: Answer, tol: 
     return finite and not question.error(case, mistaken, right) <= tol
 
 
-def _matching(
-    mistakes: Iterator[tuple[str, Any]],
-    question: Question,
-    case: Case,
-    answer: Answer,
-    right: Answer,
-    tolerance: float,
-) -> list[str]:
-    found = []
-    for text, mistaken in mistakes:
-        mistaken = tuple(map(np.asarray, mistaken))
-        if text not in found and _differs(mistaken, question, case, right, tolerance):
-            if question.error(case, answer, mistaken) <= tolerance:
-                found.append(text)
-    return found
-
-
 def _orders(question: Question, case: Case, right: Answer) -> Iterator[tuple[str, Answer]]:
     """Yield the answer with θ in other orders."""
     if not question.flat:
         return
-    net: MLP = case.inputs[0]
+    net: MLP = in_float64(case.inputs[0])
     places = net.with_theta(np.arange(net.theta.size) + 0.0).layers  # where each number belongs
     for turned, arranged, backwards in product((False, True), _ARRANGED, (False, True)):
         layers = places[::-1] if backwards else places
         pairs = [(W.T if turned else W, b) for W, b in layers]
         order = np.concatenate([p.ravel() for p in _ARRANGED[arranged](pairs) if p is not None])
-        said = ("W in Fortran order" * turned, arranged, "the layers reversed" * backwards)
-        said = " and ".join(part for part in said if part)
+        words = ("W in Fortran order" * turned, arranged, "the layers reversed" * backwards)
+        said = " and ".join(word for word in words if word)
         if said:
             yield f"θ has another order: {said}", (right[0][..., order.astype(int)],)
 
@@ -105,31 +102,37 @@ _ARRANGED: dict[str, Callable[[Any], list[Any]]] = {
 }
 
 
-def _rounded(question: Question, case: Case) -> Iterator[tuple[str, Answer]]:
+def _rounded(question: Question, given: tuple[Any, ...]) -> Iterator[tuple[str, Answer]]:
     """Yield right answers about arguments that were rounded first."""
-    arguments = question.arguments(case)
+    if question.name == "ssim":
+        return
+    net, x, y, lam, *rest = given
     for kind in ("float32", "float16"):
-        for k, name in enumerate(question.takes):
-            if isinstance(arguments[k], float):
-                continue
-            with np.errstate(over="ignore"):
-                rounded = arguments[k].astype(kind).astype(arguments[k].dtype)
-            numbers = getattr(rounded, "arrays", (rounded,))
-            if not all(np.all(np.isfinite(part)) for part in numbers):
-                continue
-            answer = question.reference(*arguments[:k], rounded, *arguments[k + 1 :])
-            yield f"{name} is rounded to {kind}", answer
+
+        def rounded(part: Any, kind: str = kind) -> Any:
+            return part.astype(kind).astype(np.float64)
+
+        weights = replace(net, weights=tuple(map(rounded, net.weights)))
+        whole = rounded(net)
+        for text, other in (("the weights are", weights), ("the network is", whole)):
+            yield f"{text} rounded to {kind}", evaluate(question.name, (other, *given[1:]))
+            answer = evaluate(question.name, (other, *given[1:]), theta=net.theta)
+            yield f"{text} rounded to {kind}", answer
+        answer = evaluate(question.name, (net, rounded(x), *given[2:]))
+        yield f"x is rounded to {kind}", answer
+        answer = evaluate(question.name, (net, x, y, rounded(lam), *rest))
+        yield f"λ is rounded to {kind}", answer
 
 
-def _precision(question: Question, case: Case, answer: Answer, right: Answer) -> tuple[str, ...]:
+def _precision(question: Question, case: Case, answer: Answer, right: Answer) -> list[Cause]:
     """Name the precision if the answer is nearly right and has no digits beyond it."""
     error = question.error(case, answer, right)
     parts = [np.asarray(part, np.float64) for part in answer]
     for kind, largest in (("float16", 0.05), ("bfloat16", 0.2), ("float32", 1e-4)):
         short = sum(part.size for part in parts) > 1 or kind == "float32"
         if short and error <= largest and all(_holds(part, kind) for part in parts):
-            return (f"{MATCHES}numbers are computed or rounded in {kind}",)
-    return ()
+            return [Cause(f"numbers are computed or rounded in {kind}", "precision")]
+    return []
 
 
 def _holds(part: Array, kind: str) -> bool:
@@ -159,12 +162,20 @@ def _facts(
             groups.setdefault(text, []).append(name)
         whole = len(groups) == 1 and len(said) == len(wanted)
         parts = [
-            f"{'the answer' if whole else ' and '.join(names)} {text}"
+            f"the answer is {text}" if whole else _sentence(names, text, list(wanted))
             for text, names in groups.items()
         ]
         rest = "" if len(said) == len(wanted) else "; the rest is right"
         texts.append("; ".join(parts) + rest)
     return tuple(dict.fromkeys(texts))
+
+
+def _sentence(names: list[str], text: str, wanted: list[str]) -> str:
+    for kind in "Wb":
+        every = [name for name in wanted if name.startswith(f"{kind}_")]
+        if len(every) > 1 and set(every) <= set(names):
+            names = [f"every {kind}", *(name for name in names if name not in every)]
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} {text}"
 
 
 def _factors(question: Question, case: Case) -> dict[str, float]:
@@ -185,9 +196,9 @@ def _compared(found: Array, wanted: Array, factors: dict[str, float], tol: float
     """Return what a wrong array is, in all words that fit."""
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
     if not np.any(wanted):
-        return ["should be 0"]
+        return ["not 0"]
     if not np.any(found):
-        return ["is 0"]
+        return ["0"]
     names = [name for name, c in factors.items() if relative(found, c * wanted) <= tol]
     if not names:
         with np.errstate(all="ignore"):
@@ -195,4 +206,4 @@ def _compared(found: Array, wanted: Array, factors: dict[str, float], tol: float
         short = float(f"{c:.3g}")  # any single number has a factor, but seldom a short one
         if relative(found, (c if found.size > 1 else short) * wanted) <= tol:
             names = [f"{c:.6g}"]
-    return [f"is {name} times the right one" for name in names] or ["is wrong"]
+    return [f"{name} times the right one" for name in names] or ["wrong"]

@@ -7,6 +7,7 @@ import numpy as np
 
 from kkt_ref.conformance.cases import Case
 from kkt_ref.conformance.checks import Check, Result, UnusableAnswer, ask, usable
+from kkt_ref.conformance.diagnose import Cause
 from kkt_ref.conformance.questions import Answer
 from kkt_ref.network.mlp import MLP
 
@@ -78,25 +79,27 @@ class MemoryCheck(Check):
             try:
                 worst = max(worst, error := answer_to(arguments, right))
             except UnusableAnswer as unusable:
-                return self._failed(float("nan"), str(unusable))
+                return self.failed(float("nan"), unusable.cause)
             if in_place and place is not None:
                 _fill(first[place], kept)
             if not all(map(_equal, answers, copies)):
-                return self._failed(float("nan"), SHARED)
+                return self.failed(float("nan"), Cause(SHARED, "state"))
             if not error <= self.tolerance:
-                return self._failed(error, self._cause(copies, rights, changed))
+                return self.failed(error, self._cause(copies, rights, changed))
         return self._result("passed", worst)
 
-    def _cause(self, answers: list[Answer], rights: list[Answer], changed: str) -> str:
+    def _cause(self, answers: list[Answer], rights: list[Answer], changed: str) -> Cause:
         last, tolerance = answers[-1], self.tolerance
         total = tuple(np.sum(parts, axis=0) for parts in zip(*rights, strict=True))
         if self.question.error(self.case, last, total) <= tolerance:
-            return ADDED
+            return Cause(ADDED, "state")
         if changed == "nothing":
-            return TWICE
+            return Cause(TWICE, "state")
         if any(_equal(last, before) for before in answers[:-1]):
-            return f"{STALE} (only {changed} had changed)"
-        return f"the first answer is right, and wrong once only {changed} had changed"
+            return Cause(STALE, "state")
+        return Cause(
+            f"the first answer is right, and wrong once only {changed} had changed", "known"
+        )
 
 
 def _arrays(argument: Any) -> tuple[np.ndarray, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 import scipy
 from autograd import value_and_grad
 
-from kkt_ref.conformance.questions import Answer, constraints, kkt_conditions
+from kkt_ref.conformance.questions import Answer, constraints, kkt_conditions, names_of
 from kkt_ref.metrics.ssim import HAIM, WANG, structural_similarity
 from kkt_ref.network.activations import AuthorsGatedReLU, GatedReLU, ReLU, Softplus
 from kkt_ref.network.mlp import MLP
@@ -139,6 +139,7 @@ def cheap_mistakes(name: str, given: Given, right: Answer, earlier: Given) -> Mi
         yield "the answer is the sum alone", (net.theta - right[0],)
     if name.endswith("stationarity"):
         yield from _losses(net, y, *right)
+        yield from _values(given, right)
         yield from _layer_norms(given, right)
     if name.endswith("conditions"):
         yield from _conditions(name, given, right)
@@ -148,16 +149,21 @@ def cheap_mistakes(name: str, given: Given, right: Answer, earlier: Given) -> Mi
 
 def costly_mistakes(name: str, given: Given) -> Mistakes:
     """Yield the mistakes for which the loss is differentiated anew."""
-    if name == "ssim" or name.endswith("outputs"):
+    if name == "ssim":
         return
     net, layers = given[0], enumerate(given[0].layers, start=1)
     owner = [(layer, p) for layer, pair in layers for p in pair if p is not None]
     sizes = [p.size for _, p in owner]
     is_weight = np.repeat([p.ndim == 2 for _, p in owner], sizes)  # (P,)
     for text, other in _biases(net):
+        yield text, evaluate(name, (other, *given[1:]))
+        if name.endswith("outputs"):
+            continue
         yield text, evaluate(name, (other, *given[1:]), theta=net.theta)
         unused = np.repeat([np.any(p) or p.ndim == 2 for p in other.arrays], sizes)  # (P,)
         yield text, evaluate(name, (other, *given[1:]), theta=net.theta, keep=unused)
+    if name.endswith("outputs"):
+        return
     parts = {f"layer {left} is left out": [k != left for k, _ in owner] for left, _ in owner}
     masks = {text: np.repeat(kept, sizes) for text, kept in parts.items()}
     for text, kept in ({"the biases are left out": is_weight} | masks).items():
@@ -183,7 +189,6 @@ def _biases(net: MLP) -> Iterator[tuple[str, MLP]]:
 
 def _networks(net: MLP) -> Iterator[tuple[str, MLP]]:
     """Yield networks that are read or evaluated wrongly."""
-    yield from _biases(net)
     square = [W.T if W.shape[0] == W.shape[1] else W for W in net.weights]
     yield "square weights are taken as (in, out)", replace(net, weights=square)
     mixed = [W.reshape(W.shape[::-1]).T for W in net.weights]
@@ -204,19 +209,20 @@ def _networks(net: MLP) -> Iterator[tuple[str, MLP]]:
     if alpha is None:
         found |= {f"relu'(0) is taken as {slope:g}": at_zero(slope) for slope in (0.5, 1.0)}
     else:
-        found["relu is used in place of the smooth activation"] = ReLU()
         kind = smooth[act.name]
-        found |= {f"alpha is taken as {c:g}": kind(c) for c in ALPHAS}
-        found["alpha is taken as 1/alpha"] = kind(1 / alpha)
+        found |= {f"alpha of {act.name} is taken as {c:g}": kind(c) for c in ALPHAS}
+        found[f"alpha of {act.name} is taken as 1/alpha"] = kind(1 / alpha)
     if act.name == "gated":
         swish, slope_of = _swish(alpha)
         found |= {
             "σ(αz) replaces the step in every backward pass": AuthorsGatedReLU(alpha),
+            "the gates are hard": ReLU(),
             "the derivative of the gates is left out": _ConstantGates(alpha),
             "softplus is used for smoothed gates": Softplus(alpha),
             "zσ(αz) is used for smoothed gates": _Custom(swish, slope_of),
         }
     if act.name == "softplus":
+        found["relu is used for softplus"] = ReLU()
         found["smoothed gates are used for softplus"] = GatedReLU(alpha)
         found["softplus is not divided by alpha"] = _Custom(
             lambda z: np.logaddexp(0, alpha * z), lambda z: alpha * scipy.special.expit(alpha * z)
@@ -244,6 +250,8 @@ def _stale(name: str, given: Given, earlier: Given) -> Mistakes:
         yield text, evaluate(name, (net.with_activation(earlier[0].activation), *given[1:]))
     if x.shape == earlier[1].shape:
         yield "x is that of an earlier call", evaluate(name, (net, earlier[1], *given[2:]))
+        if net.theta.size == earlier[0].theta.size:
+            yield "the answer is that of an earlier call", evaluate(name, earlier)
 
 
 def _outputs(net: MLP, x: Array) -> Mistakes:
@@ -339,6 +347,18 @@ def _losses(net: MLP, y: Array, value: Array, grad_x: Array, grad_lam: Array) ->
         yield "∂/∂λ lacks the factor y", (value, grad_x, grad_lam * y)
 
 
+def _values(given: Given, right: Answer) -> Mistakes:
+    """Yield values that leave arrays out, with the right gradients."""
+    net = given[0]
+    (residual,) = evaluate("stationarity_residual", given)
+    squares = [np.sum(r**2) for r in net.with_theta(residual).arrays]
+    pairs = list(zip(names_of(net), squares, strict=True))
+    for name, square in pairs:
+        yield f"the value lacks {name}", (right[0] - square, *right[1:])
+    square = sum(square for name, square in pairs if name.startswith("b"))
+    yield "the value lacks the biases", (right[0] - square, *right[1:])
+
+
 def _layer_norms(given: Given, right: Answer) -> Mistakes:
     """Yield losses that weigh the layers, and gradients in x that lack one layer."""
     net, x, y, lam = given[:4]
@@ -394,7 +414,10 @@ def _conditions(name: str, given: Given, right: Answer) -> Mistakes:
     }  # fmt: skip
     for text, (place, number) in wrong.items():
         yield text, (*right[:place], number, *right[place + 1 :])
-    yield "q is taken as 1", evaluate(name, (net, x, y, lam, 1.0))
+    other = evaluate(name, (net, x, y, lam, 1.0))
+    yield "q is taken as 1", other
+    for place in range(1, 4):
+        yield "q is taken as 1", (*right[:place], other[place], *right[place + 1 :])
 
 
 def _steps(net: MLP, x: Array, y: Array, step: float, right: Array) -> Mistakes:

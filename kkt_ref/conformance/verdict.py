@@ -12,7 +12,7 @@ import numpy as np
 
 from kkt_ref._validation import check_count, check_dtype, check_positive
 from kkt_ref.conformance.checks import Check, Result, method_of
-from kkt_ref.conformance.diagnose import MATCHES, would_fail
+from kkt_ref.conformance.diagnose import Cause, would_fail
 from kkt_ref.conformance.memory import MEANING, MemoryCheck
 from kkt_ref.conformance.questions import QUESTIONS
 
@@ -197,48 +197,55 @@ def judge(
 ) -> list[Result]:
     """Return the results of checks, with one cause for as many failures as possible.
 
-    Several mistakes may give the same answer in one case.  The one is kept that fewest passed
-    checks contradict, and then the one that explains most failures.
+    Several mistakes may give the same answer in one case, and one may do so by chance.  So a
+    cause counts only if it explains more answers to a question than speak against it: right
+    ones that it would spoil, and wrong ones that it would make wrong in another way.
     """
     results = [result_of(check) for check in checks]
-    failing = [(check, r) for check, r in zip(checks, results, strict=True) if r.causes]
-    texts = {text for _, result in failing for text in result.causes}
-    explained = {text: sum(text in r.causes for _, r in failing) for text in texts}
-    against = dict.fromkeys(texts, 0)
-    known = {text for text in texts if text.startswith(MATCHES)}
-    asked = {check.question.name for check, _ in failing}
-    for check, result in zip(checks, results, strict=True):
-        passed = result.status == "passed" and not isinstance(check, MemoryCheck)
-        if known and passed and check.question.name in asked:
-            given = check.question, check.case, check.right, check.tolerance, check.earlier
-            for text in would_fail(known, *given):
-                against[text] += 1
-    for place, (check, result) in enumerate(zip(checks, results, strict=True)):
-        if result.causes:
-            best = min((against[text], -explained[text]) for text in result.causes)
-            kept = [t for t in result.causes if (against[t], -explained[t]) == best]
-            said = ", or ".join(kept)
-            if best[0]:
-                said += f" (but {best[0]} passed checks speak against this)"
-            result = result._replace(diagnosis=said)
+    for name in dict.fromkeys(check.question.name for check in checks):
+        places = [k for k, check in enumerate(checks) if check.question.name == name]
+        _settle(checks, results, places)
+    for place, check in enumerate(checks):
+        result = results[place]
         if check.name in expected and result.status in ("passed", "failed"):
             status = "expected failure" if result.status == "failed" else "unexpected pass"
-            result = result._replace(status=status, diagnosis=expected[check.name])
-        results[place] = result
+            results[place] = result._replace(status=status, diagnosis=expected[check.name])
     return results
 
 
+def _settle(checks: list[Check], results: list[Result], places: list[int]) -> None:
+    """Choose the causes in the results of one question."""
+    votes: dict[Cause, int] = {}
+    for place in places:
+        for cause in results[place].causes:
+            votes[cause] = votes.get(cause, 0) + 1
+    doubtful = {cause for cause in votes if cause.source not in ("known", "state")}
+    for place in places if doubtful else ():
+        check, result = checks[place], results[place]
+        if not np.isnan(result.error) and not isinstance(check, MemoryCheck):
+            given = check.question, check.case, check.right, check.tolerance, check.earlier
+            for cause in would_fail(doubtful, *given) - set(result.causes):
+                votes[cause] -= 1
+    for place in places:
+        causes = [c for c in results[place].causes if c not in doubtful or votes[c] > 0]
+        named = [cause for cause in causes if cause.source != "known"] or causes
+        if named:
+            most = max(votes[cause] for cause in named)
+            said = ", or ".join(str(cause) for cause in named if votes[cause] == most)
+            results[place] = results[place]._replace(diagnosis=said, causes=tuple(causes))
+
+
 def summary(results: Sequence[Result]) -> list[str]:
-    """Return one line for each diagnosis, with the number of failed checks that have it."""
-    groups: dict[str, list[str]] = {}
+    """Return one line for each diagnosis, the causes first, with the checks that have it."""
+    groups: dict[tuple[bool, str], list[str]] = {}
     for result in results:
         if result.bad:
-            groups.setdefault(result.diagnosis, []).append(result.name.split(":")[0])
+            known = all(cause.source == "known" for cause in result.causes)
+            groups.setdefault((known, result.diagnosis), []).append(result.name.split(":")[0])
     lines = []
-    for text, names in sorted(groups.items(), key=lambda group: -len(group[1])):
-        kind = "the cause" if text.startswith(MATCHES) else "known"
+    for (known, text), names in sorted(groups.items(), key=lambda g: (g[0][0], -len(g[1]))):
         counts = ", ".join(f"{names.count(name)} of {name}" for name in dict.fromkeys(names))
-        lines.append(f"{kind}: {text.removeprefix(MATCHES)}: {counts}")
+        lines.append(f"{'known' if known else 'the cause'}: {text}: {counts}")
     return lines
 
 
