@@ -68,13 +68,17 @@ def write_questions(
         file cannot be written.
     """
     path, dtype, seed = _ending(path, "path"), check_dtype(dtype), check_count(seed, "seed", 0)
-    arrays: dict[str, np.ndarray] = {}
+    of_cases: dict[str, dict[str, Any]] = {}
     for question in QUESTIONS.values():
         for case in question.cases(dtype, seed):
-            prefix = f"{_family(question)}/{_slug(case.name)}"
+            given = of_cases.setdefault(f"{_family(question)}/{_slug(case.name)}", {})
             for name, value in zip(question.takes, question.arguments(case), strict=True):
-                parts = _network(value) if isinstance(value, MLP) else {name: value}
-                arrays |= {f"{prefix}/{key}": np.asarray(v) for key, v in parts.items()}
+                given |= _network(value) if isinstance(value, MLP) else {name: value}
+    arrays = {
+        f"{prefix}/{name}": np.asarray(value)
+        for prefix, given in of_cases.items()
+        for name, value in given.items()
+    }
     if answers:
         for check in all_checks(dtype, seed):
             named = zip(check.question.parts, check.right, strict=True)
@@ -142,17 +146,14 @@ def check_answers(
         )
 
     def result_of(check: Check) -> Result:
-        parts = [arrays.get(f"{_key(check)}/{part}") for part in check.question.parts]
-        if all(part is None for part in parts):
+        names = [f"{_key(check)}/{part}" for part in check.question.parts]
+        if not any(name in arrays for name in names):
             return check.skipped("not answered")
-        parts = [_cast(part, check.dtype) for part in parts]
+        parts = [_cast(arrays.get(name), check.dtype) for name in names]
         result = check.judge(tuple(parts) if len(parts) > 1 else parts[0])
-        first_lines = result.repeat.splitlines()[:2]
-        return result._replace(
-            repeat="\n".join([*first_lines, "print(check.arguments, check.right)"][-3:])
-            if first_lines
-            else ""
-        )
+        lines = result.repeat.splitlines()[:-1]  # there is no implementation to ask
+        last = ["print(check.arguments, check.right)"] if lines else []
+        return result._replace(repeat="\n".join(lines + last))
 
     results = judge(checks, result_of, check_expected(expected_failures))
     if on_fail == "raise" and any(result.bad for result in results):

@@ -224,7 +224,9 @@ def _settle(checks: list[Check], results: list[Result], places: list[int]) -> No
         check, result = checks[place], results[place]
         if not np.isnan(result.error) and not isinstance(check, MemoryCheck):
             given = check.question, check.case, check.right, check.tolerance, check.earlier
-            for cause in would_fail(doubtful, *given) - set(result.causes):
+            with np.errstate(all="ignore"):
+                against = would_fail(doubtful, *given) - set(result.causes)
+            for cause in against:
                 votes[cause] -= 1
     for place in places:
         causes = [c for c in results[place].causes if c not in doubtful or votes[c] > 0]
