@@ -4,14 +4,13 @@ Else the diagnosis says what is known: which arrays are wrong, and by which fact
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kkt_ref.conformance.cases import Case
-from kkt_ref.conformance.mistakes import cheap_mistakes, costly_mistakes, evaluate
+from kkt_ref.conformance.mistakes import mistakes
 from kkt_ref.conformance.questions import Answer, Question, in_float64, relative
 from kkt_ref.network.mlp import MLP
 
@@ -33,15 +32,11 @@ def causes_of(
 ) -> tuple[Cause, ...]:
     """Return all causes that give this wrong answer, and then what else is known."""
     found: list[Cause] = []
-    for name, source in _sources(question, case, right, earlier).items():
-        for text, mistaken in source():
-            mistaken = tuple(map(np.asarray, mistaken))
-            cause = Cause(text, name)
-            differs = cause not in found and _differs(mistaken, question, case, right, tolerance)
-            if differs and question.error(case, answer, mistaken) <= tolerance:
-                found.append(cause)
-        if found:
-            break
+    for text, mistaken in _mistakes(question, case, right, earlier):
+        cause, mistaken = Cause(text, "mistake"), tuple(map(np.asarray, mistaken))
+        fits = cause not in found and question.agree(case, answer, mistaken, tolerance)
+        if fits and _differs(mistaken, question, case, right, tolerance):
+            found.append(cause)
     found = found or _precision(question, case, answer, right)
     facts = _facts(question, case, answer, right, tolerance)
     return (*found, *(Cause(text, "known") for text in facts))
@@ -52,30 +47,23 @@ def would_fail(
 ) -> set[Cause]:
     """Return which of these causes would make the answer to a case wrong."""
     wrong = {cause: True for cause in causes if cause.source == "precision"}
-    for name, source in _sources(question, case, right, earlier).items():
-        if any(cause.source == name for cause in causes):
-            for text, mistaken in source():
-                if (cause := Cause(text, name)) in causes:
-                    differs = _differs(mistaken, question, case, right, tol)
-                    wrong[cause] = differs and wrong.get(cause, True)
+    for text, mistaken in _mistakes(question, case, right, earlier):
+        if (cause := Cause(text, "mistake")) in causes:
+            wrong[cause] = _differs(mistaken, question, case, right, tol) and wrong.get(cause, True)
     return {cause for cause, differs in wrong.items() if differs}
 
 
-def _sources(
+def _mistakes(
     question: Question, case: Case, right: Answer, earlier: Case
-) -> dict[str, Callable[[], Iterator[tuple[str, Any]]]]:
+) -> Iterator[tuple[str, Any]]:
     given, before = (tuple(map(in_float64, c.inputs)) for c in (case, earlier))
-    return {
-        "arguments": lambda: cheap_mistakes(question.name, given, right, before),
-        "order": lambda: _orders(question, case, right),
-        "parts": lambda: costly_mistakes(question.name, given),
-        "rounding": lambda: _rounded(question, given),
-    }
+    yield from mistakes(question.name, given, right, before)
+    yield from _orders(question, case, right)
 
 
 def _differs(mistaken: Any, question: Question, case: Case, right: Answer, tol: float) -> bool:
     finite = all(np.all(np.isfinite(part)) for part in mistaken)
-    return finite and not question.error(case, mistaken, right) <= tol
+    return finite and not question.agree(case, mistaken, right, tol)
 
 
 def _orders(question: Question, case: Case, right: Answer) -> Iterator[tuple[str, Answer]]:
@@ -100,28 +88,6 @@ _ARRANGED: dict[str, Callable[[Any], list[Any]]] = {
     "all W before all b": lambda pairs: [W for W, _ in pairs] + [b for _, b in pairs],
     "all b before all W": lambda pairs: [b for _, b in pairs] + [W for W, _ in pairs],
 }
-
-
-def _rounded(question: Question, given: tuple[Any, ...]) -> Iterator[tuple[str, Answer]]:
-    """Yield right answers about arguments that were rounded first."""
-    if question.name == "ssim":
-        return
-    net, x, y, lam, *rest = given
-    for kind in ("float32", "float16"):
-
-        def rounded(part: Any, kind: str = kind) -> Any:
-            return part.astype(kind).astype(np.float64)
-
-        weights = replace(net, weights=tuple(map(rounded, net.weights)))
-        whole = rounded(net)
-        for text, other in (("the weights are", weights), ("the network is", whole)):
-            yield f"{text} rounded to {kind}", evaluate(question.name, (other, *given[1:]))
-            answer = evaluate(question.name, (other, *given[1:]), theta=net.theta)
-            yield f"{text} rounded to {kind}", answer
-        answer = evaluate(question.name, (net, rounded(x), *given[2:]))
-        yield f"x is rounded to {kind}", answer
-        answer = evaluate(question.name, (net, x, y, rounded(lam), *rest))
-        yield f"λ is rounded to {kind}", answer
 
 
 def _precision(question: Question, case: Case, answer: Answer, right: Answer) -> list[Cause]:

@@ -136,6 +136,11 @@ class Question(NamedTuple):
         found, wanted = self.blocks(case, answer), self.blocks(case, right)
         return max(relative(found[name], wanted[name]) for name in wanted)
 
+    def agree(self, case: Case, answer: Answer, wanted: Answer, tolerance: float) -> bool:
+        """Whether the error is within the tolerance; cheap where it is not."""
+        found, right = self.blocks(case, answer), self.blocks(case, wanted)
+        return all(relative(found[name], right[name]) <= tolerance for name in right)
+
 
 def relative(found: Array, wanted: Array) -> float:
     """Return ‖found − wanted‖ / ‖wanted‖, or ‖found‖ if ``wanted`` is zero."""

@@ -16,6 +16,7 @@ from kkt_ref.conformance.diagnose import Cause, would_fail
 from kkt_ref.conformance.memory import MEANING, MemoryCheck
 from kkt_ref.conformance.questions import QUESTIONS
 
+RARELY = 5  # a cause that explains less than a fifth of the failures does so by chance
 TOLERANCES = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}
 
 
@@ -198,8 +199,9 @@ def judge(
     """Return the results of checks, with one cause for as many failures as possible.
 
     Several mistakes may give the same answer in one case, and one may do so by chance.  So a
-    cause counts only if it explains more answers to a question than speak against it: right
-    ones that it would spoil, and wrong ones that it would make wrong in another way.
+    cause counts only if it explains a fifth of the failures of a question, and more answers
+    than speak against it: right ones that it would spoil, and wrong ones that it would make
+    wrong in another way.
     """
     results = [result_of(check) for check in checks]
     for name in dict.fromkeys(check.question.name for check in checks):
@@ -215,11 +217,15 @@ def judge(
 
 def _settle(checks: list[Check], results: list[Result], places: list[int]) -> None:
     """Choose the causes in the results of one question."""
+    failed = sum(bool(results[place].causes) for place in places)
     votes: dict[Cause, int] = {}
     for place in places:
         for cause in results[place].causes:
             votes[cause] = votes.get(cause, 0) + 1
     doubtful = {cause for cause in votes if cause.source not in ("known", "state")}
+    for cause in doubtful:
+        if votes[cause] * RARELY < failed:
+            votes[cause] = 0
     for place in places if doubtful else ():
         check, result = checks[place], results[place]
         if not np.isnan(result.error) and not isinstance(check, MemoryCheck):
