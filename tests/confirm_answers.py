@@ -1,6 +1,6 @@
-"""Confirm the stored golden vectors with 40 digits, by mpmath and without autograd.
+"""Confirm the right answers of the kit with 40 digits, by mpmath and without autograd.
 
-    pip install mpmath && python tests/confirm_golden.py
+    pip install mpmath && python tests/confirm_answers.py
 
 The gradients in x and λ are compared with central differences along random directions, whose
 error at this precision is about 1e-20.  No test runs this script.

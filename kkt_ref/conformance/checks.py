@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kkt_ref.conformance.cases import STRIDED, Case
-from kkt_ref.conformance.diagnose import Cause, causes_of
+from kkt_ref.conformance.diagnose import Cause, Mistaken, causes_of, mistaken_answers
 from kkt_ref.conformance.questions import Answer, Implementation, Question
 from kkt_ref.network.mlp import MLP
 
@@ -76,6 +76,12 @@ class Check:
         """The right arrays."""
         return self.question.reference(*self.question.arguments(self.case))
 
+    @cached_property
+    def mistaken(self) -> Mistaken:
+        """What the known mistakes answer."""
+        given = self.question, self.case, self.right, self.tolerance, self.earlier
+        return mistaken_answers(*given)
+
     @property
     def repeat(self) -> str:
         """The lines of Python that repeat this check."""
@@ -128,10 +134,8 @@ class Check:
         error = self.question.error(self.case, arrays, self.right)
         if error <= self.tolerance:
             return self._result("passed", error)
-        given = self.question, self.case, arrays, self.right, self.tolerance, self.earlier
-        with np.errstate(all="ignore"):  # an answer may be as large as it likes
-            causes = causes_of(*given)
-        return self.failed(error, *causes)
+        given = self.question, self.case, arrays, self.right, self.tolerance
+        return self.failed(error, *causes_of(*given, self.mistaken))
 
     def skipped(self, why: str) -> Result:
         """Return the result of a check that was not run."""

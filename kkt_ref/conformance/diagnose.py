@@ -4,7 +4,7 @@ Else the diagnosis says what is known: which arrays are wrong, and by which fact
 """
 
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import chain, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,43 +27,51 @@ class Cause(NamedTuple):
         return f"matches if {self.text}" if self.source not in ("known", "state") else self.text
 
 
+class Mistaken(NamedTuple):
+    """What the known mistakes answer in one case."""
+
+    answers: dict[str, list[Answer]]  # by mistake; they differ from the right one
+    harmless: set[str]  # mistakes that need not make a difference in this case
+
+
+def mistaken_answers(
+    question: Question, case: Case, right: Answer, tolerance: float, earlier: Case
+) -> Mistaken:
+    """Answer one question with each of the known mistakes."""
+    given, before = (tuple(map(in_float64, c.inputs)) for c in (case, earlier))
+    answers: dict[str, list[Answer]] = {}
+    harmless = set()
+    with np.errstate(all="ignore"):
+        known = mistakes(question.name, given, right, before)
+        for text, parts in chain(known, _orders(question, case, right)):
+            answer = tuple(map(np.asarray, parts))
+            finite = all(np.all(np.isfinite(part)) for part in answer)
+            if finite and not question.agree(case, answer, right, tolerance):
+                answers.setdefault(text, []).append(answer)
+            else:
+                harmless.add(text)
+    return Mistaken(answers, harmless)
+
+
 def causes_of(
-    question: Question, case: Case, answer: Answer, right: Answer, tolerance: float, earlier: Case
+    question: Question, case: Case, answer: Answer, right: Answer, tol: float, mistaken: Mistaken
 ) -> tuple[Cause, ...]:
     """Return all causes that give this wrong answer, and then what else is known."""
-    found: list[Cause] = []
-    for text, mistaken in _mistakes(question, case, right, earlier):
-        cause, mistaken = Cause(text, "mistake"), tuple(map(np.asarray, mistaken))
-        fits = cause not in found and question.agree(case, answer, mistaken, tolerance)
-        if fits and _differs(mistaken, question, case, right, tolerance):
-            found.append(cause)
-    found = found or _precision(question, case, answer, right)
-    facts = _facts(question, case, answer, right, tolerance)
+    with np.errstate(all="ignore"):  # an answer may be as large as it likes
+        found = [
+            Cause(text, "mistake")
+            for text, answers in mistaken.answers.items()
+            if any(question.agree(case, answer, other, tol) for other in answers)
+        ]
+        found = found or _precision(question, case, answer, right)
+        facts = _facts(question, case, answer, right, tol)
     return (*found, *(Cause(text, "known") for text in facts))
 
 
-def would_fail(
-    causes: set[Cause], question: Question, case: Case, right: Answer, tol: float, earlier: Case
-) -> set[Cause]:
-    """Return which of these causes would make the answer to a case wrong."""
-    wrong = {cause: True for cause in causes if cause.source == "precision"}
-    for text, mistaken in _mistakes(question, case, right, earlier):
-        if (cause := Cause(text, "mistake")) in causes:
-            wrong[cause] = _differs(mistaken, question, case, right, tol) and wrong.get(cause, True)
-    return {cause for cause, differs in wrong.items() if differs}
-
-
-def _mistakes(
-    question: Question, case: Case, right: Answer, earlier: Case
-) -> Iterator[tuple[str, Any]]:
-    given, before = (tuple(map(in_float64, c.inputs)) for c in (case, earlier))
-    yield from mistakes(question.name, given, right, before)
-    yield from _orders(question, case, right)
-
-
-def _differs(mistaken: Any, question: Question, case: Case, right: Answer, tol: float) -> bool:
-    finite = all(np.all(np.isfinite(part)) for part in mistaken)
-    return finite and not question.agree(case, mistaken, right, tol)
+def would_fail(cause: Cause, mistaken: Mistaken) -> bool:
+    """Whether a cause would make the answer to a case wrong."""
+    harmful = cause.text in mistaken.answers and cause.text not in mistaken.harmless
+    return harmful or cause.source == "precision"
 
 
 def _orders(question: Question, case: Case, right: Answer) -> Iterator[tuple[str, Answer]]:

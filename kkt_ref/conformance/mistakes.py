@@ -22,7 +22,25 @@ from kkt_ref.stationarity import closed_form
 
 Array = np.ndarray
 ADDED = "the sum is added to θ, not subtracted from it"
-ALPHAS = (0.1, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 150.0, 300.0)
+ALPHAS = (
+    0.1,
+    0.3,
+    0.5,
+    0.6,
+    1.0,
+    2.0,
+    2.7,
+    3.0,
+    5.0,
+    10.0,
+    13.0,
+    17.0,
+    20.0,
+    50.0,
+    100.0,
+    150.0,
+    300.0,
+)
 
 
 @dataclass(frozen=True)
@@ -137,12 +155,22 @@ def _networks(net: MLP) -> Iterator[tuple[str, MLP]]:
     yield "square weights are taken as (in, out)", replace(net, weights=square)
     mixed = [W.reshape(W.shape[::-1]).T for W in net.weights]
     yield "weights are reshaped, not transposed", replace(net, weights=mixed)
+    mixed = [W.T.reshape(W.shape) for W in net.weights]
+    yield "weights are reshaped, not transposed", replace(net, weights=mixed)
     act = net.activation
     alpha = getattr(act, "alpha", None)
     smooth = {"gated": GatedReLU, "softplus": Softplus}
     found: dict[str, Any] = {
         "no activation is applied": _Custom(lambda z: z, np.ones_like),
         "the hidden layers use tanh": _Custom(np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+        "the hidden layers use the absolute value": _Custom(np.abs, np.sign),
+        "the hidden layers use relu6": _Custom(
+            lambda z: np.clip(z, 0, 6), lambda z: (z > 0) * (z < 6.0)
+        ),
+        "the hidden layers use GELU": _Custom(
+            lambda z: z * scipy.special.ndtr(z),
+            lambda z: scipy.special.ndtr(z) + z * np.exp(-z * z / 2) / np.sqrt(2 * np.pi),
+        ),
     }
     for slope in (0.01, 0.1, 0.2):
         leaky = _Custom(

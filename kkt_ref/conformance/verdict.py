@@ -229,11 +229,8 @@ def _settle(checks: list[Check], results: list[Result], places: list[int]) -> No
     for place in places if doubtful else ():
         check, result = checks[place], results[place]
         if not np.isnan(result.error) and not isinstance(check, MemoryCheck):
-            given = check.question, check.case, check.right, check.tolerance, check.earlier
-            with np.errstate(all="ignore"):
-                against = would_fail(doubtful, *given) - set(result.causes)
-            for cause in against:
-                votes[cause] -= 1
+            for cause in doubtful.difference(result.causes):
+                votes[cause] -= would_fail(cause, check.mistaken)
     for place in places:
         causes = [c for c in results[place].causes if c not in doubtful or votes[c] > 0]
         named = [cause for cause in causes if cause.source != "known"] or causes
