@@ -63,7 +63,7 @@ def causes_of(
             for text, answers in mistaken.answers.items()
             if any(question.agree(case, answer, other, tol) for other in answers)
         ]
-        found = found or _precision(question, case, answer, right)
+        found += _precision(question, case, answer, right)
         facts = _facts(question, case, answer, right, tol)
     return (*found, *(Cause(text, "known") for text in facts))
 
@@ -102,7 +102,7 @@ def _precision(question: Question, case: Case, answer: Answer, right: Answer) ->
     """Name the precision if the answer is nearly right and has no digits beyond it."""
     error = question.error(case, answer, right)
     parts = [np.asarray(part, np.float64) for part in answer]
-    for kind, largest in (("float16", 0.05), ("bfloat16", 0.2), ("float32", 1e-4)):
+    for kind, largest in (("bfloat16", 0.2), ("float16", 0.05), ("float32", 1e-4)):
         short = sum(part.size for part in parts) > 1 or kind == "float32"
         if short and error <= largest and all(_holds(part, kind) for part in parts):
             return [Cause(f"numbers are computed or rounded in {kind}", "precision")]

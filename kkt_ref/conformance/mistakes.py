@@ -161,13 +161,11 @@ def _networks(net: MLP) -> Iterator[tuple[str, MLP]]:
     alpha = getattr(act, "alpha", None)
     smooth = {"gated": GatedReLU, "softplus": Softplus}
     found: dict[str, Any] = {
-        "no activation is applied": _Custom(lambda z: z, np.ones_like),
-        "the hidden layers use tanh": _Custom(np.tanh, lambda z: 1 - np.tanh(z) ** 2),
-        "the hidden layers use the absolute value": _Custom(np.abs, np.sign),
-        "the hidden layers use relu6": _Custom(
-            lambda z: np.clip(z, 0, 6), lambda z: (z > 0) * (z < 6.0)
-        ),
-        "the hidden layers use GELU": _Custom(
+        "the identity": _Custom(lambda z: z, np.ones_like),
+        "tanh": _Custom(np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+        "the absolute value": _Custom(np.abs, np.sign),
+        "relu6": _Custom(lambda z: np.clip(z, 0, 6), lambda z: (z > 0) * (z < 6.0)),
+        "GELU": _Custom(
             lambda z: z * scipy.special.ndtr(z),
             lambda z: scipy.special.ndtr(z) + z * np.exp(-z * z / 2) / np.sqrt(2 * np.pi),
         ),
@@ -177,8 +175,10 @@ def _networks(net: MLP) -> Iterator[tuple[str, MLP]]:
             lambda z, c=slope: np.where(z > 0, z, c * z),
             lambda z, c=slope: np.where(z > 0, 1.0, c),
         )
-        found[f"the activation is a leaky ReLU with slope {slope}"] = leaky
+        found[f"leaky ReLU with slope {slope}"] = leaky
+    found = {f"{text} is used for {act.name}": other for text, other in found.items()}
     if alpha is None:
+        found["the backward pass has no gates"] = _Custom(lambda z: np.maximum(z, 0), np.ones_like)
         found |= {f"relu'(0) is taken as {slope:g}": at_zero(slope) for slope in (0.5, 1.0)}
     else:
         kind = smooth[act.name]
@@ -240,6 +240,8 @@ def _sums(net: MLP, x: Array, y: Array, lam: Array) -> Iterator[tuple[str, Array
     yield "the sum is doubled", y, 2.0 * lam, 2.0
     yield "the sum is halved", y, 0.5 * lam, 0.5
     yield "the last sample is left out", y, lam * last, last
+    yield "the first sample is left out", y, lam * last[::-1], last[::-1]
+    yield "λ is that of the first sample", y, lam[:1] * np.ones_like(lam), 1.0
     if m > 64:
         first = np.arange(m).reshape(last.shape) < 64
         yield "only the first 64 samples count", y, lam * first, first
@@ -255,6 +257,7 @@ def _sums(net: MLP, x: Array, y: Array, lam: Array) -> Iterator[tuple[str, Array
             yield "relu is applied to the outputs", y, lam * on, on
     else:
         yield "classes are counted from 1", (y - 1) % net.K, lam, 1.0
+        yield "classes are shifted by one", (y + 1) % net.K, lam, 1.0
         yield "classes are counted from the end", net.K - 1 - y, lam, 1.0
         yield (
             "the sum over wrong classes is divided by K - 1",

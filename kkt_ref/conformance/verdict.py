@@ -199,8 +199,8 @@ def judge(
     """Return the results of checks, with one cause for as many failures as possible.
 
     Several mistakes may give the same answer in one case, and one may do so by chance.  So a
-    cause counts only if it explains a fifth of the failures of a question, and more answers
-    than speak against it: right ones that it would spoil, and wrong ones that it would make
+    cause counts only if it explains a fifth of the failures of a question, and twice as many
+    answers as speak against it: right ones that it would spoil, and wrong ones that it would make
     wrong in another way.
     """
     results = [result_of(check) for check in checks]
@@ -230,7 +230,7 @@ def _settle(checks: list[Check], results: list[Result], places: list[int]) -> No
         check, result = checks[place], results[place]
         if not np.isnan(result.error) and not isinstance(check, MemoryCheck):
             for cause in doubtful.difference(result.causes):
-                votes[cause] -= would_fail(cause, check.mistaken)
+                votes[cause] -= 2 * would_fail(cause, check.mistaken)
     for place in places:
         causes = [c for c in results[place].causes if c not in doubtful or votes[c] > 0]
         named = [cause for cause in causes if cause.source != "known"] or causes

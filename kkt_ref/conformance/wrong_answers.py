@@ -35,6 +35,8 @@ def wrong_answers(name: str, given: Given, right: Answer) -> Mistakes:
         yield from _problems(name, given)
     if name == "per_sample_gradients":
         yield "each row is multiplied by y", (right[0] * y[:, None],)
+        yield "the gradients are added up over the samples", (np.cumsum(right[0], axis=0),)
+        yield "the rows are in reverse order", (right[0][::-1],)
     if name == "stationarity_residual":
         yield "θ is missing: the answer is minus the sum", (right[0] - net.theta,)
         yield "the answer is the sum alone", (net.theta - right[0],)
@@ -112,6 +114,14 @@ def _values(given: Given, right: Answer) -> Mistakes:
         yield f"the value lacks {name}", (right[0] - square, *right[1:])
     square = sum(square for name, square in pairs if name.startswith("b"))
     yield "the value lacks the biases", (right[0] - square, *right[1:])
+    size = np.abs(residual) + 1e-300  # (P,)
+    answer = evaluate("class_stationarity", given, weights=0.5 / size)
+    yield "the absolute values are summed, not the squares", (size.sum(), *answer[1:])
+    yield "the absolute values are summed, not the squares", (size.sum(), *right[1:])
+    norms = np.sqrt(squares)
+    each = np.repeat(0.5 / (norms + 1e-300), [p.size for p in net.arrays])  # (P,)
+    answer = evaluate("class_stationarity", given, weights=each)
+    yield "the norms of the arrays are not squared", (norms.sum(), *answer[1:])
 
 
 def _layer_norms(given: Given, right: Answer) -> Mistakes:
@@ -169,6 +179,12 @@ def _conditions(name: str, given: Given, right: Answer) -> Mistakes:
     }  # fmt: skip
     for text, (place, number) in wrong.items():
         yield text, (*right[:place], number, *right[place + 1 :])
+    short_of_1 = np.maximum(1.0 - u, 0).max() / margin
+    slack_of_1 = np.sum(np.abs(multipliers * (u - 1.0))) / (mass or 1.0)
+    yield "q is taken as 1", (stationarity, short_of_1, dual, slack_of_1)
+    if net.K == 1:
+        other = evaluate(name, (net, x, np.ones_like(y), lam, margin))
+        yield "the margins lack y", (stationarity, other[1], dual, other[3])
     other = evaluate(name, (net, x, y, lam, 1.0))
     yield "q is taken as 1", other
     for place in range(1, 4):
@@ -182,7 +198,8 @@ def _steps(net: MLP, x: Array, y: Array, step: float, right: Array) -> Mistakes:
     yield "the step goes up", (theta - moved,)
     yield "the step is halved", (theta + moved / 2,)
     yield "the step is doubled", (theta + 2 * moved,)
-    yield "the step is taken as 1", (theta + moved / step,)
+    for c in (1.0, 0.1, 0.01, 0.001):
+        yield f"the step is taken as {c:g}", (theta + c * moved / step,)
     yield "the gradient is returned, not θ", (-moved / step,)
     yield "the change of θ is returned, not θ", (moved,)
     pulls = {
@@ -191,6 +208,7 @@ def _steps(net: MLP, x: Array, y: Array, step: float, right: Array) -> Mistakes:
         "the loss is the squared error": 2 * (y - outputs),
         "the loss is half the squared error": y - outputs,
         "the derivative of the loss is left out": y,
+        "the sigmoid lacks y": y * scipy.special.expit(-outputs),
         "the logistic loss has the opposite argument": y * scipy.special.expit(y * outputs),
     }
     for text, pull in pulls.items():
