@@ -176,7 +176,7 @@ BUGS = {
         ("np.maximum(-multipliers, 0).max()", "0.0", "dual_feasibility is 0"),
         ("(lam * np.abs(u - margin)).sum() / mass", "(lam * np.abs(u - margin)).max()", "maximum"),
         ("np.maximum(margin - u, 0).max() / margin,\n            np.maximum(-multipliers", "np.maximum(1 - u, 0).max() / 1,\n            np.maximum(-multipliers", "q is taken as 1"),
-        ("lam = lam * (1 - hot)\n", "lam = lam + hot\n", ""),
+        ("lam = lam * (1 - hot)\n", "lam = lam * hot\n", ""),
         ("return hot * lam.sum(axis=1, keepdims=True) - lam, hot", "return hot * lam.sum(axis=1, keepdims=True), hot", "Φ_j"),
         ("return hot * lam.sum(axis=1, keepdims=True) - lam, hot", "return hot - lam, hot", ""),
         ("[hot == 0], multipliers[hot == 0]", ".ravel(), multipliers.ravel()", ""),
