@@ -263,8 +263,7 @@ def check_on_fail(on_fail: str) -> None:
 def check_expected(expected: Mapping[str, str] | None) -> Mapping[str, str]:
     """Return the expected failures, or raise if one of them is no check."""
     expected = {} if expected is None else expected
-    strange = [*expected] if not isinstance(expected, Mapping) else expected.keys() - check_names()
-    if strange or not isinstance(expected, Mapping):
+    if not isinstance(expected, Mapping) or expected.keys() - set(check_names()):
         raise ValueError(
             "expected_failures: expected a mapping of names from check_names() to reasons, got "
             f"{expected!r:.300}"
