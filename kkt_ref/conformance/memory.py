@@ -12,6 +12,7 @@ from kkt_ref.conformance.questions import Answer
 from kkt_ref.network.mlp import MLP
 
 MEANING = "no state is kept between calls, and no answer shares memory with another"
+MIXED = 10  # times the tolerance: arguments of two cases may be worse conditioned
 STALE = "an answer of an earlier call is returned again: a stale cache"
 ADDED = "answers are added to those of earlier calls"
 SHARED = "an earlier answer changed afterwards: it shares memory with a buffer or an argument"
@@ -84,7 +85,7 @@ class MemoryCheck(Check):
                 _fill(first[place], kept)
             if not all(map(_equal, answers, copies)):
                 return self.failed(float("nan"), Cause(SHARED, "state"))
-            if not error <= self.tolerance:
+            if not error <= MIXED * self.tolerance:
                 return self.failed(error, self._cause(copies, rights, changed))
         return self._result("passed", worst)
 
