@@ -8,6 +8,7 @@ import numpy as np
 
 import kkt_ref
 from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.conformance import write_questions
 from kkt_ref.datasets import toys
 from kkt_ref.datasets.images import ImageSet
 from kkt_ref.metrics.ssim import HAIM
@@ -22,7 +23,7 @@ ROOMS = (
 )
 # what functions return or raise, and where arguments are not checked: for speed, or on purpose
 NOT_CALLED = {
-    "Activation", "Attack", "BackendError", "Callback", "ClarkeFit", "ConformanceError",
+    "Activation", "Attack", "BackendError", "Callback", "Check", "ClarkeFit", "ConformanceError",
     "ImageScores", "ImageSet", "Implementation",
     "KKTReport", "PointMatches", "PublishedLoss", "ReLU", "Reconstruction",
     "Record", "Result", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
@@ -156,14 +157,24 @@ GOOD = {
     "datasets.cache_root": {},
     "datasets.embedded_images": dict(name="cifar10"),
     "datasets.default_images": dict(name="mnist", root=At(".")),
-    "conformance.write_golden": dict(folder=At("."), seed=1),
+    "conformance.write_questions": dict(
+        path=At("new.npz"), dtype=np.float32, seed=1, answers=True
+    ),
+    "conformance.check_answers": dict(
+        path=At("answers.npz"), dtype=np.float32, tolerance=1e-5, expected_failures={},
+        on_fail="return", seed=1,
+    ),
+    "conformance.get_check": dict(
+        name="outputs: plain", dtype=np.float32, seed=1, tolerance=1e-5
+    ),
     "conformance.check_implementation": dict(
-        implementation=Outputs(), dtype=np.float32, expected_failures={}, on_fail="return", seed=1
+        implementation=Outputs(), dtype=np.float32, tolerance=1e-5, expected_failures={},
+        on_fail="return", seed=1,
     ),
     "stationarity.backend.get_backend": dict(backend="numpy"),
     "conformance.check_names": {},
     "conformance.parametrize_with_checks": dict(
-        implementations=[Outputs()], dtype=np.float32
+        implementations=[Outputs()], dtype=np.float32, expected_failures={}
     ),
     "datasets.toys.disc": dict(n=4, rng=rng),
     "datasets.toys.even_circle": dict(n=4),
@@ -197,6 +208,7 @@ def public_names():
 def prepare(folder):
     """Put the files that the good calls read."""
     kkt_ref.save_net(NET, folder / "net.npz")
+    write_questions(folder / "answers.npz", dtype=np.float32, seed=1, answers=True)
     (folder / "mnist").mkdir()
     (folder / "cifar-10-batches-bin").mkdir()
     for part in ("train", "t10k"):

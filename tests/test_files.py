@@ -308,9 +308,10 @@ def test_nothing_is_written_elsewhere(tmp_path, monkeypatch):
     (tmp_path / "work" / "here").mkdir(parents=True)
     for name in [name for name in os.environ if name.startswith("XDG_")]:
         monkeypatch.delenv(name)
-    code = "import kkt_ref, numpy as np; from kkt_ref.__main__ import main; main(['golden', '.'])\n"
+    code = "import kkt_ref, numpy as np; from kkt_ref.__main__ import main\n"
+    code += "main(['questions', 'q.npz'])\n"
     code += "kkt_ref.save_net(kkt_ref.init_uniform((2, 3, 1), np.random.default_rng(0)), 'net.npz')"
     home = dict(HOME=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
     run_python("-c", code, cwd=tmp_path / "work" / "here", **home)
     found = {path.relative_to(tmp_path / "work" / "here") for path in tmp_path.rglob("*.*")}
-    assert found == {Path(name) for name in ("golden.npz", "golden.json", "net.npz")}
+    assert found == {Path(name) for name in ("q.npz", "net.npz")}

@@ -1,25 +1,18 @@
-"""Is another implementation right?  The kit compares its answers with those of autograd.
+"""One check: it asks an implementation one question, and says what the answer is worth."""
 
-An implementation is any object with some of the methods of :class:`Implementation`, which
-take and return NumPy arrays.  If an answer is wrong, the kit tries the known mistakes and says
-which of them gives exactly this answer (:mod:`kkt_ref.conformance.diagnose`).
-"""
-
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kkt_ref._validation import check_count, check_dtype
-from kkt_ref.conformance.cases import Case
-from kkt_ref.conformance.diagnose import diagnosis_of
-from kkt_ref.conformance.questions import QUESTIONS, Answer, Question
+from kkt_ref.conformance.cases import STRIDED, Case
+from kkt_ref.conformance.diagnose import Cause, Mistaken, causes_of, mistaken_answers
+from kkt_ref.conformance.questions import Answer, Implementation, Question
+from kkt_ref.network.mlp import MLP
 
 Array = np.ndarray
-TOLERANCES = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}
-NO_MEMORY = "no state is kept between calls and no argument is changed"
-STALE = "the second call returned the answer of the first one: a stale cache"
 
 
 class Result(NamedTuple):
@@ -29,8 +22,12 @@ class Result(NamedTuple):
     status: str  # passed, failed, skipped, expected failure or unexpected pass
     error: float  # largest relative error over the arrays; NaN if there is none to measure
     tolerance: float
+    dtype: str
+    seed: int  # which drew the inputs
     meaning: str  # what the check tests
-    diagnosis: str  # the mistake, if it is known
+    diagnosis: str = ""  # the cause, or what else is known of the failure
+    repeat: str = ""  # three lines of Python that repeat it
+    causes: tuple[Cause, ...] = ()  # all that give this very answer, and what else is known
 
     @property
     def bad(self) -> bool:
@@ -39,212 +36,205 @@ class Result(NamedTuple):
 
     def __str__(self) -> str:
         """Return the result as one line of text."""
-        error = "" if np.isnan(self.error) else f"error {self.error:.1e}; "
-        return f"{self.status:8} {self.name}: {error}{self.diagnosis or self.meaning}"
+        error = "" if np.isnan(self.error) else f"error {self.error:.1e}"
+        said = "; ".join(part for part in (error, self.diagnosis) if part)
+        return f"{self.status:8} {self.name}: {said}" if said else f"{self.status:8} {self.name}"
+
+    def report(self) -> str:
+        """Return that line, what the check tests, and the lines that repeat it."""
+        lines = [f"this case tests: {self.meaning}", *self.repeat.splitlines()]
+        return "\n".join([str(self), *(f"         {line}" for line in lines)])
 
 
-class ConformanceError(AssertionError):
-    """An implementation failed checks.  ``results`` holds the results of all checks."""
-
-    def __init__(self, results: list[Result]) -> None:
-        self.results = results
-        bad = [str(result) for result in results if result.bad]
-        super().__init__("\n".join([f"{len(bad)} of {len(results)} checks failed", *bad]))
-
-
-def check_implementation(
-    implementation: Any,
-    *,
-    dtype: Any = np.float64,
-    expected_failures: Mapping[str, str] | None = None,
-    on_fail: str = "raise",
-    seed: int = 0,
-) -> list[Result]:
-    """Check an implementation against the definitions by autograd.
-
-    Parameters
-    ----------
-    implementation : object
-        It has at least one of the methods of :class:`Implementation`.
-    dtype : {float64, float32}
-        The dtype of the arrays that its methods get and must return.  The largest relative
-        error allowed is 1e-10 in float64 and 1e-5 in float32.
-    expected_failures : mapping of str to str, optional
-        Names of checks that are known to fail, as :func:`check_names` lists them, with the
-        reasons.  It counts as a failure if such a check passes.
-    on_fail : {"raise", "return"}
-        What to do if a check fails: raise an error, or return the results all the same.
-    seed : int
-        Draws the inputs, ≥ 0.
-
-    Returns
-    -------
-    list of Result
-        One for each check.  Checks of methods that are missing, or that raise
-        NotImplementedError, have the status "skipped".
-
-    Raises
-    ------
-    ConformanceError
-        If a check fails and ``on_fail`` is "raise".
-    ValueError, TypeError
-        If ``implementation`` has none of the methods, or another argument is not one of the
-        values above.
-
-    Notes
-    -----
-    Source: this library.
-    """
-    dtype, seed = check_dtype(dtype), check_count(seed, "seed", 0)
-    if on_fail not in ("raise", "return"):
-        raise ValueError(f"on_fail: expected 'raise' or 'return', got {on_fail!r}")
-    if not any(callable(getattr(implementation, name, None)) for name in QUESTIONS):
-        raise ValueError(
-            f"implementation: expected an object with at least one of the methods "
-            f"{', '.join(QUESTIONS)}, but {implementation!r} has none of them"
-        )
-    expected = {} if expected_failures is None else expected_failures
-    if not isinstance(expected, Mapping) or not expected.keys() <= set(check_names()):
-        raise ValueError(
-            "expected_failures: expected a mapping of names from check_names() to reasons, got "
-            f"{expected!r}"
-        )
-    results = [check.run(implementation, expected) for check in _all_checks(dtype, seed)]
-    if on_fail == "raise" and any(result.bad for result in results):
-        raise ConformanceError(results)
-    return results
-
-
-def check_names() -> list[str]:
-    """Return the names of all checks, such as "stationarity: plain"."""
-    return [check.name for check in _all_checks(np.dtype(np.float64), 0)]
-
-
-def parametrize_with_checks(implementations: list[Any], *, dtype: Any = np.float64) -> Any:
-    """Return a pytest decorator that makes one test of each implementation and check.
-
-    The decorated test has the arguments ``implementation`` and ``check``, and calls
-    ``check(implementation)``, which raises :class:`ConformanceError` or skips.
-
-    Parameters
-    ----------
-    implementations : list of objects
-        As in :func:`check_implementation`.
-    dtype : {float64, float32}
-        As in :func:`check_implementation`.
-
-    Returns
-    -------
-    decorator
-
-    Raises
-    ------
-    ValueError
-        If ``dtype`` is another one.
-    """
-    import pytest
-
-    checks = _all_checks(check_dtype(dtype), 0)
-
-    def decorate(test: Any) -> Any:
-        test = pytest.mark.parametrize("check", checks, ids=[check.name for check in checks])(test)
-        return pytest.mark.parametrize("implementation", implementations)(test)
-
-    return decorate
-
-
-class _UnusableAnswer(Exception):
+class UnusableAnswer(Exception):
     """The implementation raised an error, or its answer has the wrong form."""
+
+    def __init__(self, text: str, source: str = "known") -> None:
+        self.cause = Cause(text, source)
 
 
 @dataclass(frozen=True)
-class _Check:
-    """One question about one case, or about two in a row to see that no state is kept."""
+class Check:
+    """One question about one case."""
 
     name: str
     question: Question
-    cases: list[Case]
+    case: Case
+    earlier: Case  # the case that this question is asked about first
     dtype: np.dtype
+    seed: int
+    tolerance: float
 
-    def __call__(self, implementation: Any) -> None:
-        """Run the check as a test of pytest."""
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """The arguments of the method, copied, so that they may be changed."""
+        given = self.question.arguments(self.case)
+        return tuple(_copied(part, self.case.name == STRIDED) for part in given)
+
+    @cached_property
+    def right(self) -> Answer:
+        """The right arrays."""
+        return self.question.reference(*self.question.arguments(self.case))
+
+    @cached_property
+    def mistaken(self) -> Mistaken:
+        """What the known mistakes answer."""
+        given = self.question, self.case, self.right, self.tolerance, self.earlier
+        return mistaken_answers(*given)
+
+    @property
+    def repeat(self) -> str:
+        """The lines of Python that repeat this check."""
+        options = f"dtype={str(self.dtype)!r}, seed={self.seed}, tolerance={self.tolerance:g}"
+        return "\n".join(
+            [
+                "from kkt_ref.conformance import get_check",
+                f'check = get_check("{self.name}", {options})',
+                self._last_line,
+            ]
+        )
+
+    @property
+    def _last_line(self) -> str:
+        return f"print(implementation.{self.question.name}(*check.arguments), check.right)"
+
+    def __call__(self, implementation: object) -> None:
+        """Run the check as a test of pytest.
+
+        Parameters
+        ----------
+        implementation : object
+            As in :func:`~kkt_ref.conformance.check_implementation`.
+        """
         import pytest
 
-        result = self.run(implementation, {})
+        from kkt_ref.conformance.verdict import ConformanceError
+
+        result = self.run(implementation)
         if result.status == "skipped":
             pytest.skip(result.diagnosis)
         if result.bad:
             raise ConformanceError([result])
 
-    def run(self, implementation: Any, expected: Mapping[str, str]) -> Result:
-        """Return the result; ``expected`` maps names of checks to reasons of failure."""
-        tolerance, error = TOLERANCES[self.dtype], float("nan")
-        meaning = self.cases[0].meaning if len(self.cases) == 1 else NO_MEMORY
+    def run(self, implementation: object) -> Result:
+        """Ask the implementation and judge its answer; whatever it does becomes a result."""
         try:
-            error, problem = self._measure(implementation, tolerance)
+            return self.judge(ask(self.question, implementation, self.arguments))
         except NotImplementedError:
-            return Result(self.name, "skipped", error, tolerance, meaning, "not implemented")
-        except _UnusableAnswer as unusable:
-            problem = str(unusable)
-        failed = bool(problem) or not error <= tolerance
-        status = "failed" if failed else "passed"
-        if self.name in expected:
-            status = "expected failure" if failed else "unexpected pass"
-            problem = expected[self.name]
-        return Result(self.name, status, error, tolerance, meaning, problem)
+            return self.skipped("not implemented")
+        except UnusableAnswer as unusable:
+            return self.failed(float("nan"), unusable.cause)
 
-    def _measure(self, implementation: Any, tolerance: float) -> tuple[float, str]:
-        """Return the error of the last answer, and what is wrong if that is known."""
-        given = [np.copy(array) for array in _arrays(self.cases[0])]
-        pairs = [self._ask(implementation, case) for case in self.cases]
-        case, (answer, right) = self.cases[-1], pairs[-1]
-        two_calls = len(pairs) == 2
-        if two_calls and not all(map(np.array_equal, given, _arrays(self.cases[0]))):
-            raise _UnusableAnswer("an argument was changed in place")
-        error = self.question.error(case, answer, right)
-        if error <= tolerance:
-            return error, ""
-        if not two_calls:
-            return error, diagnosis_of(self.question, case, answer, right, tolerance)
-        stale = self.question.error(case, pairs[0][0], answer) == 0.0
-        return error, STALE if stale else ""
+    def judge(self, answer: object) -> Result:
+        """Judge an answer, which may be anything."""
+        try:
+            arrays = usable(self.question, answer, self.right, self.dtype)
+        except UnusableAnswer as unusable:
+            return self.failed(float("nan"), unusable.cause)
+        error = self.question.error(self.case, arrays, self.right)
+        if error <= self.tolerance:
+            return self._result("passed", error)
+        given = self.question, self.case, arrays, self.right, self.tolerance
+        return self.failed(error, *causes_of(*given, self.mistaken))
 
-    def _ask(self, implementation: Any, case: Case) -> tuple[Answer, Answer]:
-        """Return the answer of an implementation and the right one, both of the same form."""
-        method = getattr(implementation, self.question.name, None)
-        if not callable(method):
+    def skipped(self, why: str) -> Result:
+        """Return the result of a check that was not run."""
+        return self._result("skipped", diagnosis=why)
+
+    def failed(self, error: float, *causes: Cause) -> Result:
+        """Return the result of a check that failed."""
+        return self._result("failed", error, str(causes[0]), self.repeat, causes)
+
+    def _result(self, status: str, error: float = float("nan"), *rest: Any, **named: Any) -> Result:
+        known = self.name, status, error, self.tolerance, self.dtype.name, self.seed
+        return Result(*known, self.case.meaning, *rest, **named)
+
+
+def method_of(implementation: object, name: str) -> Any:
+    """Return a method that the kit can call, or None."""
+    found = getattr(implementation, name, None)
+    left_out = getattr(type(implementation), name, None) is getattr(Implementation, name)
+    return found if callable(found) and not left_out else None
+
+
+def ask(question: Question, implementation: object, arguments: Sequence[Any]) -> Any:
+    """Return what the method returns; raise if it raises or changes its arguments."""
+    before = [_copied(part) for part in arguments]
+    try:
+        method = method_of(implementation, question.name)
+        if method is None:
             raise NotImplementedError
-        right = self.question.reference(case)
-        try:
-            answer = method(*self.question.arguments(*case.inputs))
-        except NotImplementedError:
-            raise
-        except Exception as error:  # any error is a failure of the implementation
-            raise _UnusableAnswer(f"it raised {type(error).__name__}: {error}") from error
-        answer = answer if len(right) > 1 else (answer,)
-        if not isinstance(answer, (tuple, list)) or len(answer) != len(right):
-            raise _UnusableAnswer(f"expected {len(right)} values, got {type(answer).__name__}")
-        arrays = tuple(map(np.asarray, answer))
-        for part, wanted in zip(arrays, right, strict=True):
-            if part.shape != wanted.shape:
-                raise _UnusableAnswer(f"expected shape {wanted.shape}, got {part.shape}")
-            if wanted.ndim and part.dtype != self.dtype:
-                raise _UnusableAnswer(f"expected dtype {self.dtype}, got {part.dtype}")
-            if not np.all(np.isfinite(part)):
-                raise _UnusableAnswer("expected finite values, got NaN or infinity")
-        return arrays, right
+        answer = method(*arguments)
+    except NotImplementedError:
+        raise
+    except (Exception, SystemExit) as error:  # any error is a failure of the implementation
+        said = f"it raised {type(error).__name__}: {error}"
+        raise UnusableAnswer(" ".join(said.split())[:300]) from error
+    pairs = zip(question.takes, arguments, before, strict=True)
+    changed = [name for name, now, then in pairs if not _same(now, then)]
+    if changed:
+        raise UnusableAnswer(f"an argument was changed in place: {' and '.join(changed)}", "state")
+    return answer
 
 
-def _all_checks(dtype: np.dtype, seed: int) -> list[_Check]:
-    checks = []
-    for name, question in QUESTIONS.items():
-        found = question.cases(dtype, seed)
-        checks += [_Check(f"{name}: {case.name}", question, [case], dtype) for case in found]
-        two = [found[0], question.cases(dtype, seed + 1)[0]]
-        checks.append(_Check(f"{name}: no memory", question, two, dtype))
-    return checks
+def usable(question: Question, answer: object, right: Answer, dtype: np.dtype) -> Answer:
+    """Return the arrays of an answer, or raise if one of them has the wrong form."""
+    if len(right) == 1:
+        answer = (answer,)
+    if not isinstance(answer, (tuple, list)) or len(answer) != len(right):
+        got = f"{len(answer)} values" if isinstance(answer, (tuple, list)) else _kind(answer)
+        wanted = ", ".join(question.parts)
+        raise UnusableAnswer(f"expected a tuple of {len(right)} values ({wanted}), got {got}")
+    arrays = []
+    for name, part, wanted in zip(question.parts, answer, right, strict=True):
+        array = _as_array(part, name)
+        if array.shape != wanted.shape:
+            raise UnusableAnswer(f"{name}: expected shape {wanted.shape}, got {array.shape}")
+        if wanted.ndim and array.dtype != dtype:
+            raise UnusableAnswer(f"{name}: expected dtype {dtype}, got {array.dtype}")
+        if not np.all(np.isfinite(array)):
+            raise UnusableAnswer(f"{name}: expected finite values, got NaN or infinity")
+        arrays.append(array)
+    return tuple(arrays)
 
 
-def _arrays(case: Case) -> list[Array]:
-    net_arrays = getattr(case.inputs[0], "arrays", case.inputs[:1])  # images have no network
-    return [*net_arrays, *case.inputs[1:]]
+def _as_array(part: object, name: str) -> Array:
+    if part is None:
+        raise UnusableAnswer(f"{name}: expected numbers, got None; a return is missing")
+    try:
+        array = np.asarray(part)
+    except Exception as error:  # a library's own array may refuse in any way
+        hint = "; detach it first" if "grad" in str(error) else ""
+        raise UnusableAnswer(
+            f"{name}: expected a NumPy array, got {_kind(part)}, which NumPy cannot read "
+            f"({' '.join(str(error).split())[:150]}){hint}"
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise UnusableAnswer(f"{name}: expected real numbers, got {_kind(part)} of {array.dtype}")
+    return array
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
+
+
+def _copied(argument: Any, strided: bool = False) -> Any:
+    """Return a copy of a network or an array, perhaps in Fortran's order and with gaps."""
+    if isinstance(argument, MLP):
+        return argument.with_arrays([_copied(p, strided) for p in argument.arrays])
+    if not isinstance(argument, np.ndarray):
+        return argument
+    if not strided:
+        return argument.copy()
+    gap = np.nan if argument.dtype.kind == "f" else 0
+    room = np.full((*argument.shape[::-1][:-1], 2 * argument.shape[0]), gap, argument.dtype)
+    view = room[..., ::2].T  # shaped like the argument
+    view[...] = argument
+    return view
+
+
+def _same(now: Any, then: Any) -> bool:
+    if isinstance(now, MLP):
+        pairs = zip(now.arrays, then.arrays, strict=True)
+        return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+    return np.array_equal(now, then, equal_nan=True) if isinstance(now, np.ndarray) else True

@@ -5,12 +5,20 @@ h_l is the width of layer l.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
 
-from kkt_ref.conformance.cases import Case, cases, class_cases, image_cases
+from kkt_ref.conformance.cases import (
+    INPUTS,
+    Case,
+    cases,
+    class_cases,
+    full_class_cases,
+    image_cases,
+    trainable_cases,
+)
 from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.definition import (
@@ -26,8 +34,11 @@ Array = np.ndarray
 Answer = tuple[Array, ...]
 
 
-class Implementation(Protocol):
-    """The methods that the kit can test; leave out a method, or raise NotImplementedError.
+class Implementation:
+    """The methods that the kit can test: write any of them.
+
+    An implementation may be a subclass, which a type checker understands, or any other object.
+    The kit skips a method that is missing or raises NotImplementedError.
 
     The network is given as plain NumPy arrays: ``net.weights[l]`` of shape (h_{l+1}, h_l) and
     ``net.biases[l]`` of shape (h_{l+1},) or None.  ``net.activation`` is ``ReLU()``,
@@ -37,17 +48,21 @@ class Implementation(Protocol):
 
     def outputs(self, net: MLP, x: Array) -> Array:
         """Return Φ(θ; x_i), shape (n,)."""
+        raise NotImplementedError
 
     def per_sample_gradients(self, net: MLP, x: Array) -> Array:
         """Return ∇θΦ(θ; x_i), shape (n, P)."""
+        raise NotImplementedError
 
     def stationarity_residual(self, net: MLP, x: Array, y: Array, multipliers: Array) -> Array:
         """Return θ − Σ_i λ_i y_i ∇θΦ(θ; x_i), shape (P,)."""
+        raise NotImplementedError
 
     def stationarity(
         self, net: MLP, x: Array, y: Array, multipliers: Array
     ) -> tuple[float, Array, Array]:
         """Return the squared norm of that residual, and its gradients in x (n, d) and λ (n,)."""
+        raise NotImplementedError
 
     def kkt_conditions(
         self, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
@@ -57,12 +72,15 @@ class Implementation(Protocol):
         They are the relative stationarity, primal feasibility, dual feasibility and relative
         complementary slackness of :class:`~kkt_ref.kkt.KKTReport`.
         """
+        raise NotImplementedError
 
     def training_step(self, net: MLP, x: Array, y: Array, step: float) -> Array:
         """Return θ, shape (P,), after one gradient step on the mean logistic loss."""
+        raise NotImplementedError
 
     def class_outputs(self, net: MLP, x: Array) -> Array:
         """Return Φ(θ; x_i) of a network with K outputs, shape (n, K)."""
+        raise NotImplementedError
 
     def class_stationarity(
         self, net: MLP, x: Array, y: Array, multipliers: Array
@@ -72,14 +90,17 @@ class Implementation(Protocol):
         They are those in x (n, d) and λ (n, K), for classes y_i in 0 ... K-1.  λ_ij counts for
         nothing if j = y_i, and the gradient is 0 there.
         """
+        raise NotImplementedError
 
     def class_kkt_conditions(
         self, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
     ) -> tuple[float, float, float, float]:
         """Return the same as ``kkt_conditions`` for the constraints Φ_{y_i} − Φ_j ≥ q, j ≠ y_i."""
+        raise NotImplementedError
 
     def ssim(self, a: Array, b: Array) -> float:
         """Return Wang's SSIM of two images (C, H, W) in [0, 1], the mean over the channels."""
+        raise NotImplementedError
 
 
 class Question(NamedTuple):
@@ -88,31 +109,57 @@ class Question(NamedTuple):
     name: str  # of the method
     parts: tuple[str, ...]  # names of the arrays that the method returns
     answer: Callable[..., Any]  # maps the arguments of the method to the right answer
-    arguments: Callable[..., tuple[Any, ...]] = lambda *inputs: inputs  # maps inputs of a case
+    takes: tuple[str, ...]  # the arguments of the method
     cases: Callable[[Any, int], list[Case]] = cases  # maps a dtype and a seed to the cases
     flat: bool = False  # whether the last axis of the answer is that of θ
 
-    def reference(self, case: Case) -> Answer:
-        """Return the right answer for a case, computed in float64 from its rounded numbers."""
-        answer = self.answer(*map(in_float64, self.arguments(*case.inputs)))
+    def arguments(self, case: Case) -> tuple[Any, ...]:
+        """Return the arguments of the method for a case."""
+        named = dict(zip(("a", "b") if self.name == "ssim" else INPUTS, case.inputs, strict=False))
+        return tuple(named[name] for name in self.takes)
+
+    def reference(self, *arguments: Any) -> Answer:
+        """Return the right answer, computed in float64 from the rounded numbers."""
+        answer = self.answer(*map(in_float64, arguments))
         return tuple(map(np.asarray, answer if len(self.parts) > 1 else (answer,)))
 
+    def blocks(self, case: Case, answer: Answer) -> dict[str, Array]:
+        """Return the named arrays of an answer; those of θ are W_1, b_1, W_2, ..."""
+        if not self.flat:
+            return dict(zip(self.parts, answer, strict=True))
+        net = case.inputs[0]
+        ends = np.cumsum([p.size for p in net.arrays])[:-1]
+        return dict(zip(names_of(net), np.split(answer[0], ends, axis=-1), strict=True))
+
     def error(self, case: Case, answer: Answer, right: Answer) -> float:
-        """Return the largest error, relative to the norm of each array, or of each W_l and b_l."""
-        if self.flat:
-            ends = np.cumsum([p.size for p in case.inputs[0].arrays])[:-1]
-            answer, right = (tuple(np.split(part[0], ends, axis=-1)) for part in (answer, right))
-        worst = 0.0
-        for found, wanted in zip(answer, right, strict=True):
-            found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
-            size = float(np.linalg.norm(wanted))
-            worst = max(worst, float(np.linalg.norm(found - wanted)) / (size or 1.0))
-        return worst
+        """Return the largest error, relative to the norm of each of the ``blocks``."""
+        found, wanted = self.blocks(case, answer), self.blocks(case, right)
+        return max(relative(found[name], wanted[name]) for name in wanted)
+
+    def agree(self, case: Case, answer: Answer, wanted: Answer, tolerance: float) -> bool:
+        """Whether the error is within the tolerance; cheap where it is not."""
+        found, right = self.blocks(case, answer), self.blocks(case, wanted)
+        return all(relative(found[name], right[name]) <= tolerance for name in right)
+
+
+def relative(found: Array, wanted: Array) -> float:
+    """Return ‖found − wanted‖ / ‖wanted‖, or ‖found‖ if ``wanted`` is zero."""
+    with np.errstate(all="ignore"):  # an answer may be as large as it likes
+        found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
+        size = float(np.linalg.norm(wanted))
+        return float(np.linalg.norm(found - wanted)) / (size or 1.0)
+
+
+def names_of(net: MLP) -> list[str]:
+    """Return W_1, b_1, W_2, ... for the arrays of a network."""
+    pairs = (zip("Wb", layer, strict=True) for layer in net.layers)
+    return [f"{k}_{i}" for i, pair in enumerate(pairs, 1) for k, p in pair if p is not None]
 
 
 def in_float64(argument: Any) -> Any:
     """Return a network or an array in float64, and anything else as it is."""
-    return argument.astype(np.float64) if isinstance(argument, (MLP, np.ndarray)) else argument
+    floating = isinstance(argument, MLP) or getattr(argument, "dtype", np.dtype(int)).kind == "f"
+    return argument.astype(np.float64) if floating else argument
 
 
 def outputs(net: MLP, x: Array) -> Array:
@@ -122,23 +169,27 @@ def outputs(net: MLP, x: Array) -> Array:
 
 
 def kkt_conditions(
-    net: MLP, x: Array, y: Array, multipliers: Array, margin: float
+    net: MLP, x: Array, y: Array, multipliers: Array, margin: float, residual: Array | None = None
 ) -> tuple[float, float, float, float]:
     """Return the right answer to the question of this name, for any number of outputs."""
-    residual = stationarity_residual(net, x, y, multipliers)  # (P,)
-    found = phi(net.arrays, x, net)  # (n, K)
-    directions = max_margin(net.K).directions(y, found)  # (n, J, K)
-    u = constraints_of(directions, found)  # (n, J)
-    constrained = np.isfinite(u)
-    u = u[constrained]  # (k,)
-    lam = multipliers.reshape(constrained.shape)[constrained]  # (k,)
+    if residual is None:
+        residual = stationarity_residual(net, x, y, multipliers)  # (P,)
+    u, lam = constraints(net, x, y, multipliers)  # (k,)
     mass = np.sum(np.abs(lam)) * margin
     return (
         np.linalg.norm(residual) / np.linalg.norm(net.theta),
-        max((margin - u).max(), 0.0) / margin,
-        max((-lam).max(), 0.0),
+        np.max(margin - u, initial=0.0) / margin,
+        np.max(-lam, initial=0.0),
         np.sum(np.abs(lam * (u - margin))) / mass if mass > 0 else 0.0,
     )
+
+
+def constraints(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Array, Array]:
+    """Return ⟨D_ij, Φ(x_i)⟩ and λ_ij of all k constraints, both (k,)."""
+    found = phi(net.arrays, x, net)  # (n, K)
+    u = constraints_of(max_margin(net.K).directions(y, found), found)  # (n, J)
+    constrained = np.isfinite(u)
+    return u[constrained], multipliers.reshape(u.shape)[constrained]
 
 
 def training_step(net: MLP, x: Array, y: Array, step: float) -> Array:
@@ -149,54 +200,23 @@ def training_step(net: MLP, x: Array, y: Array, step: float) -> Array:
     return net.theta + step * gradient
 
 
-def _with_margin(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Any, ...]:
-    multipliers = np.concatenate([-multipliers[:1], multipliers[1:]])  # one is infeasible
-    return net, x, y, multipliers, float(np.median(np.abs(outputs(net, x))))
-
-
-def _class_margin(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Any, ...]:
-    lam = multipliers.copy()
-    lam[0, y[0] - 1] *= -1.0  # one is infeasible; no index is y[0] itself
-    return net, x, y, lam, float(np.median(np.ptp(outputs(net, x), axis=1)))
-
-
-def _with_step(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Any, ...]:
-    exact = in_float64(net)
-    gradient = training_step(exact, in_float64(x), in_float64(y), 1.0) - exact.theta
-    step = np.linalg.norm(exact.theta) / np.linalg.norm(gradient)  # moves θ by ‖θ‖
-    return net, x, y, float(step)
-
-
-def _trainable(dtype: Any, seed: int) -> list[Case]:
-    """Return the cases whose ∇θΦ is the gradient of Φ and whose samples differ."""
-    return [
-        case
-        for case in cases(dtype, seed)
-        if case.inputs[0].activation.gate_is_slope
-        and len(np.unique(case.inputs[1], axis=0)) == len(case.inputs[1])
-    ]
-
-
 def _ssim(a: Array, b: Array) -> Array:
     return structural_similarity(a, b, data_range=1.0, channel_axis=0)
 
 
-def _net_and_x(*inputs: Any) -> tuple[Any, ...]:
-    return inputs[:2]
-
-
 _ROWS, _LOSS = "per_sample_gradients", ("value", "grad_x", "grad_multipliers")
 _CONDITIONS = ("stationarity", "primal_feasibility", "dual_feasibility", "complementary_slackness")
+_POINTS, _SUM, _REPORT, _STEP = INPUTS[:2], INPUTS[:4], INPUTS[:5], ("net", "x", "y", "step")
 _ALL = (
-    Question("outputs", ("outputs",), outputs, _net_and_x),
-    Question(_ROWS, (_ROWS,), per_sample_gradients, _net_and_x, flat=True),
-    Question("stationarity_residual", ("residual",), stationarity_residual, flat=True),
-    Question("stationarity", _LOSS, stationarity_by_autograd),
-    Question("kkt_conditions", _CONDITIONS, kkt_conditions, _with_margin),
-    Question("training_step", ("theta",), training_step, _with_step, _trainable, flat=True),
-    Question("class_outputs", ("outputs",), outputs, _net_and_x, class_cases),
-    Question("class_stationarity", _LOSS, stationarity_by_autograd, cases=class_cases),
-    Question("class_kkt_conditions", _CONDITIONS, kkt_conditions, _class_margin, class_cases),
-    Question("ssim", ("ssim",), _ssim, cases=image_cases),
+    Question("outputs", ("outputs",), outputs, _POINTS),
+    Question(_ROWS, (_ROWS,), per_sample_gradients, _POINTS, flat=True),
+    Question("stationarity_residual", ("residual",), stationarity_residual, _SUM, flat=True),
+    Question("stationarity", _LOSS, stationarity_by_autograd, _SUM),
+    Question("kkt_conditions", _CONDITIONS, kkt_conditions, _REPORT),
+    Question("training_step", ("theta",), training_step, _STEP, trainable_cases, flat=True),
+    Question("class_outputs", ("outputs",), outputs, _POINTS, class_cases),
+    Question("class_stationarity", _LOSS, stationarity_by_autograd, _SUM, class_cases),
+    Question("class_kkt_conditions", _CONDITIONS, kkt_conditions, _REPORT, full_class_cases),
+    Question("ssim", ("ssim",), _ssim, ("a", "b"), image_cases),
 )
 QUESTIONS: dict[str, Question] = {question.name: question for question in _ALL}

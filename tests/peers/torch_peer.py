@@ -8,7 +8,7 @@ def activate(activation, z):
     if activation.name == "relu":
         return torch.relu(z)
     if activation.name == "softplus":
-        return torch.nn.functional.softplus(z, beta=activation.alpha, threshold=1e4)
+        return torch.nn.functional.softplus(z, beta=activation.alpha, threshold=50)
     raise NotImplementedError(activation.name)
 
 

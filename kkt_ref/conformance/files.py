@@ -1,0 +1,232 @@
+"""Questions and answers as files, for programs in any language.
+
+``kkt-ref questions FILE`` writes the inputs of all checks, and ``kkt-ref check --answers FILE``
+judges what a program answered.  The ending says the format, which is the same for both:
+
+* ``.npz``: one array for each name, and the arrays ``format``, ``seed`` and ``dtype``.
+* ``.json``: an object with "format", "seed", "dtype" and "arrays", which maps names to numbers
+  and nested lists.
+* ``.txt``: a line with format, seed and dtype.  Then each line holds a name, the number of axes,
+  the size of each axis and all numbers in C order, separated by spaces.
+
+The names of inputs are ``family/case/argument``.  The families are ``two_classes``, ``classes``
+and ``images``, and the arguments are those of the methods of
+:class:`~kkt_ref.conformance.questions.Implementation`.  In place of ``net`` there are ``W_1``,
+``b_1`` (if the layer has a bias), ``W_2``, ..., ``activation``, which is 0 for ReLU, 1 for
+smoothed gates and 2 for softplus, and ``alpha``.  A method is asked of each case of its family
+that has all of its arguments.  The names of answers are ``method/case/part``, such as
+``outputs/plain/outputs``; :data:`PARTS` lists the parts.  Any of the answers may be left out.
+An answers file repeats seed and dtype.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kkt_ref._io import read_npz, write_atomically
+from kkt_ref._validation import check_count, check_dtype, check_path
+from kkt_ref.conformance.checks import Check, Result
+from kkt_ref.conformance.questions import QUESTIONS, Question, names_of
+from kkt_ref.conformance.verdict import (
+    ConformanceError,
+    all_checks,
+    check_expected,
+    check_on_fail,
+    judge,
+)
+from kkt_ref.network.mlp import MLP
+
+FORMAT = "kkt_ref.questions.1"
+ENDINGS = (".npz", ".json", ".txt")
+ACTIVATIONS = ("relu", "gated", "softplus")
+FAMILIES = ("two_classes", "classes", "images")
+PARTS = {name: question.parts for name, question in QUESTIONS.items()}
+
+
+def write_questions(
+    path: str | os.PathLike[str], *, dtype: Any = np.float64, seed: int = 0, answers: bool = False
+) -> None:
+    """Write the inputs of all checks to a file, which the module describes.
+
+    Parameters
+    ----------
+    path : path-like
+        Ends in .npz, .json or .txt; an existing file is replaced.
+    dtype, seed
+        As in :func:`~kkt_ref.conformance.check_implementation`.
+    answers : bool
+        Whether to write the right answers too.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        If ``dtype`` or ``seed`` is not one of these values, ``path`` has another ending, or the
+        file cannot be written.
+    """
+    path, dtype, seed = _ending(path, "path"), check_dtype(dtype), check_count(seed, "seed", 0)
+    of_cases: dict[str, dict[str, Any]] = {}
+    for question in QUESTIONS.values():
+        for case in question.cases(dtype, seed):
+            given = of_cases.setdefault(f"{_family(question)}/{_slug(case.name)}", {})
+            for name, value in zip(question.takes, question.arguments(case), strict=True):
+                given |= _network(value) if isinstance(value, MLP) else {name: value}
+    arrays = {
+        f"{prefix}/{name}": np.asarray(value)
+        for prefix, given in of_cases.items()
+        for name, value in given.items()
+    }
+    if answers:
+        for check in all_checks(dtype, seed):
+            named = zip(check.question.parts, check.right, strict=True)
+            arrays |= {f"{_key(check)}/{part}": value for part, value in named}
+        arrays = {name: value for name, value in arrays.items() if "/no_memory/" not in name}
+    header = {"format": FORMAT, "seed": seed, "dtype": dtype.name}
+    with write_atomically(path) as file:
+        if path.suffix == ".npz":
+            np.savez_compressed(file, **header, **arrays)  # type: ignore[arg-type]
+        elif path.suffix == ".json":
+            lists = {name: value.tolist() for name, value in arrays.items()}
+            file.write(json.dumps(header | {"arrays": lists}, separators=(",", ":")).encode())
+        else:
+            lines = [" ".join(map(str, header.values())), *map(_line, arrays.items())]
+            file.write(("\n".join(lines) + "\n").encode())
+
+
+def check_answers(
+    path: str | os.PathLike[str],
+    *,
+    dtype: Any = None,
+    tolerance: float | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+    on_fail: str = "raise",
+    seed: int | None = None,
+) -> list[Result]:
+    """Judge the answers in a file, which the module describes.
+
+    Parameters
+    ----------
+    path : path-like
+        Ends in .npz, .json or .txt.
+    dtype, seed : optional
+        Those of the file unless given.
+    tolerance, expected_failures, on_fail
+        As in :func:`~kkt_ref.conformance.check_implementation`.
+
+    Returns
+    -------
+    list of Result
+        One for each check; those that are not answered are skipped.
+
+    Raises
+    ------
+    ConformanceError
+        If a check fails and ``on_fail`` is "raise".
+    ValueError, TypeError, OSError
+        If there is no such file, it is damaged or holds other names, or another argument is not
+        one of the values above.
+    """
+    path = _ending(path, "path")
+    check_on_fail(on_fail)
+    header, arrays = _read(path)
+    for name, given in (("dtype", dtype), ("seed", seed)):
+        said = check_dtype(given).name if name == "dtype" and given is not None else given
+        if said is not None and str(said) != header[name]:
+            raise ValueError(f"{name}: expected {header[name]} as in {path}, got {given!r}")
+    seed = check_count(int(header["seed"]) if header["seed"].isdigit() else -1, "seed", 0)
+    checks = all_checks(header["dtype"], seed, tolerance)
+    wanted = {f"{_key(check)}/{part}" for check in checks for part in check.question.parts}
+    strange = [n for n in arrays if n not in wanted and n.split("/")[0] not in FAMILIES]
+    if strange or not wanted & arrays.keys():
+        raise ValueError(
+            f"{path}: expected names such as {min(wanted)}, got {strange[:3] or 'none of them'}"
+        )
+
+    def result_of(check: Check) -> Result:
+        names = [f"{_key(check)}/{part}" for part in check.question.parts]
+        if not any(name in arrays for name in names):
+            return check.skipped("not answered")
+        parts = [_cast(arrays.get(name), check.dtype) for name in names]
+        result = check.judge(tuple(parts) if len(parts) > 1 else parts[0])
+        lines = result.repeat.splitlines()[:-1]  # there is no implementation to ask
+        last = ["print(check.arguments, check.right)"] if lines else []
+        return result._replace(repeat="\n".join(lines + last))
+
+    results = judge(checks, result_of, check_expected(expected_failures))
+    if on_fail == "raise" and any(result.bad for result in results):
+        raise ConformanceError(results)
+    return results
+
+
+def _family(question: Question) -> str:
+    classes = question.name.startswith("class_")
+    return "images" if question.name == "ssim" else FAMILIES[classes]
+
+
+def _slug(name: str) -> str:
+    return name.replace(" ", "_")
+
+
+def _key(check: Check) -> str:
+    return "/".join(_slug(part) for part in check.name.split(": "))
+
+
+def _network(net: MLP) -> dict[str, Any]:
+    number, alpha = ACTIVATIONS.index(net.activation.name), getattr(net.activation, "alpha", 0.0)
+    return {
+        "activation": number, "alpha": alpha, **dict(zip(names_of(net), net.arrays, strict=True))
+    }  # fmt: skip
+
+
+def _line(item: tuple[str, np.ndarray]) -> str:
+    name, array = item
+    return " ".join(map(str, [name, array.ndim, *array.shape, *array.ravel().tolist()]))
+
+
+def _ending(path: Any, name: str) -> Path:
+    path = check_path(path, name)
+    if path.suffix not in ENDINGS:
+        raise ValueError(f"{name}: expected an ending {', '.join(ENDINGS)}, got {path}")
+    return path
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return format, seed and dtype, and the arrays by name."""
+    what = "answers as kkt_ref.conformance.files describes them"
+    readers: dict[str, Callable[[Path], tuple[Any, Any]]] = {
+        ".npz": lambda path: (entries := read_npz(path, what), entries),
+        ".json": lambda path: (entries := json.loads(path.read_text("utf-8")), entries["arrays"]),
+        ".txt": _read_text,
+    }
+    try:
+        header, arrays = readers[path.suffix](path)
+        header = {name: str(header[name]) for name in ("format", "seed", "dtype")}
+        arrays = {str(name): value for name, value in arrays.items() if name not in header}
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError(f"{path}: expected {what}, but {error!r:.200}") from error
+    if header["format"] != FORMAT:
+        raise ValueError(f"{path}: expected format {FORMAT}, got {header['format']}")
+    return header, arrays
+
+
+def _read_text(path: Path) -> tuple[Any, Any]:
+    first, *lines = path.read_text("utf-8").splitlines()
+    arrays = {}
+    for line in lines:
+        name, ndim, *rest = line.split()
+        sizes, numbers = rest[: int(ndim)], rest[int(ndim) :]
+        arrays[name] = np.array(numbers, float).reshape([int(size) for size in sizes])
+    return dict(zip(("format", "seed", "dtype"), first.split(), strict=True)), arrays
+
+
+def _cast(value: Any, dtype: np.dtype) -> Any:
+    """Return real numbers in the dtype of the check, and anything else as it is."""
+    try:
+        with np.errstate(over="ignore"):
+            array = np.asarray(value)
+            return array.astype(dtype) if array.dtype.kind in "iuf" else value
+    except (ValueError, OverflowError):
+        return value

@@ -1,0 +1,271 @@
+"""Is another implementation right?  All checks, and one line for each cause of failure.
+
+An implementation is any object with some of the methods of
+:class:`~kkt_ref.conformance.questions.Implementation`, which take and return NumPy arrays.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from kkt_ref._validation import check_count, check_dtype, check_positive
+from kkt_ref.conformance.checks import Check, Result, method_of
+from kkt_ref.conformance.diagnose import Cause, would_fail
+from kkt_ref.conformance.memory import MEANING, MemoryCheck
+from kkt_ref.conformance.questions import QUESTIONS
+
+RARELY = 5  # a cause that explains less than a fifth of the failures does so by chance
+TOLERANCES = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}
+
+
+class ConformanceError(AssertionError):
+    """An implementation failed checks.  ``results`` holds the results of all checks."""
+
+    def __init__(self, results: list[Result]) -> None:
+        self.results = results
+        bad = [result.report() for result in results if result.bad]
+        said = f"{len(bad)} of {len(results)} checks failed"
+        super().__init__("\n".join([said, *summary(results), *bad]))
+
+
+def check_implementation(
+    implementation: object,
+    *,
+    dtype: Any = np.float64,
+    tolerance: float | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+    on_fail: str = "raise",
+    seed: int = 0,
+) -> list[Result]:
+    """Check an implementation against the definitions by autograd.
+
+    Parameters
+    ----------
+    implementation : object
+        It has at least one of the methods of :class:`Implementation`.
+    dtype : {float64, float32}
+        The dtype of the arrays that its methods get and must return.
+    tolerance : float, optional
+        The largest relative error allowed, > 0; 1e-10 in float64 and 1e-5 in float32 unless
+        given.
+    expected_failures : mapping of str to str, optional
+        Names of checks that are known to fail, as :func:`check_names` lists them, with the
+        reasons.  It counts as a failure if such a check passes.
+    on_fail : {"raise", "return"}
+        What to do if a check fails: raise an error, or return the results all the same.
+    seed : int
+        Draws the inputs, ≥ 0.
+
+    Returns
+    -------
+    list of Result
+        One for each check.  Checks of methods that are missing, or that raise
+        NotImplementedError, have the status "skipped".
+
+    Raises
+    ------
+    ConformanceError
+        If a check fails and ``on_fail`` is "raise".
+    ValueError, TypeError
+        If ``implementation`` has none of the methods, or another argument is not one of the
+        values above.
+
+    Notes
+    -----
+    Source: this library.
+    """
+    check_on_fail(on_fail)
+    checks, expected = all_checks(dtype, seed, tolerance), check_expected(expected_failures)
+    if isinstance(implementation, type):
+        raise ValueError(
+            f"implementation: expected an object, got the class {implementation.__name__}; call it"
+        )
+    if not any(method_of(implementation, name) for name in QUESTIONS):
+        raise ValueError(
+            f"implementation: expected an object with at least one of the methods "
+            f"{', '.join(QUESTIONS)}, but {implementation!r:.200} has none of them"
+        )
+    results = judge(checks, lambda check: check.run(implementation), expected)
+    if on_fail == "raise" and any(result.bad for result in results):
+        raise ConformanceError(results)
+    return results
+
+
+def check_names() -> list[str]:
+    """Return the names of all checks, such as "stationarity: plain"."""
+    return [check.name for check in all_checks(np.float64, 0)]
+
+
+def get_check(
+    name: str, *, dtype: Any = np.float64, seed: int = 0, tolerance: float | None = None
+) -> Check:
+    """Return one check, to repeat it and to look at its numbers.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`check_names`.
+    dtype, seed, tolerance
+        As in :func:`check_implementation`.
+
+    Returns
+    -------
+    Check
+        ``check.arguments`` are those of the method, ``check.right`` are the right arrays, and
+        ``check.run(implementation)`` returns the :class:`Result`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such check, or another argument is not one of the values above.
+    """
+    for check in all_checks(dtype, seed, tolerance):
+        if check.name == name:
+            return check
+    raise ValueError(f"name: expected one of check_names(), got {name!r}")
+
+
+def parametrize_with_checks(
+    implementations: Sequence[object],
+    *,
+    dtype: Any = np.float64,
+    expected_failures: Mapping[str, str] | None = None,
+) -> Callable[[Any], Any]:
+    """Return a pytest decorator that makes one test of each implementation and check.
+
+    The decorated test has the arguments ``implementation`` and ``check``, and calls
+    ``check(implementation)``, which raises :class:`ConformanceError` or skips.
+
+    Parameters
+    ----------
+    implementations : list of objects
+        As in :func:`check_implementation`.
+    dtype, expected_failures
+        As in :func:`check_implementation`; the checks that should fail are marked as xfail.
+
+    Returns
+    -------
+    decorator
+
+    Raises
+    ------
+    ValueError
+        If ``dtype`` or ``expected_failures`` is not as it should be.
+    """
+    import pytest
+
+    expected = check_expected(expected_failures)
+    checks = all_checks(dtype, 0)
+    marked = [
+        pytest.param(check, marks=pytest.mark.xfail(reason=expected[check.name], strict=True))
+        if check.name in expected
+        else check
+        for check in checks
+    ]
+
+    def decorate(test: Any) -> Any:
+        test = pytest.mark.parametrize("check", marked, ids=[c.name for c in checks])(test)
+        return pytest.mark.parametrize("implementation", implementations)(test)
+
+    return decorate
+
+
+def all_checks(dtype: Any, seed: int, tolerance: float | None = None) -> list[Check]:
+    """Return the checks of all questions, or raise if an argument is not as it should be."""
+    dtype, seed = check_dtype(dtype), check_count(seed, "seed", 0)
+    tolerance = TOLERANCES[dtype] if tolerance is None else check_positive(tolerance, "tolerance")
+    return list(_drawn_checks(dtype, seed, tolerance))
+
+
+@lru_cache(maxsize=4)
+def _drawn_checks(dtype: np.dtype, seed: int, tolerance: float) -> list[Check]:
+    checks: list[Check] = []
+    for name, question in QUESTIONS.items():
+        found = question.cases(dtype, seed)
+        options = question, found[0], dtype, seed, tolerance
+        for case in found:
+            checks.append(Check(f"{name}: {case.name}", question, case, *options[1:]))
+        first = found[0]._replace(meaning=MEANING)
+        other = question.cases(dtype, seed + 1)[0]
+        checks.append(MemoryCheck(f"{name}: no memory", question, first, *options[1:], other))
+    return checks
+
+
+def judge(
+    checks: list[Check], result_of: Callable[[Check], Result], expected: Mapping[str, str]
+) -> list[Result]:
+    """Return the results of checks, with one cause for as many failures as possible.
+
+    Several mistakes may give the same answer in one case, and one may do so by chance.  So a
+    cause counts only if it explains a fifth of the failures of a question, and twice as many
+    answers as speak against it: right ones that it would spoil, and wrong ones that it would make
+    wrong in another way.
+    """
+    results = [result_of(check) for check in checks]
+    for name in dict.fromkeys(check.question.name for check in checks):
+        places = [k for k, check in enumerate(checks) if check.question.name == name]
+        _settle(checks, results, places)
+    for place, check in enumerate(checks):
+        result = results[place]
+        if check.name in expected and result.status in ("passed", "failed"):
+            status = "expected failure" if result.status == "failed" else "unexpected pass"
+            results[place] = result._replace(status=status, diagnosis=expected[check.name])
+    return results
+
+
+def _settle(checks: list[Check], results: list[Result], places: list[int]) -> None:
+    """Choose the causes in the results of one question."""
+    failed = sum(bool(results[place].causes) for place in places)
+    votes: dict[Cause, int] = {}
+    for place in places:
+        for cause in results[place].causes:
+            votes[cause] = votes.get(cause, 0) + 1
+    doubtful = {cause for cause in votes if cause.source not in ("known", "state")}
+    for cause in doubtful:
+        if votes[cause] * RARELY < failed:
+            votes[cause] = 0
+    for place in places if doubtful else ():
+        check, result = checks[place], results[place]
+        if not np.isnan(result.error) and not isinstance(check, MemoryCheck):
+            for cause in doubtful.difference(result.causes):
+                votes[cause] -= 2 * would_fail(cause, check.mistaken)
+    for place in places:
+        causes = [c for c in results[place].causes if c not in doubtful or votes[c] > 0]
+        named = [cause for cause in causes if cause.source != "known"] or causes
+        if named:
+            most = max(votes[cause] for cause in named)
+            said = ", or ".join(str(cause) for cause in named if votes[cause] == most)
+            results[place] = results[place]._replace(diagnosis=said, causes=tuple(causes))
+
+
+def summary(results: Sequence[Result]) -> list[str]:
+    """Return one line for each diagnosis, the causes first, with the checks that have it."""
+    groups: dict[tuple[bool, str], list[str]] = {}
+    for result in results:
+        if result.bad:
+            known = all(cause.source == "known" for cause in result.causes)
+            groups.setdefault((known, result.diagnosis), []).append(result.name.split(":")[0])
+    lines = []
+    for (known, text), names in sorted(groups.items(), key=lambda g: (g[0][0], -len(g[1]))):
+        counts = ", ".join(f"{names.count(name)} of {name}" for name in dict.fromkeys(names))
+        lines.append(f"{'known' if known else 'the cause'}: {text}: {counts}")
+    return lines
+
+
+def check_on_fail(on_fail: str) -> None:
+    """Raise unless ``on_fail`` is one of its two values."""
+    if on_fail not in ("raise", "return"):
+        raise ValueError(f"on_fail: expected 'raise' or 'return', got {on_fail!r}")
+
+
+def check_expected(expected: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return the expected failures, or raise if one of them is no check."""
+    expected = {} if expected is None else expected
+    if not isinstance(expected, Mapping) or expected.keys() - set(check_names()):
+        raise ValueError(
+            "expected_failures: expected a mapping of names from check_names() to reasons, got "
+            f"{expected!r:.300}"
+        )
+    return expected

@@ -1,0 +1,287 @@
+"""Plant bugs in three right implementations, one line each, and see what the kit says.
+
+    python tests/planted_kit.py [torch_modules | arrays | loops]
+
+Each bug replaces a piece of the source by another.  The last word is what the kit should name;
+it is "" where the kit knows no name, and then only facts may be stated.  A bug is *named rightly*
+if the first line of the summary has this name, *named wrongly* if any line of the summary names
+a cause that has not this name.
+"""
+
+import re
+import sys
+import types
+from pathlib import Path
+
+from kkt_ref.conformance import check_implementation
+from kkt_ref.conformance.verdict import summary
+
+FOLDER = Path(__file__).parent / "planted"
+DTYPES = {"torch_modules": "float32", "arrays": "float64", "loops": "float64"}
+BUGS = {
+    "torch_modules": [
+        # what is read
+        ("torch.tensor(W)\n", "torch.tensor(W.T if W.shape[0] == W.shape[1] else W)\n", r"\(in, out\)"),
+        ("torch.tensor(W)\n", "torch.tensor(W.T.reshape(W.shape))\n", "reshaped"),
+        ("layer.bias.data = torch.tensor(b)", "layer.bias.data = torch.zeros(len(b))", "biases are not added"),
+        ("layer.bias.data = torch.tensor(b)", "layer.bias.data = -torch.tensor(b)", "biases are subtracted"),
+        ("bias=b is not None", "bias=True", ""),
+        # activations
+        ("beta=self.alpha, threshold=50", "beta=1.0, threshold=50", "alpha of softplus is taken as 1"),
+        ("beta=self.alpha, threshold=50", "beta=2.7, threshold=50", "alpha of softplus is taken as 2.7"),
+        ("beta=self.alpha, threshold=50", "beta=1 / self.alpha, threshold=50", "1/alpha"),
+        ('self.kind == "softplus"', "False", "relu is used for softplus"),
+        ("return torch.relu(z)", "return nn.functional.leaky_relu(z)", "leaky ReLU with slope 0.01"),
+        ("return torch.relu(z)", "return torch.tanh(z)", "tanh"),
+        ("return torch.relu(z)", "return nn.functional.gelu(z)", "GELU"),
+        ("return torch.relu(z)", "return z", "identity is used for relu"),
+        ("return torch.relu(z)", "return nn.functional.relu6(z)", "relu6"),
+        ("return torch.relu(z)", "return torch.maximum(z, torch.zeros_like(z))", r"relu'\(0\) is taken as 0.5"),
+        ("return torch.relu(z)", "return torch.where(z >= 0, z, 0 * z)", r"relu'\(0\) is taken as 1"),
+        ("return torch.relu(z)", "return torch.relu(z).clamp(max=1e3)", ""),
+        ("return self.layers[-1](x)", "return torch.relu(self.layers[-1](x))", "relu is applied to the outputs"),
+        ("return self.layers[-1](x)", "return torch.sigmoid(self.layers[-1](x))", "sigmoid is applied"),
+        ("for layer in self.layers[:-1]", "for layer in self.layers[:4]", "raised|shape"),
+        ("return torch.cat([t.detach().reshape(-1) for t in tensors])", "return torch.cat([t.detach().T.reshape(-1) for t in tensors])", "Fortran"),
+        ("return torch.cat([t.detach().reshape(-1) for t in tensors])", "return torch.cat([t.detach().reshape(-1) for t in sorted(tensors, key=lambda t: -t.ndim)])", "all W before all b"),
+        ("return torch.cat([t.detach().reshape(-1) for t in tensors])", "return torch.cat([t.detach().reshape(-1) for t in list(tensors)[::-1]])", "b_l before W_l and the layers reversed"),
+        # sums
+        ("return (lam * y * model(x)[:, 0]).sum()", "return (lam * y * model(x)[:, 0]).mean()", "divided by m"),
+        ("return (lam * y * model(x)[:, 0]).sum()", "return (lam * model(x)[:, 0]).sum()", "y is left out"),
+        ("return (lam * y * model(x)[:, 0]).sum()", "return -(lam * y * model(x)[:, 0]).sum()", "added to θ|opposite sign"),
+        ("return (lam * y * model(x)[:, 0]).sum()", "return (lam.abs() * y * model(x)[:, 0]).sum()", "without its sign"),
+        ("return (lam * y * model(x)[:, 0]).sum()", "return (lam.clamp(min=0) * y * model(x)[:, 0]).sum()", "clipped to 0"),
+        ("return (lam * y * model(x)[:, 0]).sum()", "return (lam.clamp(0, 1) * y * model(x)[:, 0]).sum()", "clipped"),
+        ("return (lam * y * model(x)[:, 0]).sum()", "return (lam * y * model(x)[:, 0])[:64].sum()", "first 64 samples"),
+        ("return (lam * y * model(x)[:, 0]).sum()", "return (lam * y * model(x)[:, 0])[:-1].sum()", "last sample"),
+        ("return (lam * y * model(x)[:, 0]).sum()", "return (lam * (y + 1) / 2 * model(x)[:, 0]).sum()", "0 and 1"),
+        ("return (lam * y * model(x)[:, 0]).sum()", "return (lam**2 * y * model(x)[:, 0]).sum()", "squared"),
+        ("return (lam * y * model(x)[:, 0]).sum()", "return (lam * y * model(x)[:, 0].clamp(-100, 100)).sum()", ""),
+        ("return (lam * y * model(x)[:, 0]).sum()", "return (torch.where(lam.abs() < 1e-6, 0 * lam, lam) * y * model(x)[:, 0]).sum()", ""),
+        ("return [p.detach() - g for p, g in zip(params, sums)]", "return [p.detach() - g for p, g in zip(params, sums)][:-1]", "shape|is left out"),
+        ("return [p.detach() - g for p, g in zip(params, sums)]", "return [p - g if p.ndim == 2 else 0 * p for p, g in zip(params, sums)]", "biases are left out"),
+        ("return [p.detach() - g for p, g in zip(params, sums)]", "return [p.detach() - g.detach() for p, g in zip(params, sums)]", "raised"),
+        ("return [p.detach() - g for p, g in zip(params, sums)]", "return [-g for p, g in zip(params, sums)]", "θ is missing|missing"),
+        # the loss
+        ("loss = sum((r**2).sum() for r in parts)\n        loss.backward()\n        grad_x", "loss = sum((r**2).mean() for r in parts)\n        loss.backward()\n        grad_x", "mean over each array"),
+        ("loss = sum((r**2).sum() for r in parts)\n        loss.backward()\n        grad_x", "loss = 0.5 * sum((r**2).sum() for r in parts)\n        loss.backward()\n        grad_x", "is 1/2 times"),
+        ("loss = sum((r**2).sum() for r in parts)\n        loss.backward()\n        grad_x", "loss = sum((r**2).sum() for r in parts) ** 0.5\n        loss.backward()\n        grad_x", "not squared"),
+        ("loss = sum((r**2).sum() for r in parts)\n        loss.backward()\n        grad_x", "loss = sum(r.abs().sum() for r in parts)\n        loss.backward()\n        grad_x", "absolute values are summed"),
+        ("loss = sum((r**2).sum() for r in parts)\n        loss.backward()\n        grad_x", "loss = sum(r.norm() for r in parts)\n        loss.backward()\n        grad_x", "norms of the arrays"),
+        ("grad_x = torch.zeros_like(x) if", "grad_x = torch.zeros_like(x) if True or", "detached from x"),
+        ("return loss.item(), grad_x.numpy(), lam.grad.numpy()", "return loss.item(), grad_x.numpy(), torch.zeros_like(lam).numpy()", "λ is detached"),
+        ("return loss.item(), grad_x.numpy(), lam.grad.numpy()", "return loss.item(), lam.grad.numpy(), grad_x.numpy()", "expected shape"),
+        ("return loss.item(), grad_x.numpy(), lam.grad.numpy()", "return loss, grad_x, lam.grad", "detach"),
+        ("return loss.item(), grad_x.numpy(), lam.grad.numpy()", "return loss.item(), grad_x.numpy(), -lam.grad.numpy()", "grad_multipliers is -1 times"),
+        ("return loss.item(), grad_x.numpy(), lam.grad.numpy()", "return loss.item(), grad_x.numpy(), lam.grad.numpy() * y", "lacks the factor y"),
+        ("create_graph=True)\n    return", "create_graph=False)\n    return", "raised"),
+        # outputs and forms
+        ("[:, 0].detach().numpy()", "[:, 0]", "detach"),
+        ("[:, 0].detach().numpy()", ".detach().numpy()", "expected shape"),
+        ("[:, 0].detach().numpy()", "[:, 0].detach().double().numpy()", "expected dtype"),
+        ("[:, 0].detach().numpy()", "[:, 0].detach().half().float().numpy()", "float16"),
+        ("[:, 0].detach().numpy()", "[:, 0].detach().bfloat16().float().numpy()", "bfloat16"),
+        ("[:, 0].detach().numpy()", "[:, 0].detach().numpy() if len(x) < 65 else None", "None"),
+        ("            model.zero_grad()\n", "", "added up over the samples"),
+        ("return torch.stack(rows).numpy()", "return torch.stack(rows[::-1]).numpy()", "rows are in reverse order"),
+        ("return torch.stack(rows).numpy()", "return torch.stack(rows).numpy() / len(x)", "1/m times"),
+        # conditions
+        ("(r.norm() / flatten(model.parameters()).norm()).item()", "r.norm().item()", "not divided by ‖θ‖"),
+        ("(r.norm() / flatten(model.parameters()).norm()).item()", "(r.norm() / flatten(model.parameters()).norm()).item() ** 2", "squared"),
+        ("(-gap).clamp(min=0).max().item() / margin", "(-gap).clamp(min=0).max().item()", "not divided by q"),
+        ("(-gap).clamp(min=0).max().item() / margin", "(-gap).max().item() / margin", "not clipped"),
+        ("(-gap).clamp(min=0).max().item() / margin", "(-gap).clamp(min=0).mean().item() / margin", "primal feasibility is a mean"),
+        ("(-lam).clamp(min=0).max().item()", "(-lam).max().item()", "not clipped"),
+        ("(-lam).clamp(min=0).max().item()", "lam.clamp(min=0).max().item()", "largest λ"),
+        ("((lam * gap).abs().sum() / mass)", "((lam * gap).sum() / mass)", "slackness"),
+        ("mass = lam.abs().sum() * margin", "mass = lam.sum() * margin", "without absolute"),
+        ("gap = y * model(x)[:, 0].detach() - margin", "gap = model(x)[:, 0].detach() - margin", "margins lack y"),
+        ("gap = y * model(x)[:, 0].detach() - margin", "gap = y * model(x)[:, 0].detach() - 1", "q is taken as 1"),
+        # training
+        (".mean().backward()", ".sum().backward()", "summed"),
+        ("nn.functional.softplus(-margins)", "nn.functional.softplus(margins)", "y has the opposite|step goes up|opposite argument"),
+        ("nn.functional.softplus(-margins)", "torch.exp(-margins)", "exponential"),
+        ("nn.functional.softplus(-margins)", "nn.functional.softplus(1 - margins)", ""),
+        ("torch.optim.SGD(model.parameters(), lr=step)", "torch.optim.SGD(model.parameters(), lr=step, weight_decay=1e-3)", ""),
+        ("torch.optim.SGD(model.parameters(), lr=step)", "torch.optim.Adam(model.parameters(), lr=step)", ""),
+        ("torch.optim.SGD(model.parameters(), lr=step)", "torch.optim.SGD(model.parameters(), lr=0.1)", "step is taken as 0.1"),
+        # classes
+        ("lam * wrong * gaps", "lam * wrong * gaps / len(x)", "divided by m"),
+        ("lam * wrong * gaps", "-lam * wrong * logits", "right class is left out"),
+        ("lam * wrong * gaps", "-lam * wrong * gaps", "added to θ"),
+        ("logits = model(x)", "logits = model(x).softmax(dim=1)", ""),
+        ("model, y = self.build(net), torch.tensor(y)", "model, y = self.build(net), (torch.tensor(y) + 1) % net.K", "shifted by one"),
+        ("model, y = self.build(net), torch.tensor(y)", "model, y = self.build(net), (torch.tensor(y) - 1) % net.K", "counted from 1"),
+    ],
+    "arrays": [
+        ("Ws = [W.T for W in net.weights]", "Ws = [W if W.shape[0] == W.shape[1] else W.T for W in net.weights]", r"\(in, out\)"),
+        ("Ws = [W.T for W in net.weights]", "Ws = [W.reshape(W.shape[::-1]) for W in net.weights]", "reshaped"),
+        ("Ws = [W.T for W in net.weights]", "Ws = [W.T.astype(np.float32).astype(W.dtype) for W in net.weights]", "weights are rounded to float32"),
+        ("inputs, zs = [x], []", "inputs, zs = [x.astype(np.float32).astype(x.dtype)], []", "x is rounded to float32"),
+        ("zs.append(inputs[-1] @ W + b)", "zs.append(inputs[-1] @ W)", "biases are not added"),
+        ("zs.append(inputs[-1] @ W + b)", "zs.append(inputs[-1] @ W + (b if len(zs) == 0 else 0))", "only the first bias"),
+        ("zs.append(inputs[-1] @ W + b)", "zs.append(np.clip(inputs[-1] @ W + b, -500, 500))", ""),
+        ("zs.append(inputs[-1] @ W + b)", "zs.append((inputs[-1].astype(np.float16) @ W.astype(np.float16)).astype(W.dtype) + b)", "float16"),
+        ("return np.logaddexp(0, alpha * z).astype(z.dtype) / alpha", "return np.log(1 + np.exp(alpha * z)) / alpha", "raised|finite"),
+        ("return np.logaddexp(0, alpha * z).astype(z.dtype) / alpha", "return np.logaddexp(0, alpha * z)", "not divided by alpha"),
+        ("return (z > 0).astype(z.dtype)\n    return expit", "return (z >= 0).astype(z.dtype)\n    return expit", r"taken as 1"),
+        ("return (z > 0).astype(z.dtype)\n    return expit", "return np.heaviside(z, 0.5)\n    return expit", r"taken as 0.5"),
+        ("return expit(alpha * z)", "return expit(z)", "alpha of .* is taken as 1"),
+        ("return expit(alpha * z)", "return expit(10 * z)", "alpha of .* is taken as 10"),
+        ('if kind == "gated":\n        return (z > 0)', 'if False:\n        return (z > 0)', "every backward pass"),
+        ("alpha * g * (1 - g)", "0 * g", "derivative of the gates is left out"),
+        ("alpha * g * (1 - g)", "g * (1 - g)", ""),
+        ("deltas.append(gate_of(kind, alpha, z) * (deltas[-1] @ W.T))", "deltas.append(deltas[-1] @ W.T)", "has no gates"),
+        ("parts.append(dW.T.ravel())", "parts.append(dW.ravel())", "Fortran"),
+        ("parts.append(dW.T.ravel())\n        if b is not None:\n            parts.append(db)", "if b is not None:\n            parts.append(db)\n        parts.append(dW.T.ravel())", "b_l before W_l"),
+        ("return np.concatenate(parts)", "return np.concatenate(parts[::-1])", "layers reversed"),
+        ("return np.concatenate(parts)", "return np.concatenate(sorted(parts, key=len))", ""),
+        ("[d.sum(axis=0) for d in deltas]", "[d.mean(axis=0) for d in deltas]", ""),
+        ("[d.sum(axis=0) for d in deltas]", "[0 * d.sum(axis=0) for d in deltas]", "biases are left out|b_1 is 0"),
+        ("[a.T @ d for a, d in zip(inputs, deltas)]", "[a.T @ d / len(a) for a, d in zip(inputs, deltas)]", ""),
+        ("[a.T @ d for a, d in zip(inputs, deltas)]", "[a[:64].T @ d[:64] for a, d in zip(inputs, deltas)]", ""),
+        ("[a.T @ d for a, d in zip(inputs, deltas)]", "[a.T @ d for a, d in zip(inputs[:8], deltas[:8])] + [0 * a.T @ d for a, d in zip(inputs[8:], deltas[8:])]", "is 0|layer 9 is left out"),
+        ("value = sum((r**2).sum() for r in rWs) + sum((r**2).sum() for r in rbs)", "value = sum((r**2).sum() for r in rWs)", "value lacks the biases"),
+        ("value = sum((r**2).sum() for r in rWs) + sum((r**2).sum() for r in rbs)", "value = np.sqrt(sum((r**2).sum() for r in rWs) + sum((r**2).sum() for r in rbs))", "not squared"),
+        ("return value, 2 * a_bar, 2 * t", "return value, a_bar, t", "grad_x and grad_multipliers are 1/2"),
+        ("return value, 2 * a_bar, 2 * t", "return value, -2 * a_bar, 2 * t", "grad_x is -1 times"),
+        ("return value, 2 * a_bar, 2 * t", "return value, 0 * a_bar, 2 * t", "detached from x"),
+        ("rWs, rbs = rest(net, x, U)", "rWs, rbs = rest(net, x, U)\n    rWs[0] = 0 * rWs[0]", ""),
+        ("(multipliers * y)[:, None])\n        return value", "(multipliers * y)[:, None] / len(y))\n        return value", "divided by m"),
+        ("return value, grad_x, y * grad_u[:, 0]", "return value, grad_x, grad_u[:, 0]", "lacks the factor y"),
+        ("return flatten(net, *rest(net, x, (multipliers * y)[:, None]))", "return -flatten(net, *rest(net, x, (multipliers * y)[:, None]))", "-1 times"),
+        ("return flatten(net, *rest(net, x, (multipliers * y)[:, None]))", "return flatten(net, *rest(net, x, (multipliers * y)[:, None])) - net.theta", "missing"),
+        ("return flatten(net, *rest(net, x, (multipliers * y)[:, None]))", "return flatten(net, *rest(net, x, y[:, None]))", "λ is left out"),
+        ("return flatten(net, *rest(net, x, (multipliers * y)[:, None]))", "multipliers *= y\n        return flatten(net, *rest(net, x, multipliers[:, None]))", "in place: multipliers"),
+        ("return forward(net, x)[1][-1][:, 0]", "return forward(net, x)[1][-1]", "expected shape"),
+        ("return forward(net, x)[1][-1][:, 0]", "return forward(net, x)[1][-1].squeeze()", "expected shape"),
+        ("return forward(net, x)[1][-1][:, 0]", "return forward(net, x)[1][-1][:, 0].tolist()[:5]", "expected shape"),
+        ("return forward(net, x)[1][-1][:, 0]", "x -= x.mean(axis=0)\n        return forward(net, x)[1][-1][:, 0]", "in place: x"),
+        ("return forward(net, x)[1][-1][:, 0]", "self.seen = getattr(self, 'seen', {})\n        return self.seen.setdefault(x.shape, forward(net, x)[1][-1][:, 0])", "earlier"),
+        ("return forward(net, x)[1][-1][:, 0]", "self.seen = getattr(self, 'seen', {})\n        return self.seen.setdefault(x.tobytes(), forward(net, x)[1][-1][:, 0])", "earlier"),
+        ("return forward(net, x)[1][-1][:, 0]", "self.seen = getattr(self, 'seen', {})\n        return self.seen.setdefault((id(net), id(x)), forward(net, x)[1][-1][:, 0])", "earlier"),
+        ("return forward(net, x)[1][-1][:, 0]", "self.net = getattr(self, 'net', net)\n        return forward(self.net if self.net.widths == net.widths else net, x)[1][-1][:, 0]", "earlier"),
+        ("return forward(net, x)[1][-1][:, 0]", "self.b = getattr(self, 'b', {})\n        b = self.b.setdefault(len(x), np.empty(len(x), x.dtype))\n        b[:] = forward(net, x)[1][-1][:, 0]\n        return b", "shares memory"),
+        ("return forward(net, x)[1][-1][:, 0]", "x = np.ascontiguousarray(x).ravel(order='K').reshape(x.shape) if x.flags.c_contiguous else x.T.ravel().reshape(x.shape)\n        return forward(net, x)[1][-1][:, 0]", ""),
+        ("return forward(net, x)[1][-1][:, 0]", "return forward(net, x / np.abs(x).max())[1][-1][:, 0]", ""),
+        ("return forward(net, x)[1][-1][:, 0]", "return forward(net, x - x.mean(axis=0))[1][-1][:, 0]", ""),
+        ("return forward(net, x)[1][-1][:, 0]", "return np.concatenate([forward(net, x[i : i + 64])[1][-1][:, 0] for i in range(0, len(x) - len(x) % 64 or len(x), 64)])", "expected shape"),
+        ("pull = y * expit(-u) / len(y)", "pull = y * expit(-u)", "summed"),
+        ("pull = y * expit(-u) / len(y)", "pull = y * expit(u) / len(y)", "opposite argument"),
+        ("pull = y * expit(-u) / len(y)", "pull = y * (u < 1) / len(y)", "hinge"),
+        ("pull = y * expit(-u) / len(y)", "pull = y * np.exp(-u) / len(y)", "exponential|raised"),
+        ("net.theta + step * flatten", "net.theta - step * flatten", "goes up"),
+        ("net.theta + step * flatten", "step * flatten", "change of θ|is returned"),
+        ("np.maximum(-multipliers, 0).max()", "-multipliers.min()", "not clipped"),
+        ("np.maximum(-multipliers, 0).max()", "0.0", "dual_feasibility is 0"),
+        ("(lam * np.abs(u - margin)).sum() / mass", "(lam * np.abs(u - margin)).max()", "maximum"),
+        ("np.maximum(margin - u, 0).max() / margin,\n            np.maximum(-multipliers", "np.maximum(1 - u, 0).max() / 1,\n            np.maximum(-multipliers", "q is taken as 1"),
+        ("lam = lam * (1 - hot)\n", "lam = lam * hot\n", ""),
+        ("return hot * lam.sum(axis=1, keepdims=True) - lam, hot", "return hot * lam.sum(axis=1, keepdims=True), hot", "Φ_j"),
+        ("return hot * lam.sum(axis=1, keepdims=True) - lam, hot", "return hot - lam, hot", ""),
+        ("[hot == 0], multipliers[hot == 0]", ".ravel(), multipliers.ravel()", ""),
+        ("(grad_u * hot).sum(axis=1, keepdims=True) - grad_u * 1", "-grad_u * 1", ""),
+        ("np.arange(-5, 6) / 1.5", "np.arange(-5, 6) / 1.0", "σ of the window is 1"),
+        ("0.01**2", "(0.01 * 255)**2", ""),
+        ("0.03**2", "0.03", ""),
+        ("(11, 11), axis", "(7, 7), axis", "raised"),
+        ("return (top / (", "a, b = a, b\n        return np.median(top / (", "raised"),
+        ("mean_a, mean_b = mean(a), mean(b)", "a, b = a.mean(axis=0)[None], b.mean(axis=0)[None]\n        mean_a, mean_b = mean(a), mean(b)", "channels are averaged"),
+        ("var = mean(a * a) - mean_a**2 + mean(b * b) - mean_b**2", "var = (mean(a * a) - mean_a**2 + mean(b * b) - mean_b**2) * 121 / 120", "N - 1"),
+        ("a_bar * slope_of", "a_bar * gate_of", "every backward pass"),
+    ],
+    "loops": [
+        ("[v if v > 0 else 0.0 for v in z]", "[v if v > 0 else 0.01 * v for v in z]", "leaky ReLU with slope 0.01"),
+        ("[v if v > 0 else 0.0 for v in z]", "[abs(v) for v in z]", "absolute value"),
+        ("+ b[k] for k in range(len(W))]\n            zs", "for k in range(len(W))]\n            zs", "biases are not added"),
+        ("+ b[k] for k in range(len(W))]\n            zs", "+ b[0] for k in range(len(W))]\n            zs", ""),
+        ("dot(W[k], activations[-1]) + b[k]", "dot(W[k][:64], activations[-1][:64]) + b[k]", ""),
+        ("dot(W[k], activations[-1]) + b[k]", "dot([w[k] for w in W] if len(W) == len(W[0]) else W[k], activations[-1]) + b[k]", r"square weights are taken as \(in, out\)"),
+        ("dot(W[k], activations[-1]) + b[k] for k in range(len(W))", "(dot(W[k], activations[-1]) if k < 64 else 0.0) + b[k] for k in range(len(W))", ""),
+        ("[p if z > 0 else 0.0 for p, z in zip(pulled, zs[l - 1])]", "[p if z >= 0 else 0.0 for p, z in zip(pulled, zs[l - 1])]", "taken as 1"),
+        ("[p if z > 0 else 0.0 for p, z in zip(pulled, zs[l - 1])]", "[p if p > 0 else 0.0 for p, z in zip(pulled, zs[l - 1])]", ""),
+        ("[p if z > 0 else 0.0 for p, z in zip(pulled, zs[l - 1])]", "[p if z > 1e-3 else 0.0 for p, z in zip(pulled, zs[l - 1])]", ""),
+        ("deltas = [[1.0]]", "deltas = [[zs[-1][0]]]", ""),
+        ("deltas = [[1.0]]", "deltas = [[0.5]]", "1/2 times|halved"),
+        ("row.extend(d * a for a in activations[l])", "row.extend(d for a in activations[l])", ""),
+        ("            for d in delta:\n                row.extend(d * a for a in activations[l])", "            for a in activations[l]:\n                row.extend(d * a for d in delta)", "Fortran"),
+        ("            for d in delta:\n                row.extend(d * a for a in activations[l])\n            if net.biases[l] is not None:\n                row.extend(delta)", "            if net.biases[l] is not None:\n                row.extend(delta)\n            for d in delta:\n                row.extend(d * a for a in activations[l])", "b_l before W_l"),
+        ("                row.extend(delta)", "                row.extend([0.0] * len(delta))", "biases are left out|b_1 is 0"),
+        ("residual[k] -= c * g", "residual[k] += c * g", "added to θ"),
+        ("residual[k] -= c * g", "residual[k] -= c * g / len(x)", "divided by m"),
+        ("residual[k] -= c * g", "residual[k] = -c * g", ""),
+        ("c = float(multipliers[i] * y[i])\n            for k", "c = float(y[i])\n            for k", "λ is left out"),
+        ("c = float(multipliers[i] * y[i])\n            for k", "c = float(abs(multipliers[i]) * y[i])\n            for k", "without its sign"),
+        ("c = float(multipliers[i] * y[i])\n            for k", "c = float(multipliers[0] * y[i])\n            for k", "that of the first sample"),
+        ("enumerate(x.tolist()):\n            c =", "enumerate(x.tolist()[:64]):\n            c =", "first 64"),
+        ("enumerate(x.tolist()):\n            c =", "enumerate(x.tolist()[1:], 1):\n            c =", "first sample is left out"),
+        ("sum(v * v for v in r)", "sum(abs(v) for v in r)", "absolute values are summed"),
+        ("sum(v * v for v in r)", "sum(v * v for v in r) / len(r)", "value is 1/P times"),
+        ("grad_lam[i] = -2 * y[i]", "grad_lam[i] = -y[i]", "grad_multipliers is 1/2 times"),
+        ("grad_lam[i] = -2 * y[i]", "grad_lam[i] = -2", "lacks the factor y"),
+        ("[-2 * c * v for v in adjoint]", "[-c * v for v in adjoint]", "grad_x is 1/2 times"),
+        ("[-2 * c * v for v in adjoint]", "[2 * c * v for v in adjoint]", "grad_x is -1 times"),
+        ("[-2 * c * v for v in adjoint]", "[-2 * float(y[i]) * v for v in adjoint]", ""),
+        ("if on[k] else 0.0 for j", "for j", ""),
+        ("for l, (W, b) in enumerate(layers):\n                for k, d in enumerate(deltas[l]):", "for l, (W, b) in enumerate(layers[:1]):\n                for k, d in enumerate(deltas[l]):", "layer 1 only"),
+        ("place += len(b)", "place += 0", ""),
+        ("primal = max(primal, margin - label * phi)", "primal = margin - label * phi", ""),
+        ("primal = max(primal, margin - label * phi)", "primal += max(0, margin - label * phi)", "primal feasibility is a sum"),
+        ("dual = max(dual, -lam)", "dual += max(0, -lam)", "dual feasibility is a sum"),
+        ("mass += abs(lam) * margin", "mass += abs(lam)", "slackness is not divided by q|times"),
+        ("slack += abs(lam * (label * phi - margin))", "slack += lam * (label * phi - margin)", "slackness keeps its sign"),
+        ("return norm / size", "return norm", "not divided by ‖θ‖"),
+        ("math.exp(min(label * phi, 700.0))", "math.exp(label * phi)", "raised OverflowError"),
+        ("math.exp(min(label * phi, 700.0))", "math.exp(min(phi, 700.0))", "sigmoid lacks y"),
+        ("/ len(y)\n            for k", "\n            for k", "summed"),
+        ("theta[k] += c * g", "theta[k] -= c * g", "goes up"),
+        ("theta[k] += c * g", "theta[k] += c * g; layers = self.layers(net.with_theta(np.array(theta)))", ""),
+        ("        return np.array([self.one(layers, x_i)[1][-1][0] for x_i in x.tolist()])", "        return np.array([max(self.one(layers, x_i)[1][-1][0], 0.0) for x_i in x.tolist()])", "relu is applied"),
+        ("        return np.array([self.one(layers, x_i)[1][-1][0] for x_i in x.tolist()])", "        return [self.one(layers, x_i)[1][-1][0] for x_i in x.tolist()][:64]", "expected shape"),
+        ("        return np.array([self.one(layers, x_i)[1][-1][0] for x_i in x.tolist()])", "        return np.array([round(self.one(layers, x_i)[1][-1][0], 6) for x_i in x.tolist()])", ""),
+        ("        return np.array([self.one(layers, x_i)[1][-1][0] for x_i in x.tolist()])", "        return np.array([[self.one(layers, x_i)[1][-1][0]] for x_i in x.tolist()])", "expected shape"),
+        ("        return np.array([self.one(layers, x_i)[1][-1][0] for x_i in x.tolist()])", "        return np.array([self.one(layers, x_i)[1][-1][0] for x_i in x.tolist()], np.float32)", "expected dtype"),
+        ("def theta(self, net):\n", "def theta(self, net):\n        return [v for p in sorted(net.arrays, key=np.ndim) for v in p.ravel().tolist()]\n", ""),
+    ],
+}  # fmt: skip
+
+
+def adapter(style, old="", new=""):
+    """The implementation of a style, after a replacement in its source."""
+    source = (FOLDER / f"{style}.py").read_text(encoding="utf-8")
+    assert old in source, f"{style}: {old!r} is not in the source"
+    module = types.ModuleType(style)
+    exec(compile(source.replace(old, new), f"{style}.py", "exec"), module.__dict__)
+    return module.Adapter()
+
+
+def verdict(style, old, new, name):
+    """What the kit says: caught, named rightly, named wrongly, and its lines."""
+    results = check_implementation(adapter(style, old, new), dtype=DTYPES[style], on_fail="return")
+    lines = summary(results)
+    right = bool(name and lines and re.search(name, lines[0]))
+    causes = [line for line in lines if line.startswith("the cause")]
+    wrong = any(not (name and re.search(name, line)) for line in causes)
+    return bool(lines), right, wrong, lines
+
+
+def main(styles):
+    """Print a line for each bug, and the totals."""
+    rows = []
+    for style in styles:
+        assert not summary(
+            check_implementation(adapter(style), dtype=DTYPES[style], on_fail="return")
+        )
+        for old, new, name in BUGS[style]:
+            caught, right, wrong, lines = verdict(style, old, new, name)
+            rows.append((caught, right, wrong))
+            state = "WRONG" if wrong else "named" if right else "caught" if caught else "MISSED"
+            print(f"{state:6} {style}: {' '.join(new.split())[:90]}", flush=True)
+            if state != "named":
+                print(*(f"         {line[:220]}" for line in lines[:6]), sep="\n", flush=True)
+    caught, right, wrong = (sum(column) for column in zip(*rows, strict=True))
+    print(f"{len(rows)} bugs: {caught} caught, {right} named rightly, {wrong} named wrongly")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or BUGS)
