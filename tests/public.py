@@ -26,7 +26,7 @@ NOT_CALLED = {
     "Activation", "Attack", "BackendError", "Callback", "Check", "ClarkeFit", "ConformanceError",
     "ImageScores", "ImageSet", "Implementation",
     "KKTReport", "PointMatches", "PublishedLoss", "ReLU", "Reconstruction",
-    "Record", "Result", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
+    "ROC", "Record", "Result", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
     "Matching", "Split", "Backend", "DecayFit", "Classes", "Regression", "RunnerUp", "TwoClasses",
     "WeightDecay", "HAIM", "WANG", "stationarity_and_gradient",
     "stretch", "download_images", "toys",
@@ -137,6 +137,10 @@ GOOD = {
     "attacks.published_loss": dict(**FIT, multipliers=LAM, lambda_min=0.6),
     "attacks.kinks_at": dict(net=NET, x=X, tolerance=0.01),
     "attacks.kink_vertices": dict(net=KINKED, box=(-1.5, 1.5), lines=3),
+    "attacks.membership_scores": dict(net=NET, x=X),
+    "metrics.roc": dict(members=LAM, others=LAM - 0.1),
+    "metrics.roc_curve": dict(members=LAM, others=LAM - 0.1),
+    "metrics.tpr_at": dict(members=LAM, others=LAM - 0.1, fpr=0.5),
     "metrics.SSIMSettings": dict(
         window="gaussian", size=5, sigma=1.0, sample_covariance=True, border="crop", eps=0.0
     ),

@@ -11,6 +11,7 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
     restarts      many such runs, which can be saved and resumed
     pooling       the runs combined into one answer
     features      CNN with one convolution: sparse features in the span of the dense layer's rows
+    membership    was this sample trained on? a score of given samples, no reconstruction
     baselines     what an attack is compared with
 
 :func:`reconstruct` chooses the attack that suits the network.
@@ -22,6 +23,7 @@ from kkt_ref.attacks.grid import reconstruct_on_grid
 from kkt_ref.attacks.haim import reconstruct_paper, refine
 from kkt_ref.attacks.haim_loss import gate_alpha, published_loss
 from kkt_ref.attacks.kinks import kink_vertices, kinks_at
+from kkt_ref.attacks.membership import membership_scores
 from kkt_ref.attacks.pooling import reconstruct_first_layer
 from kkt_ref.attacks.vertices import reconstruct_on_kinks
 from kkt_ref.network._validation import check_mlp
@@ -34,6 +36,7 @@ __all__ = [
     "gate_alpha",
     "kink_vertices",
     "kinks_at",
+    "membership_scores",
     "published_loss",
     "reconstruct",
     "reconstruct_first_layer",

@@ -1,0 +1,90 @@
+"""Membership from the weights: against a plain definition, and against a null."""
+
+import numpy as np
+import pytest
+import scipy
+
+import kkt_ref
+from kkt_ref.attacks import membership_scores
+from kkt_ref.metrics import roc
+
+
+def sample(rng, n, d, scales):
+    return rng.normal(size=(n, d)) * scales
+
+
+def trained(K=1, d=30, h=60, n=20, others=200, seed=0):
+    """A small network, its training samples, and others of the same distribution."""
+    rng = np.random.default_rng(seed)
+    x = sample(rng, n + others, d, np.geomspace(2, 0.3, d))
+    y = np.resize([-1.0, 1.0], n) if K == 1 else np.arange(n) % K
+    start = kkt_ref.init_paper((d, h, h, K), rng, first_layer=1e-3)
+    return kkt_ref.loss_scaled_descent(start, x[:n], y, target_loss=1e-5).net, x, y
+
+
+@pytest.mark.parametrize("K", [1, 4])
+def test_training_samples_stand_out(K):
+    net, x, y = trained(K)
+    for evidence in membership_scores(net, x):
+        assert roc(evidence[:20], evidence[20:]).auc > 0.9
+    n = 20
+    labels = y if K == 1 else y.astype(int)
+    loss = -kkt_ref.margins(net, x[:n], labels)  # as score it says little: all are classified well
+    assert np.ptp(loss) < np.ptp(membership_scores(net, x).score[:n])
+
+
+def test_untrained_network_tells_nothing():
+    p_values = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        net = kkt_ref.init_uniform((12, 20, 1), rng)
+        scores = membership_scores(net, sample(rng, 60, 12, np.geomspace(2, 0.1, 12))).score
+        p_values.append(roc(scores[:30], scores[30:]).p_all)
+    assert np.mean(np.array(p_values) < 0.05) < 0.15 and max(p_values) > 0.5
+
+
+def test_all_samples_are_treated_alike():
+    net, x, _ = trained()
+    order = np.random.default_rng(1).permutation(len(x))
+    for one, other in zip(membership_scores(net, x), membership_scores(net, x[order]), strict=True):
+        np.testing.assert_allclose(one[order], other, rtol=1e-2, atol=1e-2)
+
+
+def test_signal_is_the_plain_fit_of_rank_one_matrices():
+    net, x, _ = trained(others=40)
+    rows = np.column_stack([x, np.ones(len(x))])
+    W = np.column_stack([net.weights[0], net.biases[0]])
+    sigma = np.sqrt(np.median(np.linalg.svd(W, compute_uv=False) ** 2))
+    right = scipy.linalg.inv(scipy.linalg.sqrtm(W.T @ W + sigma**2 * np.eye(31)).real)
+    atoms = []
+    for i, gradient in enumerate(kkt_ref.per_sample_gradients(net, x)):
+        delta = gradient[60 * 30 : 60 * 31] * np.sign(kkt_ref.margins(net, x[i : i + 1], [1.0]))
+        atom = np.outer(delta, rows[i] @ right)
+        atoms.append(atom.ravel() / np.linalg.norm(atom))
+    atoms = np.stack(atoms, axis=1)  # (h (d + 1), n)
+    target = (W @ right).ravel()
+    multipliers, _ = scipy.optimize.nnls(atoms, target)
+    rest = atoms.T @ (target - atoms @ multipliers) + multipliers
+    np.testing.assert_allclose(membership_scores(net, x).signal, rest, atol=2e-3)
+
+
+def test_span_is_a_ratio_of_densities_of_directions():
+    net, x, _ = trained()
+    net = kkt_ref.MLP(net.weights, (None, None, None))
+    squares, V = np.linalg.eigh(net.weights[0].T @ net.weights[0])
+    variance = np.mean((x @ V) ** 2, axis=0)
+    variance += 1e-3 * variance.mean()
+    floor = 0.01 * np.median(squares)
+    trained_on = [row @ np.linalg.solve(V @ np.diag(squares + floor) @ V.T, row) for row in x]
+    ratio = np.log(np.sum((x @ V) ** 2 / variance, axis=1)) - np.log(trained_on)
+    np.testing.assert_allclose(membership_scores(net, x).span, ratio, rtol=1e-8)
+
+
+def test_refuses():
+    net, x, _ = trained()
+    with pytest.raises(ValueError, match="2 to 10000 samples"):
+        membership_scores(net, x[:1])
+    with pytest.raises(ValueError, match="first layer is zero"):
+        membership_scores(
+            net.with_arrays([0 * net.weights[0], 0 * net.biases[0], *net.weights[1:]]), x
+        )

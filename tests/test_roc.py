@@ -1,0 +1,88 @@
+"""ROC figures against brute force and SciPy."""
+
+import numpy as np
+import pytest
+import scipy
+
+from kkt_ref.metrics import roc, roc_curve, tpr_at
+
+
+def scores(seed=0, n=40, m=300, shift=1.0, decimals=1):
+    rng = np.random.default_rng(seed)  # rounded, so that there are ties
+    return np.round(rng.normal(shift, 1, n), decimals), np.round(rng.normal(0, 1, m), decimals)
+
+
+def test_area_and_p_values_are_counts_of_pairs():
+    members, others = scores()
+    result = roc(members, others)
+    pairs = (members[:, None] > others) + 0.5 * (members[:, None] == others)
+    assert np.isclose(result.auc, pairs.mean(), rtol=1e-12)
+    by_count = [(1 + sum(other >= score for other in others)) / 301 for score in members]
+    np.testing.assert_allclose(result.p_values, by_count, rtol=1e-12)
+    assert result.resolution == 1 / 300
+
+
+def test_curve_has_the_area_and_every_rate():
+    members, others = scores()
+    fpr, tpr = roc_curve(members, others)
+    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
+    assert np.isclose(scipy.integrate.trapezoid(tpr, fpr), roc(members, others).auc, rtol=1e-12)
+    for rate in (0.01, 0.05, 0.5):
+        assert np.isclose(tpr_at(members, others, rate), tpr[fpr <= rate + 1e-12].max())
+
+
+def test_no_rate_that_the_others_cannot_show():
+    members, others = scores(m=999)
+    result = roc(members, others)
+    assert result.tpr0001 is None and result.tpr001 == tpr_at(members, others, 0.01)
+    assert roc(*scores(m=99)).tpr001 is None
+    assert roc(*scores(m=1000)).tpr0001 is not None
+    # a threshold may not pass a tie: FPR would be 1
+    assert tpr_at(np.array([0.0, 1.0]), np.zeros(100), 0.01) == 0.5
+
+
+def test_interval_covers_the_true_area():
+    true = scipy.stats.norm.cdf(1.0 / np.sqrt(2))
+    intervals = [roc(*scores(seed, decimals=6)).auc_interval for seed in range(300)]
+    covered = np.mean([low <= true <= high for low, high in intervals])
+    assert 0.92 <= covered <= 0.98
+    low, high = roc(np.arange(5.0) + 10, np.arange(9.0)).auc_interval  # separated
+    assert (low, high) == (0.4, 1.0)
+
+
+def test_interval_agrees_with_the_bootstrap():
+    members, others = scores(n=200, m=400)
+    low, high = roc(members, others).auc_interval
+    boot = scipy.stats.bootstrap(
+        (members, others),
+        lambda a, b: scipy.stats.mannwhitneyu(a, b).statistic / (len(a) * len(b)),
+        rng=np.random.default_rng(0),
+        n_resamples=1000,
+        vectorized=False,
+        method="percentile",
+    ).confidence_interval
+    np.testing.assert_allclose([low, high], boot, atol=0.01)
+
+
+def test_p_of_all_is_valid_and_sees_a_few_members():
+    by_chance = [roc(*scores(seed, n=100, m=200, shift=0.0)).p_all for seed in range(300)]
+    assert np.mean(np.array(by_chance) < 0.05) < 0.08
+    rng = np.random.default_rng(0)
+    members, others = rng.normal(size=500), rng.normal(size=500)
+    members[:20] += 4.0
+    assert roc(members, others).p_all < 1e-3
+    assert scipy.stats.mannwhitneyu(members, others, alternative="greater").pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    ("members", "others", "match"),
+    [
+        (np.array([1.0, np.nan]), np.zeros(3), "members.*NaN"),
+        (np.zeros(3), np.zeros((3, 1)), "others"),
+        (np.zeros(3), np.zeros(1), "others.*at least two"),
+        (np.zeros(3, int), np.zeros(3), "floating"),
+    ],
+)
+def test_refuses(members, others, match):
+    with pytest.raises((ValueError, TypeError), match=match):
+        roc(members, others)
