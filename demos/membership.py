@@ -140,7 +140,7 @@ def draw(
     right.set(xlim=(-0.03, 1.03), xlabel="true positive rate at a false positive rate of 1%")
     right.invert_yaxis()
     right.set_title("Other networks")
-    right.legend(loc="center right")
+    right.legend(loc="upper center")
     right.grid(True)
     save_figure(figure, path)
 

@@ -6,6 +6,7 @@ import json
 import os
 import uuid
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ import numpy as np
 
 from kkt_ref._validation import check_path
 
+# an npz file may inflate to so many times its size, or to so many bytes; a bomb inflates 1000 times
+MOST_INFLATION, ALWAYS_ALLOWED = 100, 100_000_000
 # the locks of this process, by folder; the system releases them when the process ends
 _locks: dict[Path, Any] = {}
 
@@ -53,6 +56,7 @@ def read_npz(path: Path, what: str, wanted: tuple[str, ...] | None = None) -> di
         raise FileNotFoundError(f"{path}: no such file; expected {what}")
     raw = path.read_bytes()
     try:
+        _check_inflation(raw)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy warns of odd headers, which are checked here
             arrays = np.load(io.BytesIO(raw), allow_pickle=False)
@@ -71,6 +75,19 @@ def read_npz(path: Path, what: str, wanted: tuple[str, ...] | None = None) -> di
         return read
     except Exception as error:  # a damaged archive can make zipfile raise almost anything
         raise ValueError(f"{path}: expected {what}, but {error or type(error).__name__}") from error
+
+
+def _check_inflation(raw: bytes) -> None:
+    """Raise if an archive says that it inflates far beyond its size, before it is inflated."""
+    if not zipfile.is_zipfile(io.BytesIO(raw)):
+        return
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > max(MOST_INFLATION * len(raw), ALWAYS_ALLOWED):
+        raise ValueError(
+            f"its {len(raw) / 1e6:.3g} MB would inflate to {size / 1e6:.4g} MB, as no file of "
+            "samples or weights does; if it is yours, write it with np.savez"
+        )
 
 
 def fingerprint(*arrays: np.ndarray) -> str:

@@ -5,6 +5,7 @@ import json
 import pickle
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -177,7 +178,7 @@ ERRORS = {
     "pickled array": (["objects.npz"], "allow_pickle=False"),
     "cut": (["cut.npz"], "expected an npz file of weights"),
     "cut safetensors": (["cut.safetensors"], "safetensors"),
-    "PyTorch file by another name": (["zip.npz"], r"data\.pkl in it is no array"),
+    "PyTorch file by another name": (["zip.npz"], r"torch\.save.*by its content.*np\.savez"),
     "NaN": (["nan.npz"], "NaN or infinite"),
     "convolution": (["conv.npz"], "Conv2d"),
     "one layer": (["linear.npz"], "at least two layers"),
@@ -194,6 +195,13 @@ ERRORS = {
     "held out alone": (["net.npz", "--held-out", "unseen.npz"], "expected --data too"),
     "few held out": (["net.npz", "--data", "data.npz", "--held-out", "few.npz"], "at least 12"),
     "seen": (["net.npz", "--data", "data.npz", "--held-out", "data.npz"], "12 are in --data"),
+    "seen but for noise": (
+        ["net.npz", "--data", "data.npz", "--held-out", "noisy.npz"],
+        "of which 2 are in --data",
+    ),
+    "layers in no order": (["disorder.npz"], "follow the layer before"),
+    "layers in two orders": (["ambiguous.npz"], "fit in 2 other orders"),
+    "bomb": (["net.npz", "--data", "bomb.npz"], "would inflate to 4000 MB"),
     "shape of another": (["net.npz", "--shape", "1,7,5"], "product is 30"),
     "shape against data": (["net.npz", "--data", "data.npz", "--shape", "5,6"], "as in --data"),
     "bad shape": (["net.npz", "--shape", "2,3,5"], "C 1 or 3"),
@@ -241,8 +249,22 @@ def mistakes(folder, trained):
         "last": {"x": one((N, 5, 2, 3)), "y": y},
         "mean": {"x": x, "y": y, "mean": one(7)},
         "few": {"x": unseen[:3]},
+        "noisy": {"x": np.concatenate([unseen, x[:2] + 1e-9])},
+        "disorder": {"a.weight": one((4, 30)), "b.weight": one((1, 5))},
+        "ambiguous": {
+            "a.weight": one((1, 9)),
+            "b.weight": one((9, 9)),
+            "c.weight": one((9, 9)),
+            "d.weight": one((9, 30)),
+        },
     }.items():
         np.savez(folder / f"{name}.npz", **arrays)
+    with zipfile.ZipFile(folder / "bomb.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bomb:
+        bomb.writestr("x.npy", bytes(20_000_000))
+    raw = (folder / "bomb.npz").read_bytes()  # the directory alone says that there is more
+    (folder / "bomb.npz").write_bytes(
+        raw.replace(struct.pack("<I", 20_000_000), struct.pack("<I", 4 * 10**9))
+    )
     (folder / "executed").unlink(missing_ok=True)
     (folder / "full").mkdir()
     (folder / "folder.json").mkdir()
@@ -286,6 +308,32 @@ def test_safetensors_layers_come_in_the_order_of_their_numbers(folder):
     weights = load_weights("net.safetensors")
     assert same(weights.net, net) and weights.names == ("net.2", "net.10", "net.11")
     assert audit("net.safetensors", "--candidates", 3, "--restarts", 2) == 0
+
+
+def test_layers_in_another_order_are_put_in_order_by_their_shapes(folder, trained):
+    net = kkt_ref.init_uniform((30, 9, 7, 1), np.random.default_rng(0), bias="all")
+    state = state_dict(net, ["hidden1", "hidden2", "out"])
+    np.savez("turned.npz", **dict(sorted(state.items(), key=lambda item: item[0] != "out.bias")))
+    np.savez("reversed.npz", **dict(reversed(state.items())))
+    for name in ("turned", "reversed"):
+        weights = load_weights(f"{name}.npz")
+        assert same(weights.net, net) and weights.names == ("hidden1", "hidden2", "out")
+        assert weights.reordered
+
+
+@pytest.mark.parametrize("stored", ["float16", "bfloat16"])
+def test_what_half_precision_was_stored_in(folder, trained, stored):
+    torch = pytest.importorskip("torch", reason="needs pip install torch")
+    save = pytest.importorskip("safetensors.torch", reason="needs pip install safetensors")
+    halves = {
+        name: torch.tensor(value).to(getattr(torch, stored))
+        for name, value in state_dict(trained[0]).items()
+    }
+    save.save_file(halves, "half.safetensors")
+    weights = load_weights("half.safetensors")
+    assert weights.stored == stored and weights.net.dtype == np.float32
+    for W, name in zip(weights.net.weights, ("0.weight", "2.weight"), strict=True):
+        assert np.array_equal(W, halves[name].float().numpy())
 
 
 @pytest.mark.parametrize("name", ["jinja2", "filelock", "threadpoolctl", "tqdm", "safetensors"])
@@ -379,7 +427,7 @@ def test_points_in_the_plane(folder):
 
 
 def warnings_of(net, x=None, y=None, *, known=True, held_out=True):
-    weights = Weights(net, tuple("abc"), "npz of kkt_ref", known)
+    weights = Weights(net, tuple("abc"), "npz of kkt_ref", known, "float64")
     audit = Audit(weights, "net.npz", {})
     if x is not None:
         measured = measure_conditions(net, x, y)
@@ -419,7 +467,7 @@ def test_as_many_held_out_samples_as_training_samples_count(folder, trained):
     _, x, y, unseen = trained
     np.savez("half.npz", x=x[:6], y=y[:6])
     data, held_out = load_both(folder / "half.npz", folder / "unseen.npz", 30)
-    assert len(data.x) == len(held_out.x) == 6
+    assert len(data.x) == 6 and len(held_out.x) == N  # all of them serve as the null
 
 
 def test_the_floor_of_layer_1_is_fitted_to_that_layer_alone(trained):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 
 from kkt_ref._io import read_npz
 from kkt_ref._validation import check_points, check_separable
@@ -11,6 +12,7 @@ from kkt_ref.metrics.scores import Shape
 from kkt_ref.stationarity.problems import max_margin
 
 MOST_SAMPLES = 10_000
+NEAR_COPY = 1e-4  # distance of copies, as a share of the median norm of the samples
 
 
 class Samples(NamedTuple):
@@ -25,7 +27,7 @@ class Samples(NamedTuple):
 def load_both(
     data: Path | None, held_out: Path | None, d: int, K: int = 1
 ) -> tuple[Samples | None, Samples | None]:
-    """Read the training data and as many held-out samples; see :func:`load_samples`."""
+    """Read the training data and at least as many held-out samples; see :func:`load_samples`."""
     if data is None:
         if held_out is not None:
             raise ValueError("--held-out: expected --data too, whose scores it is compared with")
@@ -40,14 +42,26 @@ def load_both(
     if held_out is None:
         return seen, None
     unseen = load_samples(held_out, d, labelled=False)
-    trained = {row.tobytes() for row in seen.x}
-    both = sum(row.tobytes() in trained for row in unseen.x)
+    both = _near_copies(seen.x, unseen.x)
     if len(unseen.x) < n or both:
         raise ValueError(
             f"{held_out}: expected at least {n} samples, as many as in --data, that the network "
-            f"never saw; got {len(unseen.x)}, of which {both} are in --data too"
+            f"never saw; got {len(unseen.x)}, of which {both} are in --data too or nearly so"
         )
-    return seen, unseen._replace(x=unseen.x[:n])
+    return seen, unseen
+
+
+def _near_copies(seen: np.ndarray, unseen: np.ndarray) -> int:
+    """Count the held-out samples that are training samples but for noise or rounding."""
+    d = seen.shape[1]
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(d, min(d, 8))))[0]  # (d, 8), shortens every distance
+    width = NEAR_COPY * float(np.median(np.linalg.norm(seen, axis=1))) + 1e-300
+    near, row = scipy.spatial.cKDTree(seen @ basis).query(
+        unseen @ basis, distance_upper_bound=width
+    )
+    found = np.isfinite(near)
+    return int(np.sum(np.linalg.norm(unseen[found] - seen[row[found]], axis=1) <= width))
 
 
 def load_samples(path: Path, d: int, *, labelled: bool, K: int = 1) -> Samples:

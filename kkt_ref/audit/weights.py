@@ -3,8 +3,11 @@
 Nothing in a file is ever executed.
 """
 
+import json
 import os
 import re
+import zipfile
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +23,7 @@ EXPORT = (
     "for k, v in model.state_dict().items()})"
 )
 PICKLED = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib"}
+MOST_REORDERED = 8  # layers; all orders are tried
 
 
 class Weights(NamedTuple):
@@ -29,6 +33,8 @@ class Weights(NamedTuple):
     names: tuple[str, ...]  # of the layers, from input to output
     kind: str  # "npz of kkt_ref", "npz of a state dict" or "safetensors"
     activation_known: bool  # whether the file or the caller named it; otherwise ReLU is assumed
+    stored: str  # the dtype in the file
+    reordered: bool = False  # whether the layers stood in another order in the file
 
 
 def load_weights(
@@ -40,18 +46,21 @@ def load_weights(
     ValueError if it is a pickle, is damaged, is no MLP, or names another activation.
     """
     path = Path(path)
-    if path.suffix.lower() in PICKLED:
+    by_torch = path.is_file() and _is_torch_archive(path)
+    if by_torch or path.suffix.lower() in PICKLED:
+        kind = "a file of torch.save, which holds a pickle" if by_torch else "a pickle"
         raise ValueError(
-            f"{path}: expected an npz or safetensors file; a pickle, as torch.save writes it, can "
-            f"run any code and is not read. Export it where you trust it: {EXPORT}"
+            f"{path}: expected an npz or safetensors file, got {kind} by its "
+            f"{'content' if by_torch else 'name'}; reading a pickle can run any code, so it is "
+            f"not read. Export it where you trust it: {EXPORT}"
         )
     named = None
     if activation is not None or alpha is not None:
         named = activation_by_name(activation or "relu", alpha)
     if path.suffix.lower() == ".safetensors":
-        kind, state = "safetensors", _read_safetensors(path)
+        kind, (state, bfloat) = "safetensors", _read_safetensors(path)
     else:
-        kind = "npz of a state dict"
+        kind, bfloat = "npz of a state dict", False
         state = read_npz(path, f"an npz file of weights, such as {EXPORT} writes")
     if "format" in state:
         net = load_net(path)
@@ -61,18 +70,53 @@ def load_weights(
                 "leave --activation and --alpha out"
             )
         names = tuple(f"W_{layer}" for layer in range(1, net.depth + 1))
-        return Weights(net, names, "npz of kkt_ref", activation_known=True)
-    try:
-        net = from_state_dict(state, named)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        kind, known, reordered = "npz of kkt_ref", True, False
+    else:
+        known, (state, reordered) = named is not None, _in_order(state, path)
+        try:
+            net = from_state_dict(state, named)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: {error}") from error
+        names = tuple(dict.fromkeys(name.rpartition(".")[0] for name in state))
+    stored = "bfloat16" if bfloat else str(net.dtype)
     if net.dtype == np.float16:
         net = net.astype(np.float32)  # LAPACK has no half precision
-    layers = dict.fromkeys(name.rpartition(".")[0] for name in state)
-    return Weights(net, tuple(layers), kind, activation_known=named is not None)
+    return Weights(net, names, kind, known, stored, reordered)
 
 
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+def _is_torch_archive(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
+
+
+def _in_order(state: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndarray], bool]:
+    """Put the layers of a state dict in the one order in which their shapes fit."""
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
+    shapes = {name: np.shape(state.get(f"{name}.weight")) for name in layers}
+
+    def fits(order: tuple[str, ...] | list[str]) -> bool:
+        return all(shapes[a][0] == shapes[b][1] for a, b in pairwise(order))
+
+    if any(len(shape) != 2 for shape in shapes.values()) or fits(layers):
+        return state, False
+    orders = [] if len(layers) > MOST_REORDERED else [o for o in permutations(layers) if fits(o)]
+    if not orders:
+        return state, False  # the error of the network says which layer does not fit
+    if len(orders) > 1:
+        raise ValueError(
+            f"{path}: expected the layers from input to output; they do not fit as they stand, "
+            f"and fit in {len(orders)} other orders; write them in the order of the network"
+        )
+    (order,) = orders
+    parts = [f"{layer}.{kind}" for layer in order for kind in ("weight", "bias")]
+    return {name: state[name] for name in parts if name in state}, True
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], bool]:
+    """Return the arrays, and whether the file has bfloat16, which is returned as float32."""
     try:
         from safetensors.numpy import load
     except ModuleNotFoundError as error:
@@ -80,8 +124,16 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
             f"{path}: reading safetensors files needs an extra: pip install 'kkt_ref[safetensors]'"
         ) from error
     raw = path.read_bytes()
+    size = 8 + int.from_bytes(raw[:8], "little")
+    header, halves = raw[:size], set[str]()
     try:
+        if b'"BF16"' in header:  # NumPy does not have it: read as integers, the upper half
+            entries = json.loads(header[8:])
+            halves = {name for name, entry in entries.items() if entry.get("dtype") == "BF16"}
+            raw = header.replace(b'"BF16"', b'"U16" ') + raw[size:]
         state = load(raw)
+        for name in halves:
+            state[name] = (state[name].astype(np.uint32) << 16).view(np.float32)
     except Exception as error:  # the library's own error, or KeyError for a dtype unknown to NumPy
         raise ValueError(
             f"{path}: expected a safetensors file of floating arrays, but {error!r}"
@@ -91,4 +143,4 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
     # the format sorts by name and loses the order of layers; the numbers in names give it back
-    return {name: state[name] for name in sorted(state, key=by_number)}
+    return {name: state[name] for name in sorted(state, key=by_number)}, bool(halves)
