@@ -1,6 +1,7 @@
 """The auditor's command, from a weights file to a report."""
 
 import base64
+import csv
 import json
 import pickle
 import re
@@ -29,7 +30,7 @@ for extra in ("jinja2", "filelock", "threadpoolctl", "tqdm"):
     pytest.importorskip(extra, reason="needs pip install 'kkt_ref[audit]'")
 
 SHAPE, N = (1, 6, 5), 12
-PICTURES = ("matches", "held_out", "candidates", "margins")
+PICTURES = ("roc", "matches", "held_out", "candidates", "margins")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,8 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
         folder / "numbers.json",
         *(out / f"start_{i:05d}.npz" for i in range(4)),
         *(out / name for name in (".lock", "settings.json", "candidates.npz", "report.html")),
+        out / "candidates.csv",
+        out / "samples.csv",
         *(out / f"{name}.png" for name in PICTURES),
     }
     found = pictures_in((out / "report.html").read_text())
@@ -94,7 +97,15 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
     key = "NCC, mean of the ten best"
     assert numbers["data"][key] > numbers["held_out"][key] + 0.1
     assert 0 < numbers["conditions"]["floor_layer_1"] < 1
+    assert numbers["verdict"]["membership"]["degree"] == "shown"
+    assert numbers["figures"]["auc"] > 0.95 and numbers["figures"]["tpr001"] is None
     best = max(numbers["samples"], key=lambda sample: sample["score"])
+    with open(out / "samples.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["score"]) for row in rows] == [row["score"] for row in numbers["samples"]]
+    with open(out / "candidates.csv") as file:
+        mine = list(csv.DictReader(file))[best["candidate"]]
+    assert int(mine["training row"]) == best["row"]
     with np.load(out / "candidates.npz") as arrays, np.load("data.npz") as data:
         row = numbers["samples"].index(best)
         correlation = np.corrcoef(arrays["candidates"][best["candidate"]], data["x"][row].ravel())
@@ -171,6 +182,7 @@ class Payload:
         return open, ("executed", "w")
 
 
+JUDGED = ("net.npz", "--data", "data.npz", "--held-out", "unseen.npz")
 ERRORS = {
     "missing weights": (["nowhere.npz"], "no such file"),
     "PyTorch file": (["net.pt"], r"np\.savez\(.*state_dict"),
@@ -213,6 +225,12 @@ ERRORS = {
     "out of others": (
         ["net.npz", "--out", "full", "--resume"],
         "with --resume the folder of a run",
+    ),
+    "no condition": (["net.npz", "--fail-if", "ncc=1"], "such as 'ncc08>0'"),
+    "condition without data": (["net.npz", "--fail-if", "ncc08>0"], "expected at least --data"),
+    "condition on more": (
+        [*JUDGED, "--fail-if", "tpr001>0.1"],
+        "at least 100 samples in --held-out, got 12",
     ),
     "json in no folder": (["net.npz", "--json", "nowhere/a.json"], "does not exist"),
     "json is there": (["net.npz", "--json", "mine.json"], "exists already"),

@@ -4,6 +4,9 @@ import argparse
 import json
 import signal
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +16,9 @@ import numpy as np
 
 from kkt_ref._io import claim, write_atomically
 from kkt_ref.attacks.alternating import Alternation
+from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.audit.cost import in_words, start_seconds
+from kkt_ref.audit.evidence import measure_membership
 from kkt_ref.audit.inputs import Samples, load_both
 from kkt_ref.audit.run import (
     Audit,
@@ -22,11 +28,15 @@ from kkt_ref.audit.run import (
     run_attack,
     run_settings,
 )
+from kkt_ref.audit.tables import as_csv, candidates_csv, score_pairs
+from kkt_ref.audit.verdict import parse_condition
 from kkt_ref.audit.weights import load_weights
+from kkt_ref.metrics.matching import Matching
 from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP
 
-STOPPED = 130
+FAILED, STOPPED = 1, 130
+SLOW = 120  # seconds; a longer attack is announced with the advice to use fewer starts
 EXTRA = ("jinja2", "filelock", "threadpoolctl", "tqdm")
 
 
@@ -35,8 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "What do the weights of a network reveal about its training data?"
     parser.epilog = (
         "The folder --out gets report.html, which needs no other file; candidates.npz (candidates, "
-        "labels, multipliers, agreement, restart); the pictures; and the state of the run. Exit "
-        "status: 0 done, 2 misused, 130 stopped."
+        "labels, multipliers, agreement, restart); candidates.csv and samples.csv with the scores; "
+        "the pictures; and the state of the run. Exit status: 0 done, 1 a condition of --fail-if "
+        "holds, 2 misused, 130 stopped."
     )
     add = parser.add_argument
     add("weights", type=Path, help="npz (of kkt_ref, or a state dict's arrays) or safetensors")
@@ -45,28 +56,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="npz: x as the network saw it, y of -1 and +1 or classes, perhaps mean",
     )
-    add("--held-out", type=Path, help="npz: x, at least as many samples that it never saw")
+    add("--held-out", type=Path, help="npz: x, as many samples that it never saw or more")
     add("--out", type=Path, help="folder for all results (default: NAME_audit)")
     add("--resume", action="store_true", help="continue a stopped run, or add data to a run")
     add("--candidates", type=int, help="of each start (default: three for each visible coordinate)")
-    add("--restarts", type=int, default=16, help="starts of the attack (default: 16)")
+    add("--restarts", type=int, default=16, help="starts, at least 2 (default: 16)")
     add("--seed", type=int, default=0, help="of the starts (default: 0)")
     add("--activation", choices=("relu", "gated", "softplus"), help="if the file does not name it")
     add("--alpha", type=float, help="sharpness of gated and softplus")
     add("--shape", type=_shape, metavar="C,H,W", help="or H,W: of the pictures, if x is flat")
     edges = ("LOW", "HIGH")
     add("--box", type=float, nargs=2, default=(-1.5, 1.5), metavar=edges, help="of two inputs")
+    add(
+        "--fail-if",
+        type=parse_condition,
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="such as 'ncc08>0' or 'tpr001>0.05': exit status 1 if it holds (for CI); figures are "
+        "ncc08, ncc09 (reconstructed samples), auc, auc_low, tpr001, tpr0001 (membership)",
+    )
     add("--json", type=json_path, help="also write the numbers to this JSON file")
 
 
 def run_command(options: argparse.Namespace) -> int:
-    """Run the command and return its exit status: 0 done, 2 misused, 130 stopped."""
+    """Run the command and return its exit status, which the help explains."""
     out = options.out or Path(f"{options.weights.stem}_audit")
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
     try:
         _check_extra()
         _check_outputs(out, options)
-        _audit(options, out)
+        return _audit(options, out)
     except KeyboardInterrupt:
         _say(f"\nstopped; the same command with --resume continues from {out}")
         return STOPPED
@@ -76,10 +96,9 @@ def run_command(options: argparse.Namespace) -> int:
         return 2
     finally:
         signal.signal(signal.SIGTERM, before)
-    return 0
 
 
-def _audit(options: argparse.Namespace, out: Path) -> None:
+def _audit(options: argparse.Namespace, out: Path) -> int:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
     from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -89,44 +108,76 @@ def _audit(options: argparse.Namespace, out: Path) -> None:
     net = weights.net
     data, held_out = load_both(options.data, options.held_out, net.d, net.K)
     shape = _check_fit(options, net, data)
+    for condition in options.fail_if:
+        condition.check(data is not None, len(held_out.x) if held_out else 0, net.d)
     names = ("candidates", "restarts", "seed", "box")
     settings = attack_settings(net, **{name: getattr(options, name) for name in names})
     claim(out, run_settings(net, settings))
 
-    audit = Audit(weights, options.weights.name, settings, data, held_out)
+    seconds: dict[str, float] = {}
+    audit = Audit(weights, options.weights.name, settings, data, held_out, seconds=seconds)
     if data is not None and data.y is not None:
-        audit = audit._replace(conditions=measure_conditions(net, data.x, data.y))
+        with _timed(seconds, "conditions"):
+            audit = audit._replace(conditions=measure_conditions(net, data.x, data.y))
     numbers = report.as_numbers(audit)
     for section, rows in report.as_tables(numbers).items():
         _say(report.as_text(section, rows))
     for text in numbers["warnings"]:
         _say(f"warning: {text}")
+    if data is not None and held_out is not None and min(len(data.x), len(held_out.x)) > 1:
+        with _timed(seconds, "membership"):
+            members = measure_membership(net, data.x, held_out.x, seed=options.seed)
+        audit = audit._replace(members=members)
 
+    done = len(list(out.glob("start_*.npz")))  # of a stopped run
+    if net.d > 2:
+        _announce(net, settings, options.restarts - done)
     bar = tqdm(
         desc="reconstruct",
         unit="start",
         total=options.restarts,
-        initial=len(list(out.glob("start_*.npz"))),  # those of a stopped run
+        initial=done,
         mininterval=0.2 if sys.stdout.isatty() else 15.0,
         file=sys.stdout,
         disable=net.d == 2,
     )
     # small matrices, as in the plane, lose time by threads
-    with threadpool_limits(limits=1 if net.d == 2 else None), bar:
+    with threadpool_limits(limits=1 if net.d == 2 else None), bar, _timed(seconds, "attack"):
         found, failure = run_attack(net, settings, out, partial(_show_start, bar))
-    matches, chance = (
-        compare(net, settings, found, samples.x) if samples and len(found.labels) else None
-        for samples in (data, held_out)
-    )
-    audit = audit._replace(found=found, failure=failure, matches=matches, chance=chance)
+    audit = audit._replace(found=found, failure=failure)
+    if data is not None and len(found.labels):
+        with _timed(seconds, "comparison"):
+            as_many = [data.x] if held_out is None else [data.x, held_out.x[: len(data.x)]]
+            compared = [compare(net, settings, found, x) for x in as_many]
+            audit = audit._replace(
+                matches=compared[0],
+                chance=compared[1] if len(compared) > 1 else None,
+                pairs=tuple(
+                    score_pairs(x, found.candidates, comparison.candidate, shape)
+                    for x, comparison in zip(as_many, compared, strict=True)
+                ),
+            )
+    with _timed(seconds, "pictures"):
+        pictures = figures.draw_pictures(audit, shape)
     numbers = report.as_numbers(audit)
-    if matches is not None:
-        _say(report.as_text("data", report.as_tables(numbers)["data"]))
+    tables = report.as_tables(numbers)
+    for section in ("data", "membership", "classes", "seconds"):
+        if section in tables:
+            _say(report.as_text(section, tables[section]))
     for line in numbers["answer"]:
         _say(line)
-    pictures = figures.draw_pictures(audit, shape)
     contents = {out / f"{picture.name}.png": picture.png for picture in pictures}
     contents[out / "report.html"] = report.as_html(numbers, pictures).encode()
+    contents[out / "candidates.csv"] = candidates_csv(
+        found,
+        {
+            name: Matching(comparison.candidate, comparison.score)
+            for name, comparison in (("training", audit.matches), ("held-out", audit.chance))
+            if comparison is not None
+        },
+    )
+    if audit.matches is not None:
+        contents[out / "samples.csv"] = as_csv(report.sample_columns(audit))
     if options.json is not None:
         contents[options.json] = (json.dumps(numbers, indent=2) + "\n").encode()
     arrays: dict[str, Any] = {
@@ -144,6 +195,30 @@ def _audit(options: argparse.Namespace, out: Path) -> None:
         with write_atomically(path) as file:
             file.write(content)
     _say(f"written: {', '.join(map(str, (out / 'candidates.npz', *contents)))}")
+    values = numbers["figures"]
+    failed = [c.text for c in options.fail_if if c.compare(values[c.figure], c.value)]
+    for text in failed:
+        _say(f"failed: {text}")
+    return FAILED if failed else 0
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - began
+
+
+def _announce(net: MLP, settings: dict[str, Any], restarts: int) -> None:
+    """Say how long the attack will take, before it starts."""
+    if restarts < 1:
+        return
+    one = start_seconds(FirstLayer(net), settings["candidates"], settings["seed"])
+    text = f"the attack: {restarts} starts of about {in_words(one)}"
+    text += f", together about {in_words(one * restarts)}"
+    if one * restarts > SLOW:
+        text += "; fewer starts (--restarts 4) take less, and find less; --resume can add more"
+    _say(text)
 
 
 def _show_start(bar: Any, number: int, run: Alternation) -> None:

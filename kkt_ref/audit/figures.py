@@ -14,10 +14,12 @@ from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.attacks.pooling import distinct
 from kkt_ref.audit.inputs import Samples
 from kkt_ref.audit.run import Audit, Comparison
+from kkt_ref.metrics.roc import roc_curve
 from kkt_ref.metrics.scores import Shape, stretch
 from kkt_ref.stationarity import closed_form
 
-COLUMNS, SHOWN, SHOWN_HELD_OUT = 12, 24, 12
+COLUMNS, SHOWN, SHOWN_HELD_OUT = 8, 24, 8
+FONT = 11
 BLACK, GREY, BLUE, VERMILLION = "#000000", "#767676", "#0072B2", "#D55E00"
 TWO = ((1, "+1", VERMILLION, "o"), (-1, "−1", BLUE, "s"))  # label, its text, colour, marker
 COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK)
@@ -36,10 +38,11 @@ def draw_pictures(audit: Audit, shape: Shape | None) -> list[Picture]:
     """Draw all pictures of a finished audit; ``shape`` is that of the samples as images."""
     found = audit.found
     assert found is not None
+    curves = [] if audit.members is None else [_roc(audit)]
     if audit.weights.net.d == 2:
-        return [_plane(audit, found)]
+        return [_plane(audit, found), *curves]
     if not len(found.labels):
-        return []
+        return curves
     candidates, mean = found.candidates, np.zeros(audit.weights.net.d)
     first = distinct(found)[:SHOWN]
     rows = [int(np.argmax((candidates == candidate).all(axis=1))) for candidate in first]
@@ -56,7 +59,7 @@ def draw_pictures(audit: Audit, shape: Shape | None) -> list[Picture]:
         pairs = {"candidate": of_best + mean, name: samples.x[best] + mean}
         return _cells(pairs, captions, shape)
 
-    pictures = []
+    pictures = curves
     if audit.matches is not None and audit.data is not None:
         title = "Best candidates beside the training samples that they match"
         caption = "No candidate is used twice. The rows of --data are counted from 0."
@@ -87,7 +90,7 @@ def _cells(rows: dict[str, np.ndarray], captions: list[str], shape: Shape | None
     """Draw rows (k, d) below each other, as images or, without a shape, as lines."""
     columns = min(COLUMNS, len(captions))
     groups = -(-len(captions) // columns)
-    figure = Figure(figsize=(columns + 1, 1.3 * groups * len(rows)), layout="constrained")
+    figure = Figure(figsize=(1.25 * columns + 1, 1.5 * groups * len(rows)), layout="constrained")
     axes = figure.subplots(groups * len(rows), columns, squeeze=False)
     for ax in axes.flat:
         ax.set(visible=False, xticks=[], yticks=[])
@@ -102,10 +105,40 @@ def _cells(rows: dict[str, np.ndarray], captions: list[str], shape: Shape | None
                 image = np.moveaxis(value.reshape(shape), 0, -1)  # (H, W, C)
                 ax.imshow(image.repeat(3 // shape[0], axis=-1), interpolation="nearest")
             if column == 0:
-                ax.set_ylabel(name, fontsize=8)
+                ax.set_ylabel(name, fontsize=FONT)
             if line == 0:
-                ax.set_title(captions[place], fontsize=8)
+                ax.set_title(captions[place], fontsize=FONT)
     return _png(figure)
+
+
+def _roc(audit: Audit) -> Picture:
+    """Draw the ROC curves of membership and of reconstruction on logarithmic axes."""
+    assert audit.members is not None
+    figure = Figure(figsize=(7.0, 5.0), layout="constrained")
+    ax = figure.add_subplot()
+    pairs = [("membership", VERMILLION, "-", audit.members.members, audit.members.others)]
+    if audit.matches is not None and audit.chance is not None and len(audit.matches.score) > 1:
+        sign = 1.0 if audit.weights.net.d > 2 else -1.0  # scores in the plane are distances
+        scores = (sign * audit.matches.score, sign * audit.chance.score)
+        pairs.append(("reconstruction (score of the match)", BLUE, "--", *scores))
+    least = min(0.5 / len(others) for *_, others in pairs)
+    for name, colour, style, members, others in pairs:
+        fpr, tpr = roc_curve(members, others)
+        x = np.maximum(fpr, least)
+        ax.step(x, tpr, where="post", color=colour, ls=style, lw=2.2, label=name)
+    line = np.geomspace(least, 1, 50)
+    ax.plot(line, line, color=GREY, ls=":", label="chance")
+    ax.set(xscale="log", yscale="log", xlim=(least, 1.1), ylim=(least, 1.3))
+    ax.set_xlabel("false positive rate (held-out samples)", fontsize=FONT)
+    ax.set_ylabel("true positive rate (training samples)", fontsize=FONT)
+    ax.grid(alpha=0.3)
+    ax.legend(loc="lower right", frameon=False, fontsize=FONT)
+    caption = (
+        "A curve above the dotted line tells training samples from others. The left end is the "
+        f"smallest rate that {len(audit.members.others)} held-out samples can show."
+    )
+    title = "How well training samples are told from held-out ones"
+    return Picture("roc", title, caption, _png(figure))
 
 
 def _margins(margins: np.ndarray, matches: Comparison, chance: Comparison | None) -> bytes:
@@ -121,7 +154,7 @@ def _margins(margins: np.ndarray, matches: Comparison, chance: Comparison | None
         ax.axhline(level, color=BLUE, ls="--", lw=1.2, label=label)
     ax.set(xlabel="margin of the training sample", ylabel="NCC of its candidate")
     ax.set_ylim(None, 1.02)
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(frameon=False, fontsize=FONT)
     return _png(figure)
 
 
@@ -154,7 +187,7 @@ def _plane(audit: Audit, found: Reconstruction) -> Picture:
         x, y = found.candidates[mine].T
         ax.scatter(x, y, area[mine], colour, marker=marker, edgecolors="white", label=name)
     ax.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel="input 1", ylabel="input 2")
-    figure.legend(loc="outside upper center", ncols=2, fontsize=8)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=FONT)
     caption = (
         "The area of a candidate's marker grows with its multiplier. The background shows the "
         "network's output, which is zero on the grey line, or the margin of the largest output."

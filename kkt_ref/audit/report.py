@@ -9,6 +9,8 @@ import numpy as np
 import kkt_ref
 from kkt_ref.audit.figures import Picture
 from kkt_ref.audit.run import Audit
+from kkt_ref.audit.tables import by_class
+from kkt_ref.audit.verdict import SAID, find_verdicts, known_figures, overall
 from kkt_ref.network.mlp import MLP
 
 Rows = list[tuple[str, ...]]  # a name and its values as text
@@ -20,8 +22,12 @@ SECTIONS = {  # titles of the tables; the template explains them
     "network": "The network",
     "conditions": "KKT conditions on the training data (violations; 0 is satisfied)",
     "data": "Matches: training data, then held-out samples",
+    "membership": "Membership: training samples against held-out samples",
+    "classes": "By class",
     "attack": "How the candidates were found",
+    "seconds": "Seconds by stage",
 }
+HIT = 0.8  # NCC
 
 
 def find_warnings(audit: Audit) -> list[str]:
@@ -42,6 +48,11 @@ def find_warnings(audit: Audit) -> list[str]:
         found.append(
             "The file does not name the activation, so ReLU is assumed. If that is wrong, the "
             "candidates are meaningless; name the activation by --activation."
+        )
+    if audit.weights.reordered:
+        found.append(
+            "The layers stood in another order in the file; they were put in the only order in "
+            "which their shapes fit."
         )
     if norms[0] > LOPSIDED * min(norms):
         found.append(
@@ -108,10 +119,11 @@ def as_numbers(audit: Audit) -> dict[str, Any]:
         "network": {
             "file": audit.file,
             "kind": audit.weights.kind,
-            "layers": audit.weights.names,
+            "layers": [f"{i} ({name})" for i, name in enumerate(audit.weights.names, start=1)],
             "widths": net.widths,
             "parameters": net.theta.size,
-            "dtype": str(net.dtype),
+            "dtype": audit.weights.stored,
+            "computed_in": str(net.dtype),
             "activation": _activation(net),
             "biased": [layer for layer, b in enumerate(net.biases, 1) if b is not None],
             "homogeneous": net.homogeneous,
@@ -125,16 +137,60 @@ def as_numbers(audit: Audit) -> dict[str, Any]:
     numbers["attack"] = audit.settings | {"candidates_found": len(found.labels)}
     if net.d > 2:
         numbers["attack"]["residual_layer_1"] = min(run.by_layer[0] for run in found.runs)
-    numbers["answer"] = _answer(audit, len(found.labels))
-    if audit.matches is not None and audit.conditions is not None:
-        numbers["data"] = audit.matches.numbers
-        numbers["held_out"] = None if audit.chance is None else audit.chance.numbers
-        columns = audit.matches.candidate, audit.matches.score, audit.conditions.margins
+    numbers["seconds"] = audit.seconds or {}
+    verdicts = find_verdicts(audit)
+    degree = overall(list(verdicts.values()))
+    numbers["verdict"] = {"degree": degree} | {k: v._asdict() for k, v in verdicts.items()}
+    numbers["answer"] = [f"Verdict: that the weights reveal training data {SAID[degree]}."]
+    numbers["answer"] += [f"{name.capitalize()}: {v.text}" for name, v in verdicts.items()]
+    numbers["figures"] = known_figures(audit)
+    if audit.members is not None:
+        numbers["membership"] = audit.members.as_dict()
+    if audit.matches is not None and audit.data is not None and audit.data.y is not None:
+        numbers["data"] = audit.matches.numbers | _best(audit.pairs[0])
+        numbers["held_out"] = None
+        if audit.chance is not None:
+            numbers["held_out"] = audit.chance.numbers | _best(audit.pairs[1])
+        if net.d > 2:
+            score = audit.matches.score
+            numbers["classes"] = by_class(audit.data.y, score, HIT, audit.members)
+        columns = sample_columns(audit)
         numbers["samples"] = [
-            {"candidate": int(c), "score": float(s) if c >= 0 else None, "margin": float(u)}
-            for c, s, u in zip(*columns, strict=True)
+            {
+                name: None if value != value else value
+                for name, value in zip(columns, row, strict=True)
+            }
+            for row in zip(*(column.tolist() for column in columns.values()), strict=True)
         ]
     return numbers
+
+
+def _best(pairs: dict[str, np.ndarray]) -> dict[str, float]:
+    """The means of the ten best MSE, PSNR and SSIM of matched pairs."""
+    means = {}
+    for name, values in pairs.items():
+        known = np.sort(values[~np.isnan(values)])
+        best = known[:10] if name == "MSE" else known[::-1][:10]
+        if name != "NCC" and len(best):
+            means[f"{name}, mean of the ten best"] = float(best.mean())
+    return means
+
+
+def sample_columns(audit: Audit) -> dict[str, np.ndarray]:
+    """Return, for each training sample, its candidate (-1: none) and its scores (NaN: none)."""
+    assert audit.matches is not None and audit.data is not None and audit.data.y is not None
+    n, candidate = len(audit.data.x), audit.matches.candidate
+    columns = {"row": np.arange(n), "label": audit.data.y, "candidate": candidate}
+    columns["score"] = np.where(candidate >= 0, audit.matches.score, np.nan)
+    if audit.conditions is not None:
+        columns["margin"] = audit.conditions.margins
+    columns |= {name: values for name, values in audit.pairs[0].items() if name != "NCC"}
+    if audit.members is not None:
+        membership, p = np.full((2, n), np.nan)
+        membership[audit.members.rows] = audit.members.members
+        p[audit.members.rows] = audit.members.roc.p_values
+        columns |= {"membership": membership, "membership_p": p}
+    return columns
 
 
 def _activation(net: MLP) -> str:
@@ -146,30 +202,16 @@ def _norms(net: MLP) -> list[float]:
     return [float(np.linalg.norm(np.float64(net.theta[s]))) for s in net.layer_slices]
 
 
-def _answer(audit: Audit, m: int) -> list[str]:
-    if audit.failure is not None:
-        return [f"The attack found no candidate: {audit.failure}"]
-    if audit.matches is None:
-        return [
-            f"The attack found {m} candidates. Without the training data nobody can tell which "
-            "of them are real."
-        ]
-    n = len(audit.matches.score)
-    name, hits = next(iter(audit.matches.numbers.items()))
-    found = f"a candidate {name.removeprefix('samples ')}"
-    lines = [f"{hits} of {n} training samples have {found}."]
-    if audit.chance is not None:
-        by_chance = audit.chance.numbers[name]
-        chance = ", so the attack is no better than chance" if hits <= by_chance else ""
-        lines.append(f"{by_chance} of {n} samples that the network never saw have one{chance}.")
-    return lines
-
-
 def as_tables(numbers: dict[str, Any]) -> dict[str, Rows]:
     """Return the rows of each section that the numbers have: names, and values as text."""
     tables = {}
     for section in SECTIONS:
         if section not in numbers:
+            continue
+        if section == "classes":
+            header = ("class", *next(iter(numbers[section].values())))
+            rows = [(k, *map(_text, row.values())) for k, row in numbers[section].items()]
+            tables[section] = [header, *rows]
             continue
         columns = [numbers[section]]
         if section == "data" and numbers["held_out"] is not None:
@@ -184,6 +226,8 @@ def as_tables(numbers: dict[str, Any]) -> dict[str, Rows]:
 def _text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_text, value)) or "none"
+    if value is None:
+        return "too few samples"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

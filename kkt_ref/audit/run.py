@@ -19,7 +19,9 @@ from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.kinks import kinks_at
 from kkt_ref.attacks.pooling import pool_alternations
 from kkt_ref.attacks.restarts import run_alternations
+from kkt_ref.audit.evidence import Members
 from kkt_ref.audit.inputs import Samples
+from kkt_ref.audit.tables import PairScores
 from kkt_ref.audit.weights import Weights
 from kkt_ref.kkt.conditions import (
     kkt_report,
@@ -35,6 +37,8 @@ from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP
 
+# A wide two-layer network has as many directions as inputs, most of them its start.
+MOST_OF_TWO_LAYERS = 500
 KINKS = "kinks of layer 1 through a sample, mean"
 WEIGHT_DECAY = 0.2  # a smaller residual shows that the network was trained with weight decay
 
@@ -66,7 +70,10 @@ class Audit(NamedTuple):
     found: Reconstruction | None = None
     failure: str | None = None  # why the attack found no candidate
     matches: Comparison | None = None  # of candidates with the training data
-    chance: Comparison | None = None  # of the same candidates with the held-out samples
+    chance: Comparison | None = None  # of the same candidates with as many held-out samples
+    pairs: tuple[PairScores, ...] = ()  # of the matches, and of those by chance
+    members: Members | None = None
+    seconds: dict[str, float] | None = None  # by stage
 
 
 def attack_settings(
@@ -83,6 +90,8 @@ def attack_settings(
     with np.errstate(over="ignore"):
         check_net(net.astype(np.float32))  # the attack works in single precision
     default = FirstLayer(net).default_candidates
+    if net.depth == 2:
+        default = min(default, MOST_OF_TWO_LAYERS)
     if net.d == 2:
         name = "kinks" if isinstance(net.activation, ReLU) else "grid"
         return {"attack": name, "box": check_box(box)}

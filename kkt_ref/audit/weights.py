@@ -95,7 +95,7 @@ def _is_torch_archive(path: Path) -> bool:
 def _in_order(state: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndarray], bool]:
     """Put the layers of a state dict in the one order in which their shapes fit."""
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
-    shapes = {name: np.shape(state.get(f"{name}.weight")) for name in layers}
+    shapes = {name: np.shape(state.get(f"{name}.weight", ())) for name in layers}
 
     def fits(order: tuple[str, ...] | list[str]) -> bool:
         return all(shapes[a][0] == shapes[b][1] for a, b in pairwise(order))
