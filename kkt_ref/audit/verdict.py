@@ -29,11 +29,14 @@ class Verdict(NamedTuple):
     text: str  # one sentence
 
 
-def judge(p: float | None, found: str, missing: str) -> Verdict:
-    """Judge one kind of evidence; without p, ``missing`` says what is needed."""
+def judge(p: float | None, found: str, missing: str, *, enough: bool = True) -> Verdict:
+    """Judge one kind of evidence; without p, ``missing`` says what is needed.
+
+    A difference that is not ``enough`` for anybody to see is not shown, whatever its p.
+    """
     if p is None:
         return Verdict(UNJUDGED, None, f"{UNJUDGED} without {missing}. {found}".strip())
-    degree = SHOWN if p < LEVEL else CHANCE
+    degree = SHOWN if p < LEVEL and enough else CHANCE
     return Verdict(degree, p, f"{degree} (p = {p:.2g}). {found}")
 
 
@@ -47,7 +50,7 @@ def find_verdicts(audit: Audit) -> dict[str, Verdict]:
     """Judge reconstruction and membership, each by training samples against held-out ones."""
     missing = "training data" if audit.data is None else "held-out samples"
     assert audit.found is not None
-    p = None
+    p, enough = None, False
     if audit.failure is not None:
         text = f"The attack found no candidate: {audit.failure.rstrip('.')}."
         p = None if audit.data is None or audit.held_out is None else 1.0
@@ -60,11 +63,12 @@ def find_verdicts(audit: Audit) -> dict[str, Verdict]:
         text = f"{hits} of {n} training samples have a candidate {name.removeprefix('samples ')}"
         if audit.chance is not None:
             text += f", and {audit.chance.numbers[name]} of {n} that the network never saw"
+            enough = hits > audit.chance.numbers[name]
             sign = 1.0 if audit.weights.net.d > 2 else -1.0  # scores in the plane are distances
             if n > 1:
                 p = roc(sign * audit.matches.score, sign * audit.chance.score).p_all
         text += "."
-    verdicts = {"reconstruction": judge(p, text, missing)}
+    verdicts = {"reconstruction": judge(p, text, missing, enough=enough)}
     if audit.members is None:
         verdicts["membership"] = judge(None, "", missing)
     else:
