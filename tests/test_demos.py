@@ -161,7 +161,17 @@ def test_quick_margin_and_baselines(tmp_path, images):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["basin", "benchmark_cores", "cnn", "elsewhere", "kinks", "levers", "search", "weight_decay"],
+    [
+        "basin",
+        "benchmark_cores",
+        "cnn",
+        "elsewhere",
+        "kinks",
+        "levers",
+        "membership",
+        "search",
+        "weight_decay",
+    ],
 )
 def test_quick_study(tmp_path, name):
     assert table(name, "--quick", cwd=tmp_path)

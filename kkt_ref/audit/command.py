@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from kkt_ref._io import claim, write_atomically
+from kkt_ref._parallel import usable_cores
 from kkt_ref.attacks.alternating import Alternation
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.audit.cost import in_words, start_seconds
@@ -214,16 +215,18 @@ def _announce(net: MLP, settings: dict[str, Any], restarts: int) -> None:
     if restarts < 1:
         return
     one = start_seconds(FirstLayer(net), settings["candidates"], settings["seed"])
-    text = f"the attack: {restarts} starts of about {in_words(one)}"
-    text += f", together about {in_words(one * restarts)}"
-    if one * restarts > SLOW:
+    cores = min(usable_cores(), restarts)
+    whole = one * -(-restarts // cores)
+    text = f"the attack: {restarts} starts of about {in_words(one)} on {cores} cores"
+    text += f", together about {in_words(whole)}"
+    if whole > SLOW:
         text += "; fewer starts (--restarts 4) take less, and find less; --resume can add more"
     _say(text)
 
 
 def _show_start(bar: Any, number: int, run: Alternation) -> None:
     bar.set_postfix_str(f"residual {run.residual:.3f}", refresh=False)
-    bar.update(number + 1 - bar.n)
+    bar.update(1)  # starts end in any order
 
 
 def _check_fit(options: argparse.Namespace, net: MLP, data: Samples | None) -> Shape | None:

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from kkt_ref._parallel import one_thread
 from kkt_ref.attacks.alternating import alternate
 from kkt_ref.attacks.first_layer import FirstLayer
 
@@ -11,6 +12,7 @@ STEPS = 2  # that are timed
 EVALUATIONS = 48, 52  # of a whole start, with one output and with several: measured means
 
 
+@one_thread()
 def start_seconds(problem: FirstLayer, candidates: int, seed: int) -> float:
     """Estimate the seconds of one start of the attack."""
     a = np.random.default_rng(seed).normal(size=(candidates, problem.k))
