@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from kkt_ref.audit import command
 from kkt_ref.audit.inputs import Samples, load_both
 from kkt_ref.audit.report import find_warnings
 from kkt_ref.audit.run import KINKS, Audit, compare, measure_conditions
+from kkt_ref.audit.tables import score_pairs
 from kkt_ref.audit.weights import Weights, load_weights
 from kkt_ref.datasets import toys
 from tests.networks import state_dict
@@ -125,6 +127,46 @@ def test_candidates_are_those_of_the_library(folder, trained):
             assert np.array_equal(arrays[name], getattr(found, field))
     assert not (folder / "o" / "matches.png").exists()
     assert "No training data were given" in (folder / "o" / "report.html").read_text()
+
+
+def test_a_condition_sets_the_exit_status(folder, capsys):
+    small = ("--restarts", 2, "--candidates", 8, "--out", "o")
+    assert audit(*JUDGED, *small, "--fail-if", "auc>0.5", "--fail-if", "ncc09>99") == 1
+    said = capsys.readouterr().out
+    assert "failed: auc>0.5" in said and "failed: ncc09" not in said
+    assert "the attack: 2 starts of about" in said
+    assert audit(*JUDGED, *small, "--resume", "--fail-if", "auc_low<=0.5") == 0
+    assert "the attack:" not in capsys.readouterr().out  # nothing is left to do
+
+
+def degrees(*arguments):
+    assert audit(*arguments, "--restarts", 2, "--candidates", 8, "--json", "n.json") == 0
+    verdict = json.loads(Path("n.json").read_text())["verdict"]
+    return [verdict["degree"], *(verdict[k]["degree"] for k in ("reconstruction", "membership"))]
+
+
+def test_three_degrees(folder, trained):
+    assert degrees("net.npz", "--out", "a") == ["cannot be judged"] * 3
+    Path("n.json").unlink()
+    assert degrees("net.npz", "--data", "data.npz", "--out", "b") == ["cannot be judged"] * 3
+    Path("n.json").unlink()
+    untrained = kkt_ref.init_paper((30, 60, 1), np.random.default_rng(5), first_layer=0.1)
+    kkt_ref.save_net(untrained, "untrained.npz")
+    judged = degrees("untrained.npz", *JUDGED[1:], "--out", "c")
+    assert judged == ["not shown beyond chance"] * 3
+
+
+def test_scores_of_pairs_forgive_contrast_and_brightness():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(3, 64))
+    candidates = np.stack([5 - 2 * x[2], x[0] + 0.1 * rng.normal(size=64)])
+    scores = score_pairs(x, candidates, np.array([1, -1, 0]), (1, 8, 8))
+    assert np.isclose(scores["NCC"][2], -1) and scores["MSE"][2] < 1e-25
+    assert np.isclose(scores["SSIM"][2], 1) and np.isnan(scores["PSNR"][1])
+    A = np.column_stack([candidates[1], np.ones(64)])
+    rest = x[0] - A @ np.linalg.lstsq(A, x[0], rcond=None)[0]
+    assert np.isclose(scores["MSE"][0], np.mean(rest**2), rtol=1e-10)
+    assert np.isclose(scores["PSNR"][0], 10 * np.log10(np.ptp(x) ** 2 / np.mean(rest**2)))
 
 
 def stop_after(monkeypatch, starts):

@@ -37,6 +37,7 @@ from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP
 
 FAILED, STOPPED = 1, 130
+START_OF_WORKERS = 2  # seconds
 SLOW = 120  # seconds; a longer attack is announced with the advice to use fewer starts
 EXTRA = ("jinja2", "filelock", "threadpoolctl", "tqdm")
 
@@ -216,7 +217,7 @@ def _announce(net: MLP, settings: dict[str, Any], restarts: int) -> None:
         return
     one = start_seconds(FirstLayer(net), settings["candidates"], settings["seed"])
     cores = min(usable_cores(), restarts)
-    whole = one * -(-restarts // cores)
+    whole = one * -(-restarts // cores) + START_OF_WORKERS * (cores > 1)
     text = f"the attack: {restarts} starts of about {in_words(one)} on {cores} cores"
     text += f", together about {in_words(whole)}"
     if whole > SLOW:
