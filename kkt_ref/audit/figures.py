@@ -134,8 +134,9 @@ def _roc(audit: Audit) -> Picture:
     ax.grid(alpha=0.3)
     ax.legend(loc="lower right", frameon=False, fontsize=FONT)
     caption = (
-        "A curve above the dotted line tells training samples from others. The left end is the "
-        f"smallest rate that {len(audit.members.others)} held-out samples can show."
+        "A curve above the dotted line tells training samples from others. "
+        f"{len(audit.members.others)} held-out samples can show no rate below "
+        f"{audit.members.roc.resolution:.2g} but 0, which is drawn at the left end."
     )
     title = "How well training samples are told from held-out ones"
     return Picture("roc", title, caption, _png(figure))
