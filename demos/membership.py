@@ -55,6 +55,7 @@ VICTIMS = (
     Victim("n = 50", n=50),
     Victim("n = 200", n=200),
     Victim("n = 500", n=500),
+    Victim("n = 2000, Adam, default start", n=2000, start=None, adam=100),
 )
 
 
