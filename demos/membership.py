@@ -121,7 +121,7 @@ def draw(
     curves: dict[str, tuple[np.ndarray, np.ndarray]], rows: list[dict[str, Any]], path: Path
 ) -> None:
     """Draw the ROC curves of one network, and the rates of all."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.8), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12.5, 5.0), layout="constrained")
     least = 0.5 / len(next(iter(curves.values()))[1])
     for number, (name, (members, others)) in enumerate(curves.items()):
         fpr, tpr = roc_curve(members, others)
@@ -132,13 +132,13 @@ def draw(
     left.set(xscale="log", yscale="log", xlim=(least, 1.05), ylim=(least, 1.3))
     left.set(xlabel="false positive rate (unseen images)", ylabel="true positive rate (training)")
     left.set_title(rows[0]["title"])
-    left.legend(loc="lower right")
+    left.legend(loc="upper left", bbox_to_anchor=(0.02, 0.92))
     left.grid(True)
     place = np.arange(len(rows))
     for name, colour, marker in (("span and signal", VERMILLION, "o"), ("the loss", BLUE, "s")):
         right.plot([row[name]["tpr001"] for row in rows], place, marker, color=colour, label=name)
     right.set_yticks(place, [row["network"] for row in rows])
-    right.set(xlim=(-0.03, 1.03), xlabel="true positive rate at a false positive rate of 1%")
+    right.set(xlim=(-0.03, 1.03), xlabel="true positive rate at an FPR of 1%")
     right.invert_yaxis()
     right.set_title("Other networks")
     right.legend(loc="upper center")
