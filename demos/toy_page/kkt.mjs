@@ -161,7 +161,7 @@ export function report(net, x, y, lam, q) {
     stationarity: norm(left) / norm(net.theta),
     byLayer: net.layers.map((layer) => part(left, layer) / part(net.theta, layer)),
     primalFeasibility: Math.max(0, ...u.map((v) => (q - v) / q)),
-    dualFeasibility: Math.max(0, ...l.map((v) => -v)),
+    dualFeasibility: Math.max(0, ...l.map((v, i) => (used[i] ? -v : 0))),
     complementarySlackness:
       sum((i) => Math.abs(l[i] * (u[i] - q))) / (sum((i) => Math.abs(l[i])) * q || 1),
   };
