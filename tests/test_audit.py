@@ -454,15 +454,24 @@ def test_a_network_of_three_classes(folder, capsys):
     assert "expected classes 0 ... 2" in capsys.readouterr().err
 
 
-def test_weight_decay_is_found_out():
+@pytest.mark.parametrize("K", [1, 3])
+@pytest.mark.parametrize("loss", ["classes", "mse"])
+def test_the_problem_that_was_solved_is_found_out(K, loss):
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(N, 5)), np.arange(N) % 3
-    start = kkt_ref.init_uniform((5, 8, 3), rng, activation=kkt_ref.Softplus(4.0))
-    done = kkt_ref.training.weight_decay_optimum(start, x, y, decay=1e-2, tolerance=1e-6)
+    x, y = rng.normal(size=(N, 5)), np.resize([-1.0, 1.0], N) if K == 1 else np.arange(N) % 3
+    start = kkt_ref.init_uniform((5, 8, K), rng, activation=kkt_ref.Softplus(4.0))
+    name = loss if loss == "mse" else "logistic" if K == 1 else "cross_entropy"
+    targets = np.eye(3)[y] if K == 3 and loss == "mse" else y
+    done = kkt_ref.training.weight_decay_optimum(
+        start, x, targets, loss=name, decay=1e-2, tolerance=1e-6
+    )
     numbers = measure_conditions(done.net, x, y).numbers
     assert np.isclose(numbers["weight_decay"], 1e-2, rtol=1e-3)
-    assert any("weight decay of 0.01" in text for text in warnings_of(done.net, x, y))
-    assert "weight_decay" not in measure_conditions(start, x, y).numbers
+    assert numbers["problem_that_fits"] == f"weight decay on {name}"
+    assert any(f"{name}, μ = 0.01;" in text for text in warnings_of(done.net, x, y))
+    trained = kkt_ref.loss_scaled_descent(start, x, y, max_steps=3000).net
+    for other in (start, trained):
+        assert measure_conditions(other, x, y).numbers["problem_that_fits"] == "max margin"
 
 
 def test_a_network_without_a_margin_in_the_plane_is_an_answer(folder, capsys):

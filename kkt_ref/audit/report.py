@@ -70,9 +70,11 @@ def find_warnings(audit: Audit) -> list[str]:
     if "weight_decay" in numbers:
         found.append(
             f"The outputs on these data explain all but {numbers['floor_weight_decay']:.2g} of the "
-            "weights, as after training with a weight decay of "
-            f"{numbers['weight_decay']:.2g}. If it was so, all samples have multipliers, and not "
-            "only those at the margin."
+            f"weights, as after training with {numbers['problem_that_fits']}, μ = "
+            f"{numbers['weight_decay']:.2g}; max margin, which fits a multiplier to each sample, "
+            f"explains all but {numbers['floor']:.2g}. Training for long without weight decay can "
+            "look alike. With weight decay, all samples have multipliers, and not only those at "
+            "the margin."
         )
     found += _data_warnings(audit.conditions.margins, audit.data.x)
     if audit.held_out is None:

@@ -30,7 +30,7 @@ from kkt_ref.kkt.conditions import (
     stationarity_norms,
 )
 from kkt_ref.kkt.multipliers import fit_multipliers
-from kkt_ref.kkt.weight_decay import weight_decay_stationarity
+from kkt_ref.kkt.weight_decay import best_decay
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.network._validation import check_net
@@ -40,7 +40,8 @@ from kkt_ref.network.mlp import MLP
 # A wide two-layer network has as many directions as inputs, most of them its start.
 MOST_OF_TWO_LAYERS = 500
 KINKS = "kinks of layer 1 through a sample, mean"
-WEIGHT_DECAY = 0.2  # a smaller residual shows that the network was trained with weight decay
+# what shows weight decay: training without it leaves a larger residual, or fits a tiny μ only
+DECAY_RESIDUAL, DECAY = 0.5, 1e-5
 
 
 class Conditions(NamedTuple):
@@ -130,12 +131,14 @@ def measure_conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> Conditions:
         "floor": stationarity_norms(net, x, y, multipliers).relative,
         "floor_layer_1": residual_floor(net, x, y, layer_weights=layer_1).by_layer[0],
     }
-    loss = "logistic" if net.K == 1 else "cross_entropy"
-    decayed = weight_decay_stationarity(net, x, y, loss=loss)
-    numbers["floor_weight_decay"] = decayed.stationarity.relative
-    # weight decay leaves one number free, and max margin one for each sample
-    if decayed.stationarity.relative < WEIGHT_DECAY:
-        numbers["weight_decay"] = decayed.decay
+    loss, decayed = best_decay(net, x, y)
+    numbers |= {
+        "floor_weight_decay": decayed.stationarity.relative,
+        "problem_that_fits": "max margin",
+    }
+    fits = decayed.stationarity.relative < DECAY_RESIDUAL
+    if fits and decayed.decay is not None and decayed.decay > DECAY:
+        numbers |= {"problem_that_fits": f"weight decay on {loss}", "weight_decay": decayed.decay}
     if u.min() > 0:  # else there is no margin
         numbers |= kkt_report(net, x, y, multipliers).as_dict()
     return Conditions(u, numbers)
