@@ -120,7 +120,11 @@ def _roc(audit: Audit) -> Picture:
     if audit.matches is not None and audit.chance is not None and len(audit.matches.score) > 1:
         sign = 1.0 if audit.weights.net.d > 2 else -1.0  # scores in the plane are distances
         scores = (sign * audit.matches.score, sign * audit.chance.score)
-        pairs.append(("reconstruction (score of the match)", BLUE, "--", *scores))
+        name = "NCC" if audit.weights.net.d > 2 else "distance"
+        pairs.append((f"reconstruction, {name} of the match", BLUE, "--", *scores))
+        errors = [np.nan_to_num(-part["MSE"], nan=-1e300) for part in audit.pairs if "MSE" in part]
+        if len(errors) == 2:
+            pairs.append(("reconstruction, MSE or PSNR", BLACK, "-.", *errors))
     least = min(0.5 / len(others) for *_, others in pairs)
     for name, colour, style, members, others in pairs:
         fpr, tpr = roc_curve(members, others)
