@@ -160,18 +160,18 @@ def _sizes(shape: Shape, kernels: Any, strides: Any, pools: Any) -> list[Shape]:
 def as_patches(a: Array, shape: Shape, k: int, stride: int) -> Array:
     """Return the patches that a kernel meets, shape (n, C k k, p), for n images."""
     channels, height, width = shape
-    picked = _patch_matrix(height, width, k, stride).astype(a.dtype)  # (H W, k k p)
+    picked = _patch_matrix(height, width, k, stride, a.dtype)  # (H W, k k p)
     patches = anp.dot(anp.reshape(a, (-1, height * width)), picked)  # (n C, k k p)
     return anp.reshape(patches, (len(a), channels * k * k, -1))
 
 
 @lru_cache(maxsize=16)
-def _patch_matrix(height: int, width: int, k: int, stride: int) -> np.ndarray:
+def _patch_matrix(height: int, width: int, k: int, stride: int, dtype: Any) -> np.ndarray:
     """0 and 1, shape (H W, k k p): a product with it takes patches, and autograd knows products."""
     pixels = np.arange(height * width).reshape(height, width)
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (k, k))[::stride, ::stride]
     taken = np.moveaxis(windows.reshape(-1, k * k), 0, 1).ravel()  # (k k p,)
-    matrix = np.zeros((height * width, taken.size), np.float32)
+    matrix = np.zeros((height * width, taken.size), dtype)
     matrix[taken, np.arange(taken.size)] = 1.0
     return matrix
 
