@@ -3,8 +3,6 @@
 Else the diagnosis says what is known: which arrays are wrong, and by which factor.
 """
 
-from collections.abc import Callable, Iterator
-from itertools import chain, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,8 +40,7 @@ def mistaken_answers(
     answers: dict[str, list[Answer]] = {}
     harmless = set()
     with np.errstate(all="ignore"):
-        known = mistakes(question.name, given, right, before)
-        for text, parts in chain(known, _orders(question, case, right)):
+        for text, parts in mistakes(question.name, given, right, before):
             answer = tuple(map(np.asarray, parts))
             finite = all(np.all(np.isfinite(part)) for part in answer)
             if finite and not question.agree(case, answer, right, tolerance):
@@ -72,30 +69,6 @@ def would_fail(cause: Cause, mistaken: Mistaken) -> bool:
     """Whether a cause would make the answer to a case wrong."""
     harmful = cause.text in mistaken.answers and cause.text not in mistaken.harmless
     return harmful or cause.source == "precision"
-
-
-def _orders(question: Question, case: Case, right: Answer) -> Iterator[tuple[str, Answer]]:
-    """Yield the answer with θ in other orders."""
-    if not question.flat:
-        return
-    net: MLP = in_float64(case.inputs[0])
-    places = net.with_theta(np.arange(net.theta.size) + 0.0).layers  # where each number belongs
-    for turned, arranged, backwards in product((False, True), _ARRANGED, (False, True)):
-        layers = places[::-1] if backwards else places
-        pairs = [(W.T if turned else W, b) for W, b in layers]
-        order = np.concatenate([p.ravel() for p in _ARRANGED[arranged](pairs) if p is not None])
-        words = ("W in Fortran order" * turned, arranged, "the layers reversed" * backwards)
-        said = " and ".join(word for word in words if word)
-        if said:
-            yield f"θ has another order: {said}", (right[0][..., order.astype(int)],)
-
-
-_ARRANGED: dict[str, Callable[[Any], list[Any]]] = {
-    "": lambda pairs: [p for pair in pairs for p in pair],
-    "b_l before W_l": lambda pairs: [p for W, b in pairs for p in (b, W)],
-    "all W before all b": lambda pairs: [W for W, _ in pairs] + [b for _, b in pairs],
-    "all b before all W": lambda pairs: [b for _, b in pairs] + [W for W, _ in pairs],
-}
 
 
 def _precision(question: Question, case: Case, answer: Answer, right: Answer) -> list[Cause]:

@@ -9,7 +9,6 @@ import numpy as np
 import scipy
 
 from kkt_ref.conformance.questions import Answer, kkt_conditions
-from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.closed_form import gradient_matrix
 from kkt_ref.stationarity.layer_residual import ArrayResidual
@@ -27,11 +26,13 @@ def evaluate(
     weights: Any = 1.0,
     problem: Any = None,
 ) -> Answer:
-    """Answer a question about the residual weights ⊙ (θ − keep ⊙ Σ U_ic ∇θΦ_c(x_i)).
+    """Answer a question about the residual r = θ − keep ⊙ Σ U_ic ∇θΦ_c(x_i).
 
     ``theta``, ``keep`` and ``weights`` (P,) are those of the network, ones and ones unless given.
+    The loss is ‖√weights ⊙ r‖², and the residual itself is weights ⊙ r.
     """
     net, x, y, lam, margin, *step = given
+    theta = net.theta if theta is None else theta
     trace = closed_form.forward(net, x)
     if name.endswith("outputs"):
         return (trace.outputs,)
@@ -39,34 +40,18 @@ def evaluate(
         return (gradient_matrix(net, x) * keep,)
     if name == "training_step":
         c = y * scipy.special.expit(-y * trace.outputs) / len(y)  # (n,)
-        start = net.theta if theta is None else theta
-        return (start + step[0] * keep * (c @ gradient_matrix(net, x)),)
-    plain = theta is None and np.ndim(keep) == np.ndim(weights) == 0
-    if name.endswith("stationarity") and plain:
-        terms = closed_form.stationarity_and_gradient(net, x, y, lam, problem=problem)
-        return tuple(map(np.asarray, (terms.value, terms.grad_x, terms.grad_multipliers)))
-    theta = net.theta if theta is None else theta
+        return (theta + step[0] * keep * (c @ gradient_matrix(net, x)),)
     directions = (problem or max_margin(net.K)).directions(y, trace.preactivations[-1])
-    if name.endswith("stationarity"):
-        return _loss(net, x, lam, directions, theta, keep, weights)
-    total = gradient_matrix(net, x, coefficients_of(directions, lam)).sum(axis=0)  # (P,)
-    residual = weights * (theta - keep * total)
-    if name == "stationarity_residual":
-        return (residual,)
-    residual *= np.linalg.norm(net.theta) / np.linalg.norm(theta)
-    return tuple(map(np.asarray, kkt_conditions(net, x, y, lam, margin, residual)))
-
-
-def _loss(
-    net: MLP, x: Array, lam: Array, directions: Array, theta: Array, keep: Any, weights: Any
-) -> Answer:
-    """Return ‖√weights ⊙ (θ − keep ⊙ Σ)‖² and its gradients, as the closed form does."""
-    trace = closed_form.forward(net, x)
     gates = closed_form.gates_of(net, trace)
     back = closed_form.backward(net, gates, coefficients_of(directions, lam))
     total = np.concatenate([g.ravel() for g in closed_form.gradient_sum(net, trace, back)])
     residual = theta - keep * total  # (P,)
-    half_slope = net.with_theta(-1.0 * keep * weights * residual)  # in the sum
+    if name == "stationarity_residual":
+        return (weights * residual,)
+    if name.endswith("conditions"):
+        scaled = weights * residual * np.linalg.norm(net.theta) / np.linalg.norm(theta)
+        return tuple(map(np.asarray, kkt_conditions(net, x, y, lam, margin, scaled)))
+    half_slope = net.with_theta(-1.0 * keep * weights * residual)  # of the loss, in the sum
     s = [ArrayResidual(W, b) for W, b in half_slope.layers]
     tangent = closed_form.tangent(net, trace, gates, back, s)
     grad_x = 2 * closed_form.reverse(net, trace, gates, back, tangent, s)

@@ -6,41 +6,24 @@ parts of θ that are left out.  Those of :mod:`kkt_ref.conformance.wrong_answers
 Names of dimensions: n samples, d inputs, K outputs, P parameters.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 import scipy
+from scipy.special import expit
 
 from kkt_ref.conformance.evaluate import Given, evaluate
-from kkt_ref.conformance.questions import Answer
+from kkt_ref.conformance.questions import QUESTIONS, Answer
 from kkt_ref.conformance.wrong_answers import Mistakes, wrong_answers
-from kkt_ref.network.activations import AuthorsGatedReLU, GatedReLU, ReLU, Softplus
+from kkt_ref.network.activations import Activation, AuthorsGatedReLU, GatedReLU, ReLU, Softplus
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 
 Array = np.ndarray
-ADDED = "the sum is added to θ, not subtracted from it"
-ALPHAS = (
-    0.1,
-    0.3,
-    0.5,
-    0.6,
-    1.0,
-    2.0,
-    2.7,
-    3.0,
-    5.0,
-    10.0,
-    13.0,
-    17.0,
-    20.0,
-    50.0,
-    100.0,
-    150.0,
-    300.0,
-)
+ALPHAS = (0.1, 0.3, 0.5, 0.6, 1, 2, 2.7, 3, 5, 10, 13, 17, 20, 50, 100, 150, 300)
 
 
 @dataclass(frozen=True)
@@ -66,32 +49,26 @@ class _ConstantGates(GatedReLU):
         return np.zeros_like(gate)
 
 
-def at_zero(slope: float) -> ReLU:
-    """Return ReLU with another derivative at exactly 0."""
-    return _Custom(lambda z: np.maximum(z, 0), lambda z: np.where(z == 0, slope, z > 0))
-
-
 def mistakes(name: str, given: Given, right: Answer, earlier: Given) -> Mistakes:
     """Yield the known mistakes in the answer to a question; several answers may have one name."""
-    if name == "ssim":
-        yield from wrong_answers(name, given, right)
-        return
-    net, x, y, lam, *rest = given
-    yield from _left_out(name, given)
-    yield from _rounded(name, given)
-    for text, other in _networks(net):
-        yield text, evaluate(name, (other, *given[1:]))
-    yield from _stale(name, given, earlier)
+    if name != "ssim":
+        yield from _left_out(name, given)
+        for text, other, theta in _arguments(given, earlier):
+            yield text, evaluate(name, other, theta=theta)
+        if not name.endswith("outputs"):
+            yield from _sums(name, given, right)
+        if QUESTIONS[name].flat:
+            for said, order in _orders(given[0]):
+                yield f"θ has another order: {said}", (right[0][..., order],)
     yield from wrong_answers(name, given, right)
-    if name.endswith("outputs"):
-        return
-    for text, labels, multipliers, slope in _sums(net, x, y, lam):
-        answer = evaluate(name, (net, x, labels, multipliers, *rest))
-        yield text, answer
-        if name.endswith("stationarity"):
-            yield text, (*answer[:2], slope * answer[2])
-        if name.endswith("conditions"):  # only the sum is wrong
-            yield text, (answer[0], *right[1:])
+
+
+_FACTORS_OF_BIASES: dict[str, Callable[[int], list[float]]] = {
+    "biases are not added": lambda L: [0.0] * L,
+    "only the first bias is added": lambda L: [1.0] + [0.0] * (L - 1),
+    "the last bias is not added": lambda L: [1.0] * (L - 1) + [0.0],
+    "biases are subtracted": lambda L: [-1.0] * L,
+}
 
 
 def _left_out(name: str, given: Given) -> Mistakes:
@@ -99,68 +76,69 @@ def _left_out(name: str, given: Given) -> Mistakes:
     net, layers = given[0], enumerate(given[0].layers, start=1)
     owner = [(layer, p) for layer, pair in layers for p in pair if p is not None]
     sizes = [p.size for _, p in owner]
-    is_weight = np.repeat([p.ndim == 2 for _, p in owner], sizes)  # (P,)
-    for text, other in _biases(net):
-        yield text, evaluate(name, (other, *given[1:]))
-        if name.endswith("outputs"):
-            continue
-        yield text, evaluate(name, (other, *given[1:]), theta=net.theta)
-        unused = np.repeat([np.any(p) or p.ndim == 2 for p in other.arrays], sizes)  # (P,)
-        yield text, evaluate(name, (other, *given[1:]), theta=net.theta, keep=unused)
+    for text, factors in _FACTORS_OF_BIASES.items():
+        pairs = zip(net.biases, factors(net.depth), strict=True)
+        other = replace(net, biases=[None if b is None else c * b for b, c in pairs])
+        used = np.repeat([np.any(p) or p.ndim == 2 for p in other.arrays], sizes)  # (P,)
+        whole: dict[str, Any] = {"theta": net.theta}
+        for options in ({}, whole, whole | {"keep": used}):
+            yield text, evaluate(name, (other, *given[1:]), **options)
     if name.endswith("outputs"):
         return
     parts = {f"layer {left} is left out": [k != left for k, _ in owner] for left, _ in owner}
-    masks = {text: np.repeat(kept, sizes) for text, kept in parts.items()}
-    for text, kept in ({"the biases are left out": is_weight} | masks).items():
-        yield text, evaluate(name, given, keep=kept)
-        if name != "per_sample_gradients":
-            yield text, evaluate(name, given, weights=kept)
-    if name.endswith("stationarity"):
-        weights = np.repeat([1 / size for size in sizes], sizes)  # (P,)
-        yield "the mean over each array is taken", evaluate(name, given, weights=weights)
+    parts["the biases are left out"] = [p.ndim == 2 for _, p in owner]
+    for text, kept in parts.items():
+        for part in ("keep", "weights")[: 1 if name == "per_sample_gradients" else 2]:
+            yield text, evaluate(name, given, **{part: np.repeat(kept, sizes)})
 
 
-def _rounded(name: str, given: Given) -> Mistakes:
-    """Yield right answers about arguments that were rounded first."""
+def _arguments(given: Given, earlier: Given) -> Iterator[tuple[str, Given, Array | None]]:
+    """Yield wrong arguments, and the parameters that are left as they are."""
     net, x, y, lam, *rest = given
     for kind in ("float32", "float16"):
 
         def rounded(part: Any, kind: str = kind) -> Any:
             return part.astype(kind).astype(np.float64)
 
-        weights = replace(net, weights=tuple(map(rounded, net.weights)))
+        weights = replace(net, weights=[rounded(W) for W in net.weights])
         for what, other in (("the weights are", weights), ("the network is", rounded(net))):
-            yield f"{what} rounded to {kind}", evaluate(name, (other, *given[1:]))
-            answer = evaluate(name, (other, *given[1:]), theta=net.theta)
-            yield f"{what} rounded to {kind}", answer
-        yield f"x is rounded to {kind}", evaluate(name, (net, rounded(x), *given[2:]))
-        yield f"λ is rounded to {kind}", evaluate(name, (net, x, y, rounded(lam), *rest))
-
-
-def _biases(net: MLP) -> Iterator[tuple[str, MLP]]:
-    def scaled(factors: list[float]) -> MLP:
-        pairs = zip(net.biases, factors, strict=True)
-        return replace(net, biases=[None if b is None else c * b for b, c in pairs])
-
-    L = net.depth
-    yield "biases are not added", scaled([0.0] * L)
-    yield "only the first bias is added", scaled([1.0] + [0.0] * (L - 1))
-    yield "the last bias is not added", scaled([1.0] * (L - 1) + [0.0])
-    yield "biases are subtracted", scaled([-1.0] * L)
-
-
-def _networks(net: MLP) -> Iterator[tuple[str, MLP]]:
-    """Yield networks that are read or evaluated wrongly."""
+            for theta in (None, net.theta):
+                yield f"{what} rounded to {kind}", (other, *given[1:]), theta
+        yield f"x is rounded to {kind}", (net, rounded(x), *given[2:]), None
+        yield f"λ is rounded to {kind}", (net, x, y, rounded(lam), *rest), None
     square = [W.T if W.shape[0] == W.shape[1] else W for W in net.weights]
-    yield "square weights are taken as (in, out)", replace(net, weights=square)
-    mixed = [W.reshape(W.shape[::-1]).T for W in net.weights]
-    yield "weights are reshaped, not transposed", replace(net, weights=mixed)
-    mixed = [W.T.reshape(W.shape) for W in net.weights]
-    yield "weights are reshaped, not transposed", replace(net, weights=mixed)
-    act = net.activation
-    alpha = getattr(act, "alpha", None)
-    smooth = {"gated": GatedReLU, "softplus": Softplus}
-    found: dict[str, Any] = {
+    read: list[tuple[str, list[Array]]] = [
+        ("square weights are taken as (in, out)", square),
+        ("weights are reshaped, not transposed", [W.reshape(W.shape[::-1]).T for W in net.weights]),
+        ("weights are reshaped, not transposed", [W.T.reshape(W.shape) for W in net.weights]),
+    ]
+    for text, changed in read:
+        yield text, (replace(net, weights=changed), *given[1:]), None
+    for text, activation in _activations(net.activation).items():
+        yield text, (net.with_activation(activation), *given[1:]), None
+    before, x_before = earlier[:2]
+    if net.widths == before.widths and len(net.arrays) == len(before.arrays):
+        yield "the network is that of an earlier call", (before, *given[1:]), None
+        activated = net.with_activation(before.activation)
+        yield "the activation is that of an earlier call", (activated, *given[1:]), None
+    if x.shape == x_before.shape:
+        yield "x is that of an earlier call", (net, x_before, *given[2:]), None
+        if net.theta.size == before.theta.size:
+            yield "the answer is that of an earlier call", earlier, None
+
+
+def _leaky(c: float) -> ReLU:
+    return _Custom(lambda z: np.where(z > 0, z, c * z), lambda z: np.where(z > 0, 1.0, c))
+
+
+def _activations(right: Any) -> dict[str, Activation]:
+    """Return wrong activations."""
+    name, alpha = right.name, getattr(right, "alpha", None)
+
+    def relu(z: Array) -> Array:
+        return np.maximum(z, 0)
+
+    others: dict[str, Activation] = {
         "the identity": _Custom(lambda z: z, np.ones_like),
         "tanh": _Custom(np.tanh, lambda z: 1 - np.tanh(z) ** 2),
         "the absolute value": _Custom(np.abs, np.sign),
@@ -169,100 +147,108 @@ def _networks(net: MLP) -> Iterator[tuple[str, MLP]]:
             lambda z: z * scipy.special.ndtr(z),
             lambda z: scipy.special.ndtr(z) + z * np.exp(-z * z / 2) / np.sqrt(2 * np.pi),
         ),
+        **{f"leaky ReLU with slope {c}": _leaky(c) for c in (0.01, 0.1, 0.2)},
     }
-    for slope in (0.01, 0.1, 0.2):
-        leaky = _Custom(
-            lambda z, c=slope: np.where(z > 0, z, c * z),
-            lambda z, c=slope: np.where(z > 0, 1.0, c),
-        )
-        found[f"leaky ReLU with slope {slope}"] = leaky
-    found = {f"{text} is used for {act.name}": other for text, other in found.items()}
+    found = {f"{text} is used for {name}": other for text, other in others.items()}
     if alpha is None:
-        found["the backward pass has no gates"] = _Custom(lambda z: np.maximum(z, 0), np.ones_like)
-        found |= {f"relu'(0) is taken as {slope:g}": at_zero(slope) for slope in (0.5, 1.0)}
-    else:
-        kind = smooth[act.name]
-        found |= {f"alpha of {act.name} is taken as {c:g}": kind(c) for c in ALPHAS}
-        found[f"alpha of {act.name} is taken as 1/alpha"] = kind(1 / alpha)
-    if act.name == "gated":
-        swish, slope_of = _swish(alpha)
-        found |= {
-            "σ(αz) replaces the step in every backward pass": AuthorsGatedReLU(alpha),
-            "the gates are hard": ReLU(),
-            "the derivative of the gates is left out": _ConstantGates(alpha),
-            "softplus is used for smoothed gates": Softplus(alpha),
-            "zσ(αz) is used for smoothed gates": _Custom(swish, slope_of),
+        found["the backward pass has no gates"] = _Custom(relu, np.ones_like)
+        for c in (0.5, 1.0):
+            at_zero = _Custom(relu, lambda z, c=c: np.where(z == 0, c, z > 0))
+            found[f"relu'(0) is taken as {c:g}"] = at_zero
+        return found
+    found |= {f"alpha of {name} is taken as {c:g}": replace(right, alpha=c) for c in ALPHAS}
+    found[f"alpha of {name} is taken as 1/alpha"] = replace(right, alpha=1 / alpha)
+    if name == "softplus":
+        return found | {
+            "relu is used for softplus": ReLU(),
+            "smoothed gates are used for softplus": GatedReLU(alpha),
+            "softplus is not divided by alpha": _Custom(
+                lambda z: np.logaddexp(0, alpha * z), lambda z: alpha * expit(alpha * z)
+            ),
         }
-    if act.name == "softplus":
-        found["relu is used for softplus"] = ReLU()
-        found["smoothed gates are used for softplus"] = GatedReLU(alpha)
-        found["softplus is not divided by alpha"] = _Custom(
-            lambda z: np.logaddexp(0, alpha * z), lambda z: alpha * scipy.special.expit(alpha * z)
-        )
-    for text, activation in found.items():
-        yield text, net.with_activation(activation)
+    return found | {
+        "σ(αz) replaces the step in every backward pass": AuthorsGatedReLU(alpha),
+        "the gates are hard": ReLU(),
+        "the derivative of the gates is left out": _ConstantGates(alpha),
+        "softplus is used for smoothed gates": Softplus(alpha),
+        "zσ(αz) is used for smoothed gates": _Custom(
+            lambda z: z * expit(alpha * z),
+            lambda z: expit(alpha * z) * (1 + alpha * z * expit(-alpha * z)),
+        ),
+    }
 
 
-def _swish(alpha: float) -> tuple[Any, Any]:
-    def slope(z: Array) -> Array:
-        gate = scipy.special.expit(alpha * z)
-        return gate + alpha * z * gate * (1 - gate)
-
-    return lambda z: z * scipy.special.expit(alpha * z), slope
-
-
-def _stale(name: str, given: Given, earlier: Given) -> Mistakes:
-    """Yield answers about arguments of an earlier call."""
-    net, x = given[:2]
-    if net.widths == earlier[0].widths and [*map(np.shape, net.biases)] == [
-        *map(np.shape, earlier[0].biases)
-    ]:
-        yield "the network is that of an earlier call", evaluate(name, (earlier[0], *given[1:]))
-        text = "the activation is that of an earlier call"
-        yield text, evaluate(name, (net.with_activation(earlier[0].activation), *given[1:]))
-    if x.shape == earlier[1].shape:
-        yield "x is that of an earlier call", evaluate(name, (net, earlier[1], *given[2:]))
-        if net.theta.size == earlier[0].theta.size:
-            yield "the answer is that of an earlier call", evaluate(name, earlier)
+def _sums(name: str, given: Given, right: Answer) -> Mistakes:
+    """Yield answers with wrong labels and multipliers, and gradients in λ by the chain rule."""
+    net, x, y, lam, *rest = given
+    for text, labels, multipliers, slope in _multipliers(net, x, y, lam):
+        answer = evaluate(name, (net, x, labels, multipliers, *rest))
+        yield text, answer
+        if name.endswith("stationarity"):
+            yield text, (*answer[:2], slope * answer[2])
+        if name.endswith("conditions"):  # only the sum is wrong
+            yield text, (answer[0], *right[1:])
 
 
-def _sums(net: MLP, x: Array, y: Array, lam: Array) -> Iterator[tuple[str, Array, Array, Any]]:
+def _multipliers(
+    net: MLP, x: Array, y: Array, lam: Array
+) -> Iterator[tuple[str, Array, Array, Any]]:
     """Yield wrong labels and multipliers, and the derivative of the latter in λ."""
     m, last = len(lam), np.ones((len(lam), *[1] * (lam.ndim - 1)))
-    last[-1], mass = 0.0, np.sum(np.abs(lam)) or 1.0
-    yield "the sum is divided by m", y, lam / m, 1.0 / m
+    last[-1], mass, K, one = 0.0, np.sum(np.abs(lam)) or 1.0, net.K, np.ones_like(lam)
+    factors = {
+        "the sum is divided by m": 1 / m,
+        "the sum is doubled": 2.0,
+        "the sum is halved": 0.5,
+        "the last sample is left out": last,
+        "the first sample is left out": last[::-1],
+        "λ is divided by its sum": 1 / mass,
+        "the sum is added to θ, not subtracted from it": -1.0,
+    }
+    if m > 64:
+        factors["only the first 64 samples count"] = np.arange(m).reshape(last.shape) < 64
+    if K > 1:
+        factors["the sum over wrong classes is divided by K - 1"] = 1 / (K - 1)
+        factors["the sum over classes is divided by K"] = 1 / K
+    elif net.activation.name == "relu":
+        factors["relu is applied to the outputs"] = closed_form.forward(net, x).outputs > 0
+    for text, factor in factors.items():
+        yield text, y, factor * lam, factor
     yield "λ is squared", y, lam**2, 2.0 * lam
-    yield "λ is left out", y, np.ones_like(lam), 0.0
+    yield "λ is left out", y, one, 0.0
     yield "λ is taken without its sign", y, np.abs(lam), np.sign(lam)
     yield "negative λ are clipped to 0", y, np.maximum(lam, 0.0), lam > 0
     yield "λ is clipped to [0, 1]", y, np.clip(lam, 0.0, 1.0), (lam > 0) & (lam < 1)
     yield "λ above 1 are clipped", y, np.minimum(lam, 1.0), lam < 1
-    yield "the sum is doubled", y, 2.0 * lam, 2.0
-    yield "the sum is halved", y, 0.5 * lam, 0.5
-    yield "the last sample is left out", y, lam * last, last
-    yield "the first sample is left out", y, lam * last[::-1], last[::-1]
-    yield "λ is that of the first sample", y, lam[:1] * np.ones_like(lam), 1.0
-    if m > 64:
-        first = np.arange(m).reshape(last.shape) < 64
-        yield "only the first 64 samples count", y, lam * first, first
-    yield "λ is divided by its sum", y, lam / mass, 1.0 / mass
-    yield ADDED, y, -lam, -1.0
-    if net.K == 1:
-        yield "y is left out", np.ones_like(y), lam, 1.0
-        yield "y has the opposite sign", -y, lam, 1.0
-        yield "y is taken as 0 and 1", (y + 1) / 2, lam, 1.0
-        yield "λ and y are both left out", np.ones_like(y), np.ones_like(lam), 0.0
-        if net.activation.name == "relu":
-            on = (closed_form.forward(net, x).outputs > 0).astype(float)
-            yield "relu is applied to the outputs", y, lam * on, on
-    else:
-        yield "classes are counted from 1", (y - 1) % net.K, lam, 1.0
-        yield "classes are shifted by one", (y + 1) % net.K, lam, 1.0
-        yield "classes are counted from the end", net.K - 1 - y, lam, 1.0
-        yield (
-            "the sum over wrong classes is divided by K - 1",
-            y,
-            lam / (net.K - 1),
-            1 / (net.K - 1),
-        )
-        yield "the sum over classes is divided by K", y, lam / net.K, 1 / net.K
+    yield "λ is that of the first sample", y, lam[:1] * one, 1.0
+    labels = {
+        "classes are counted from 1": (y - 1) % K,
+        "classes are shifted by one": (y + 1) % K,
+        "classes are counted from the end": K - 1 - y,
+    }
+    if K == 1:
+        yield "λ and y are both left out", np.ones_like(y), one, 0.0
+        labels = {
+            "y is left out": np.ones_like(y),
+            "y has the opposite sign": -y,
+            "y is taken as 0 and 1": (y + 1) / 2,
+        }
+    for text, other in labels.items():
+        yield text, other, lam, 1.0
+
+
+def _orders(net: MLP) -> Iterator[tuple[str, Array]]:
+    """Yield other orders of θ."""
+    arranged: dict[str, Callable[[Any], list[Any]]] = {
+        "": lambda pairs: [p for pair in pairs for p in pair],
+        "b_l before W_l": lambda pairs: [p for W, b in pairs for p in (b, W)],
+        "all W before all b": lambda pairs: [W for W, _ in pairs] + [b for _, b in pairs],
+        "all b before all W": lambda pairs: [b for _, b in pairs] + [W for W, _ in pairs],
+    }
+    places = net.with_theta(np.arange(net.theta.size) + 0.0).layers  # where each number belongs
+    for turned, (text, order), step in product((False, True), arranged.items(), (1, -1)):
+        pairs = [(W.T if turned else W, b) for W, b in places[::step]]
+        words = "W in Fortran order" * turned, text, "the layers reversed" * (step < 0)
+        if any(words):
+            parts = [p.ravel() for p in order(pairs) if p is not None]
+            yield " and ".join(filter(None, words)), np.concatenate(parts).astype(int)

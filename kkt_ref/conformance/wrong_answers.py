@@ -30,7 +30,7 @@ def wrong_answers(name: str, given: Given, right: Answer) -> Mistakes:
         return
     net, x, y = given[:3]
     if name.endswith("outputs"):
-        yield from _outputs(net, x)
+        yield from _outputs(net, right[0])
     elif net.K > 1:
         yield from _problems(name, given)
     if name == "per_sample_gradients":
@@ -42,16 +42,14 @@ def wrong_answers(name: str, given: Given, right: Answer) -> Mistakes:
         yield "the answer is the sum alone", (net.theta - right[0],)
     if name.endswith("stationarity"):
         yield from _losses(net, y, *right)
-        yield from _values(given, right)
-        yield from _layer_norms(given, right)
+        yield from _norms(name, given, right)
     if name.endswith("conditions"):
         yield from _conditions(name, given, right)
     if name == "training_step":
         yield from _steps(net, x, y, given[-1], right[0])
 
 
-def _outputs(net: MLP, x: Array) -> Mistakes:
-    found = closed_form.forward(net, x).outputs
+def _outputs(net: MLP, right: Array) -> Mistakes:
     functions: dict[str, Any] = {
         "relu": lambda z: np.maximum(z, 0),
         "sigmoid": scipy.special.expit,
@@ -60,12 +58,10 @@ def _outputs(net: MLP, x: Array) -> Mistakes:
         "the activation": lambda z: net.activation.value(z, np),
     }
     if net.K > 1:
-        functions |= {
-            "softmax": lambda z: scipy.special.softmax(z, axis=1),
-            "log-softmax": lambda z: scipy.special.log_softmax(z, axis=1),
-        }
+        functions["softmax"] = lambda z: scipy.special.softmax(z, axis=1)
+        functions["log-softmax"] = lambda z: scipy.special.log_softmax(z, axis=1)
     for text, function in functions.items():
-        yield f"{text} is applied to the outputs", (function(found),)
+        yield f"{text} is applied to the outputs", (function(right),)
 
 
 def _problems(name: str, given: Given) -> Mistakes:
@@ -81,21 +77,19 @@ def _problems(name: str, given: Given) -> Mistakes:
 
     yield "Φ_j of the wrong classes is left out", evaluate(name, given, problem=of_classes(1, 0))
     yield "Φ_y of the right class is left out", evaluate(name, given, problem=of_classes(0, 1))
-    single = (net, x, y, lam.sum(axis=1), *rest)
     if name.endswith("stationarity"):
+        single = (net, x, y, lam.sum(axis=1), *rest)
         value, grad_x, grad_lam = evaluate(name, single, problem=RunnerUp())
         spread = np.repeat(grad_lam[:, None], net.K, axis=1)  # (n, K)
         yield "only the runner-up is pushed away", (value, grad_x, spread)
 
 
 def _losses(net: MLP, y: Array, value: Array, grad_x: Array, grad_lam: Array) -> Mistakes:
-    norm = np.sqrt(value)
-    square = np.sum(net.theta**2)
-    yield "the norm is not squared", (norm, grad_x / (2 * norm), grad_lam / (2 * norm))
-    yield "the norm is not squared, but its gradients are those of the square", (
-        norm, grad_x, grad_lam,
-    )  # fmt: skip
-    yield "the loss is divided by ‖θ‖²", tuple(p / square for p in (value, grad_x, grad_lam))
+    norm, square = np.sqrt(value), np.sum(net.theta**2)
+    text = "the norm is not squared"
+    yield text, (norm, grad_x / (2 * norm), grad_lam / (2 * norm))
+    yield f"{text}, but its gradients are those of the square", (norm, grad_x, grad_lam)
+    yield "the loss is divided by ‖θ‖²", (value / square, grad_x / square, grad_lam / square)
     yield "‖θ‖² is missing", (value - square, grad_x, grad_lam)
     yield "∇θΦ is detached from x", (value, 0.0 * grad_x, grad_lam)
     yield "λ is detached", (value, grad_x, 0.0 * grad_lam)
@@ -104,104 +98,92 @@ def _losses(net: MLP, y: Array, value: Array, grad_x: Array, grad_lam: Array) ->
         yield "∂/∂λ lacks the factor y", (value, grad_x, grad_lam * y)
 
 
-def _values(given: Given, right: Answer) -> Mistakes:
-    """Yield values that leave arrays out, with the right gradients."""
-    net = given[0]
-    (residual,) = evaluate("stationarity_residual", given)
-    squares = [np.sum(r**2) for r in net.with_theta(residual).arrays]
-    pairs = list(zip(names_of(net), squares, strict=True))
-    for name, square in pairs:
-        yield f"the value lacks {name}", (right[0] - square, *right[1:])
-    square = sum(square for name, square in pairs if name.startswith("b"))
-    yield "the value lacks the biases", (right[0] - square, *right[1:])
+def _norms(name: str, given: Given, right: Answer) -> Mistakes:
+    """Yield other norms of the residual, and losses that lack arrays or layers of θ."""
+    net, (value, grad_x, grad_lam) = given[0], right
+    (residual,) = evaluate("stationarity_residual", given)  # (P,)
     size = np.abs(residual) + 1e-300  # (P,)
-    answer = evaluate("class_stationarity", given, weights=0.5 / size)
-    yield "the absolute values are summed, not the squares", (size.sum(), *answer[1:])
-    yield "the absolute values are summed, not the squares", (size.sum(), *right[1:])
-    norms = np.sqrt(squares)
-    each = np.repeat(0.5 / (norms + 1e-300), [p.size for p in net.arrays])  # (P,)
-    answer = evaluate("class_stationarity", given, weights=each)
-    yield "the norms of the arrays are not squared", (norms.sum(), *answer[1:])
-
-
-def _layer_norms(given: Given, right: Answer) -> Mistakes:
-    """Yield losses that weigh the layers, and gradients in x that lack one layer."""
-    net, x, y, lam = given[:4]
-
-    def over(weights: Any) -> Any:
-        return closed_form.stationarity_and_gradient(net, x, y, lam, weights)
-
-    L, sizes = net.depth, [s.stop - s.start for s in net.layer_slices]
-    squares = np.array(over([1.0] * L).by_layer)
-    slopes = over(0.5 / np.sqrt(squares))
-    yield "the norms of the layers are not squared", (
-        np.sum(np.sqrt(squares)), slopes.grad_x, slopes.grad_multipliers,
-    )  # fmt: skip
-    mean = over([1 / size for size in sizes])
-    text = "the mean over each layer is taken"
-    yield text, (mean.value, mean.grad_x, mean.grad_multipliers)
-    for layer in range(L):
-        rest = over([float(k != layer) for k in range(L)])
-        yield f"∂/∂x lacks layer {layer + 1}", (right[0], rest.grad_x, right[2])
-        rest = over([float(k == layer) for k in range(L)])
-        yield f"∂/∂x goes through layer {layer + 1} only", (right[0], rest.grad_x, right[2])
+    sizes = {"array": [p.size for p in net.arrays]}
+    sizes["layer"] = [s.stop - s.start for s in net.layer_slices]
+    text = "the absolute values are summed, not the squares"
+    yield text, (size.sum(), *evaluate(name, given, weights=0.5 / size)[1:])
+    yield text, (size.sum(), grad_x, grad_lam)
+    for kind, numbers in sizes.items():
+        parts = np.split(residual, np.cumsum(numbers)[:-1])
+        norms = np.array([np.linalg.norm(part) for part in parts])
+        weights = np.repeat(0.5 / (norms + 1e-300), numbers)  # (P,)
+        answer = evaluate(name, given, weights=weights)
+        yield f"the norms of the {kind}s are not squared", (norms.sum(), *answer[1:])
+        weights = np.repeat(1 / np.array(numbers), numbers)
+        yield f"the mean over each {kind} is taken", evaluate(name, given, weights=weights)
+    squares = {
+        k: np.sum(r**2) for k, r in zip(names_of(net), net.with_theta(residual).arrays, strict=True)
+    }
+    squares["the biases"] = sum(square for k, square in squares.items() if k.startswith("b"))
+    for part, square in squares.items():
+        yield f"the value lacks {part}", (value - square, grad_x, grad_lam)
+    for layer, place in enumerate(net.layer_slices, 1):
+        only = np.zeros_like(residual)
+        only[place] = 1.0
+        for said, weights in (("lacks", 1.0 - only), ("goes through", only)):
+            other = evaluate(name, given, weights=weights)[1]
+            text = f"∂/∂x {said} layer {layer}{' only' * (said == 'goes through')}"
+            yield text, (value, other, grad_lam)
 
 
 def _conditions(name: str, given: Given, right: Answer) -> Mistakes:
     net, x, y, lam, margin = given[:5]
     stationarity, primal, dual, slackness = right
-    norm = np.linalg.norm(net.theta)
     u, multipliers = constraints(net, x, y, lam)  # (k,)
     gap, mass = u - margin, np.sum(np.abs(multipliers)) * margin
     short, negative = np.maximum(-gap, 0), np.maximum(-multipliers, 0)
-    slack = np.abs(multipliers * gap)
-    yield "stationarity is not divided by ‖θ‖", (stationarity * norm, primal, dual, slackness)
-    yield "stationarity is squared", (stationarity**2, primal, dual, slackness)
-    yield "primal feasibility is not divided by q", (stationarity, primal * margin, dual, slackness)
-    wrong: dict[str, tuple[int, Any]] = {
-        "primal feasibility is not clipped at 0": (1, np.max(-gap) / margin),
-        "primal feasibility is a mean": (1, short.mean() / margin),
-        "primal feasibility is a sum": (1, short.sum() / margin),
-        "dual feasibility is not clipped at 0": (2, np.max(-multipliers)),
-        "dual feasibility is a mean": (2, negative.mean()),
-        "dual feasibility is a sum": (2, negative.sum()),
-        "dual feasibility has the opposite sign": (2, -dual),
-        "dual feasibility looks at the largest λ": (2, np.max(multipliers)),
-        "slackness is not divided by Σ λ q": (3, slackness * mass),
-        "slackness is not divided by q": (3, slackness * margin),
-        "slackness is a mean": (3, slack.mean()),
-        "slackness is a maximum": (3, slack.max()),
-        "slackness lacks the absolute value": (3, abs(np.sum(multipliers * gap)) / (mass or 1.0)),
-        "slackness keeps its sign": (3, np.sum(multipliers * gap) / (mass or 1.0)),
-        "slackness is divided by Σ λ q without absolute values": (
-            3, slack.sum() / (np.sum(multipliers) * margin or 1.0),
-        ),
-    }  # fmt: skip
-    for text, (place, number) in wrong.items():
+    slack, signed = np.abs(multipliers * gap), np.sum(multipliers * gap) / (mass or 1.0)
+    signed_mass = np.sum(multipliers) * margin or 1.0
+    other = evaluate(name, (net, x, y, lam, 1.0))
+    wrong: list[tuple[int, str, Any]] = [
+        (0, "stationarity is not divided by ‖θ‖", stationarity * np.linalg.norm(net.theta)),
+        (0, "stationarity is squared", stationarity**2),
+        (1, "primal feasibility is not divided by q", primal * margin),
+        (1, "primal feasibility is not clipped at 0", np.max(-gap) / margin),
+        (1, "primal feasibility is a mean", short.mean() / margin),
+        (1, "primal feasibility is a sum", short.sum() / margin),
+        (2, "dual feasibility is not clipped at 0", np.max(-multipliers)),
+        (2, "dual feasibility is a mean", negative.mean()),
+        (2, "dual feasibility is a sum", negative.sum()),
+        (2, "dual feasibility has the opposite sign", -dual),
+        (2, "dual feasibility looks at the largest λ", np.max(multipliers)),
+        (3, "slackness is not divided by Σ λ q", slackness * mass),
+        (3, "slackness is not divided by q", slackness * margin),
+        (3, "slackness is a mean", slack.mean()),
+        (3, "slackness is a maximum", slack.max()),
+        (3, "slackness lacks the absolute value", abs(signed)),
+        (3, "slackness keeps its sign", signed),
+        (3, "slackness is divided by Σ λ q without absolute values", slack.sum() / signed_mass),
+        *((place, "q is taken as 1", other[place]) for place in (1, 2, 3)),
+    ]
+    for place, text, number in wrong:
         yield text, (*right[:place], number, *right[place + 1 :])
     short_of_1 = np.maximum(1.0 - u, 0).max() / margin
     slack_of_1 = np.sum(np.abs(multipliers * (u - 1.0))) / (mass or 1.0)
     yield "q is taken as 1", (stationarity, short_of_1, dual, slack_of_1)
+    yield "q is taken as 1", other
     if net.K == 1:
         other = evaluate(name, (net, x, np.ones_like(y), lam, margin))
         yield "the margins lack y", (stationarity, other[1], dual, other[3])
-    other = evaluate(name, (net, x, y, lam, 1.0))
-    yield "q is taken as 1", other
-    for place in range(1, 4):
-        yield "q is taken as 1", (*right[:place], other[place], *right[place + 1 :])
 
 
 def _steps(net: MLP, x: Array, y: Array, step: float, right: Array) -> Mistakes:
     theta, moved = net.theta, right - net.theta  # (P,)
     outputs, rows = closed_form.forward(net, x).outputs, gradient_matrix(net, x)  # (n, P)
-    yield "the loss is summed, not averaged", (theta + len(y) * moved,)
-    yield "the step goes up", (theta - moved,)
-    yield "the step is halved", (theta + moved / 2,)
-    yield "the step is doubled", (theta + 2 * moved,)
-    for c in (1.0, 0.1, 0.01, 0.001):
-        yield f"the step is taken as {c:g}", (theta + c * moved / step,)
     yield "the gradient is returned, not θ", (-moved / step,)
     yield "the change of θ is returned, not θ", (moved,)
+    factors = {
+        "the loss is summed, not averaged": len(y),
+        "the step goes up": -1.0,
+        "the step is halved": 0.5,
+        "the step is doubled": 2.0,
+        **{f"the step is taken as {c:g}": c / step for c in (1.0, 0.1, 0.01, 0.001)},
+    }
     pulls = {
         "the loss is exponential": y * np.exp(np.minimum(-y * outputs, 700.0)),
         "the loss is the hinge": y * (y * outputs < 1),
@@ -211,32 +193,36 @@ def _steps(net: MLP, x: Array, y: Array, step: float, right: Array) -> Mistakes:
         "the sigmoid lacks y": y * scipy.special.expit(-outputs),
         "the logistic loss has the opposite argument": y * scipy.special.expit(y * outputs),
     }
-    for text, pull in pulls.items():
-        yield text, (theta + step * (pull @ rows) / len(y),)
+    moves = {text: c * moved for text, c in factors.items()}
+    moves |= {text: step * (pull @ rows) / len(y) for text, pull in pulls.items()}
+    for text, move in moves.items():
+        yield text, (theta + move,)
 
 
 def _ssim(a: Array, b: Array) -> Mistakes:
-    uniform = replace(WANG, window="uniform", size=7, sample_covariance=True)
     spread = max(float(np.ptp(np.stack([a, b]))), 1e-12)
-    changes: dict[str, dict[str, Any]] = {
-        "the window is uniform, 7 by 7, as is the default of scikit-image": {"settings": uniform},
-        "the window is Gaussian, 3 by 3, as in the code of the paper": {"settings": HAIM},
-        "the window is uniform": {"settings": replace(WANG, window="uniform")},
-        "the window is 7 by 7": {"settings": replace(WANG, size=7)},
-        "the window is 9 by 9": {"settings": replace(WANG, size=9)},
-        "the border is not left out": {"settings": replace(WANG, border="reflect")},
-        "variances are those of samples, over N - 1": {
-            "settings": replace(WANG, sample_covariance=True)
-        },
-        "σ of the window is 1": {"settings": replace(WANG, sigma=1.0)},
-        "data_range is 2": {"data_range": 2.0},
-        "data_range is 255": {"data_range": 255.0},
-        "data_range is that of the data": {"data_range": spread},
-        "only the first channel counts": {"x": a[:1], "y": b[:1]},
-        "channels are averaged before, not after": {
-            "x": a.mean(axis=0, keepdims=True), "y": b.mean(axis=0, keepdims=True),
-        },
-    }  # fmt: skip
+    default = replace(WANG, window="uniform", size=7, sample_covariance=True)
+    settings = {
+        "the window is uniform, 7 by 7, as is the default of scikit-image": default,
+        "the window is Gaussian, 3 by 3, as in the code of the paper": HAIM,
+        "the window is uniform": replace(WANG, window="uniform"),
+        "the window is 7 by 7": replace(WANG, size=7),
+        "the window is 9 by 9": replace(WANG, size=9),
+        "the border is not left out": replace(WANG, border="reflect"),
+        "variances are those of samples, over N - 1": replace(WANG, sample_covariance=True),
+        "σ of the window is 1": replace(WANG, sigma=1.0),
+    }
+    ranges = {"2": 2.0, "255": 255.0, "that of the data": spread}
+    images = {
+        "only the first channel counts": (a[:1], b[:1]),
+        "channels are averaged before, not after": (
+            a.mean(0, keepdims=True),
+            b.mean(0, keepdims=True),
+        ),
+    }
+    changes: dict[str, dict[str, Any]] = {text: {"settings": s} for text, s in settings.items()}
+    changes |= {f"data_range is {text}": {"data_range": r} for text, r in ranges.items()}
+    changes |= {text: {"x": x, "y": y} for text, (x, y) in images.items()}
     right: dict[str, Any] = {"x": a, "y": b, "data_range": 1.0, "settings": WANG}
     for text, change in changes.items():
         try:
