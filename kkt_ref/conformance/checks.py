@@ -49,8 +49,8 @@ class Result(NamedTuple):
 class UnusableAnswer(Exception):
     """The implementation raised an error, or its answer has the wrong form."""
 
-    def __init__(self, text: str, source: str = "known") -> None:
-        self.cause = Cause(text, source)
+    def __init__(self, text: str, source: str = "known", error: float = float("nan")) -> None:
+        self.cause, self.error = Cause(text, source), error
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,8 @@ class Check:
     def repeat(self) -> str:
         """The lines of Python that repeat this check."""
         options = f"dtype={str(self.dtype)!r}, seed={self.seed}, tolerance={self.tolerance:g}"
-        return "\n".join(
-            [
-                "from kkt_ref.conformance import get_check",
-                f'check = get_check("{self.name}", {options})',
-                self._last_line,
-            ]
-        )
+        first = f'from kkt_ref.conformance import get_check\ncheck = get_check("{self.name}", '
+        return f"{first}{options})\n{self._last_line}"
 
     @property
     def _last_line(self) -> str:
@@ -119,35 +114,35 @@ class Check:
     def run(self, implementation: object) -> Result:
         """Ask the implementation and judge its answer; whatever it does becomes a result."""
         try:
-            return self.judge(ask(self.question, implementation, self.arguments))
+            return self._run(implementation)
         except NotImplementedError:
-            return self.skipped("not implemented")
+            return self.result("skipped", diagnosis="not implemented")
         except UnusableAnswer as unusable:
-            return self.failed(float("nan"), unusable.cause)
+            return self.result("failed", unusable.error, unusable.cause)
+
+    def _run(self, implementation: object) -> Result:
+        return self.judge(ask(self.question, implementation, self.arguments))
 
     def judge(self, answer: object) -> Result:
         """Judge an answer, which may be anything."""
         try:
             arrays = usable(self.question, answer, self.right, self.dtype)
         except UnusableAnswer as unusable:
-            return self.failed(float("nan"), unusable.cause)
+            return self.result("failed", unusable.error, unusable.cause)
         error = self.question.error(self.case, arrays, self.right)
         if error <= self.tolerance:
-            return self._result("passed", error)
+            return self.result("passed", error)
         given = self.question, self.case, arrays, self.right, self.tolerance
-        return self.failed(error, *causes_of(*given, self.mistaken))
+        return self.result("failed", error, *causes_of(*given, self.mistaken))
 
-    def skipped(self, why: str) -> Result:
-        """Return the result of a check that was not run."""
-        return self._result("skipped", diagnosis=why)
-
-    def failed(self, error: float, *causes: Cause) -> Result:
-        """Return the result of a check that failed."""
-        return self._result("failed", error, str(causes[0]), self.repeat, causes)
-
-    def _result(self, status: str, error: float = float("nan"), *rest: Any, **named: Any) -> Result:
+    def result(
+        self, status: str, error: float = float("nan"), *causes: Cause, diagnosis: str = ""
+    ) -> Result:
+        """Return the result of this check."""
         known = self.name, status, error, self.tolerance, self.dtype.name, self.seed
-        return Result(*known, self.case.meaning, *rest, **named)
+        repeat = self.repeat if status == "failed" else ""
+        said = str(causes[0]) if causes else diagnosis
+        return Result(*known, self.case.meaning, said, repeat, causes)
 
 
 def method_of(implementation: object, name: str) -> Any:
@@ -160,17 +155,17 @@ def method_of(implementation: object, name: str) -> Any:
 def ask(question: Question, implementation: object, arguments: Sequence[Any]) -> Any:
     """Return what the method returns; raise if it raises or changes its arguments."""
     before = [_copied(part) for part in arguments]
+    method = method_of(implementation, question.name)
+    if method is None:
+        raise NotImplementedError
     try:
-        method = method_of(implementation, question.name)
-        if method is None:
-            raise NotImplementedError
         answer = method(*arguments)
     except NotImplementedError:
         raise
     except (Exception, SystemExit) as error:  # any error is a failure of the implementation
         said = f"it raised {type(error).__name__}: {error}"
         raise UnusableAnswer(" ".join(said.split())[:300]) from error
-    pairs = zip(question.takes, arguments, before, strict=True)
+    pairs = zip(question.takes, map(arrays_of, arguments), map(arrays_of, before), strict=True)
     changed = [name for name, now, then in pairs if not _same(now, then)]
     if changed:
         raise UnusableAnswer(f"an argument was changed in place: {' and '.join(changed)}", "state")
@@ -218,6 +213,13 @@ def _kind(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
 
 
+def arrays_of(argument: Any) -> tuple[Array, ...]:
+    """Return the arrays of an argument."""
+    if isinstance(argument, MLP):
+        return argument.arrays
+    return (argument,) if isinstance(argument, np.ndarray) else ()
+
+
 def _copied(argument: Any, strided: bool = False) -> Any:
     """Return a copy of a network or an array, perhaps in Fortran's order and with gaps."""
     if isinstance(argument, MLP):
@@ -233,8 +235,5 @@ def _copied(argument: Any, strided: bool = False) -> Any:
     return view
 
 
-def _same(now: Any, then: Any) -> bool:
-    if isinstance(now, MLP):
-        pairs = zip(now.arrays, then.arrays, strict=True)
-        return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
-    return np.array_equal(now, then, equal_nan=True) if isinstance(now, np.ndarray) else True
+def _same(now: tuple[Array, ...], then: tuple[Array, ...]) -> bool:
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(now, then, strict=True))

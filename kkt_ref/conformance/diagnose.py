@@ -3,14 +3,13 @@
 Else the diagnosis says what is known: which arrays are wrong, and by which factor.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from kkt_ref.conformance.cases import Case
 from kkt_ref.conformance.mistakes import mistakes
 from kkt_ref.conformance.questions import Answer, Question, in_float64, relative
-from kkt_ref.network.mlp import MLP
 
 Array = np.ndarray
 
@@ -43,7 +42,7 @@ def mistaken_answers(
         for text, parts in mistakes(question.name, given, right, before):
             answer = tuple(map(np.asarray, parts))
             finite = all(np.all(np.isfinite(part)) for part in answer)
-            if finite and not question.agree(case, answer, right, tolerance):
+            if finite and not question.error(case, answer, right) <= tolerance:
                 answers.setdefault(text, []).append(answer)
             else:
                 harmless.add(text)
@@ -58,7 +57,7 @@ def causes_of(
         found = [
             Cause(text, "mistake")
             for text, answers in mistaken.answers.items()
-            if any(question.agree(case, answer, other, tol) for other in answers)
+            if any(question.error(case, answer, other) <= tol for other in answers)
         ]
         found += _precision(question, case, answer, right)
         facts = _facts(question, case, answer, right, tol)

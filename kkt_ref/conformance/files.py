@@ -31,13 +31,7 @@ from kkt_ref._io import read_npz, write_atomically
 from kkt_ref._validation import check_count, check_dtype, check_path
 from kkt_ref.conformance.checks import Check, Result
 from kkt_ref.conformance.questions import QUESTIONS, Question, names_of
-from kkt_ref.conformance.verdict import (
-    ConformanceError,
-    all_checks,
-    check_expected,
-    check_on_fail,
-    judge,
-)
+from kkt_ref.conformance.verdict import all_checks, judge
 from kkt_ref.network.mlp import MLP
 
 FORMAT = "kkt_ref.questions.1"
@@ -130,7 +124,6 @@ def check_answers(
         one of the values above.
     """
     path = _ending(path, "path")
-    check_on_fail(on_fail)
     header, arrays = _read(path)
     for name, given in (("dtype", dtype), ("seed", seed)):
         said = check_dtype(given).name if name == "dtype" and given is not None else given
@@ -148,17 +141,14 @@ def check_answers(
     def result_of(check: Check) -> Result:
         names = [f"{_key(check)}/{part}" for part in check.question.parts]
         if not any(name in arrays for name in names):
-            return check.skipped("not answered")
+            return check.result("skipped", diagnosis="not answered")
         parts = [_cast(arrays.get(name), check.dtype) for name in names]
         result = check.judge(tuple(parts) if len(parts) > 1 else parts[0])
         lines = result.repeat.splitlines()[:-1]  # there is no implementation to ask
         last = ["print(check.arguments, check.right)"] if lines else []
         return result._replace(repeat="\n".join(lines + last))
 
-    results = judge(checks, result_of, check_expected(expected_failures))
-    if on_fail == "raise" and any(result.bad for result in results):
-        raise ConformanceError(results)
-    return results
+    return judge(checks, result_of, expected_failures, on_fail)
 
 
 def _family(question: Question) -> str:

@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 
 from kkt_ref.conformance.cases import Case
-from kkt_ref.conformance.checks import Check, Result, UnusableAnswer, ask, usable
-from kkt_ref.conformance.diagnose import Cause
+from kkt_ref.conformance.checks import Check, Result, UnusableAnswer, arrays_of, ask, usable
 from kkt_ref.conformance.questions import Answer
-from kkt_ref.network.mlp import MLP
 
 MEANING = "no state is kept between calls, and no answer shares memory with another"
 MIXED = 1000  # times the tolerance: mixed arguments may be worse conditioned, state errs grossly
@@ -33,82 +31,63 @@ class MemoryCheck(Check):
     def _last_line(self) -> str:
         return "print(check.run(implementation))"
 
-    def run(self, implementation: object) -> Result:
-        """Ask the questions one after the other."""
-        try:
-            return self._ask_all(implementation)
-        except NotImplementedError:
-            return self.skipped("not implemented")
-
     def judge(self, answer: object) -> Result:
         """Skip: answers in a file say nothing of calls."""
-        return self.skipped("answers in a file were not asked in a row")
+        return self.result("skipped", diagnosis="answers in a file were not asked in a row")
 
-    def _ask_all(self, implementation: object) -> Result:
-        question, worst = self.question, 0.0
-        first, other = list(self.arguments), question.arguments(self.other)
+    def _run(self, implementation: object) -> Result:
+        given, other = list(self.arguments), self.question.arguments(self.other)
         answers: list[Answer] = []
         copies: list[Answer] = []
         rights: list[Answer] = []
 
-        def answer_to(arguments: list[Any], right: Answer) -> float:
-            found = ask(question, implementation, arguments)
-            answers.append(usable(question, found, right, self.dtype))
+        def error_after(changed: str, right: Answer, allowed: float) -> float:
+            answer = ask(self.question, implementation, given)
+            answers.append(usable(self.question, answer, right, self.dtype))
             copies.append(tuple(map(np.array, answers[-1])))
             rights.append(right)
-            return question.error(self.case, copies[-1], right)
+            if not all(map(_equal, answers, copies)):
+                raise UnusableAnswer(SHARED, "state")
+            error = self.question.error(self.case, copies[-1], right)
+            if not error <= allowed * self.tolerance:
+                raise UnusableAnswer(*self._cause(copies, rights, changed), error)
+            return error
 
         try:
-            if not answer_to(first, self.right) <= self.tolerance:
-                raise UnusableAnswer("the first answer is wrong")
+            error_after("nothing", self.right, 1)
         except UnusableAnswer:
-            return self.skipped("memory is not judged, because the first answer is not right")
-        rows: list[tuple[str, int | None, bool]] = [("nothing", None, False)]
-        for place, name in enumerate(question.takes):
-            rows += [(name, place, False), ("nothing", None, False)]
-            if not isinstance(first[place], float):
-                rows += [(f"the numbers in {name}", place, True), ("nothing", None, False)]
-        for changed, place, in_place in rows:
-            arguments, right = list(first), self.right
-            if place is not None:
-                arguments[place] = other[place]
-                right = question.reference(*arguments)
-            if in_place and place is not None:
-                kept = [p.copy() for p in _arrays(first[place])]
-                _fill(first[place], _arrays(other[place]))
-                arguments[place] = first[place]
-            try:
-                worst = max(worst, error := answer_to(arguments, right))
-            except UnusableAnswer as unusable:
-                return self.failed(float("nan"), unusable.cause)
-            if in_place and place is not None:
-                _fill(first[place], kept)
-            if not all(map(_equal, answers, copies)):
-                return self.failed(float("nan"), Cause(SHARED, "state"))
-            if not error <= MIXED * self.tolerance:
-                return self.failed(error, self._cause(copies, rights, changed))
-        return self._result("passed", worst)
+            why = "memory is not judged, because the first answer is not right"
+            return self.result("skipped", diagnosis=why)
+        errors = [error_after("nothing", self.right, MIXED)]
+        for place, name in enumerate(self.question.takes):
+            mine, numbers = given[place], [p.copy() for p in arrays_of(given[place])]
+            given[place] = other[place]
+            right = self.question.reference(*given)
+            errors.append(error_after(name, right, MIXED))
+            given[place] = mine
+            errors.append(error_after("nothing", self.right, MIXED))
+            if numbers:
+                _fill(mine, arrays_of(other[place]))
+                errors.append(error_after(f"the numbers in {name}", right, MIXED))
+                _fill(mine, numbers)
+                errors.append(error_after("nothing", self.right, MIXED))
+        return self.result("passed", max(errors))
 
-    def _cause(self, answers: list[Answer], rights: list[Answer], changed: str) -> Cause:
-        last, tolerance = answers[-1], self.tolerance
+    def _cause(self, answers: list[Answer], rights: list[Answer], changed: str) -> tuple[str, str]:
+        """Return the text and the source of the cause that the last answer is wrong."""
+        last = answers[-1]
         total = tuple(np.sum(parts, axis=0) for parts in zip(*rights, strict=True))
-        if self.question.error(self.case, last, total) <= tolerance:
-            return Cause(ADDED, "state")
+        if self.question.error(self.case, last, total) <= self.tolerance:
+            return ADDED, "state"
         if changed == "nothing":
-            return Cause(TWICE, "state")
+            return TWICE, "state"
         if any(_equal(last, before) for before in answers[:-1]):
-            return Cause(STALE, "state")
-        return Cause(
-            f"the first answer is right, and wrong once only {changed} had changed", "known"
-        )
-
-
-def _arrays(argument: Any) -> tuple[np.ndarray, ...]:
-    return argument.arrays if isinstance(argument, MLP) else (argument,)
+            return STALE, "state"
+        return f"the first answer is right, and wrong once only {changed} had changed", "known"
 
 
 def _fill(argument: Any, numbers: Any) -> None:
-    for array, new in zip(_arrays(argument), numbers, strict=True):
+    for array, new in zip(arrays_of(argument), numbers, strict=True):
         array[...] = new
 
 

@@ -134,12 +134,7 @@ class Question(NamedTuple):
     def error(self, case: Case, answer: Answer, right: Answer) -> float:
         """Return the largest error, relative to the norm of each of the ``blocks``."""
         found, wanted = self.blocks(case, answer), self.blocks(case, right)
-        return max(relative(found[name], wanted[name]) for name in wanted)
-
-    def agree(self, case: Case, answer: Answer, wanted: Answer, tolerance: float) -> bool:
-        """Whether the error is within the tolerance; cheap where it is not."""
-        found, right = self.blocks(case, answer), self.blocks(case, wanted)
-        return all(relative(found[name], right[name]) <= tolerance for name in right)
+        return float(np.max([relative(found[name], wanted[name]) for name in wanted]))
 
 
 def relative(found: Array, wanted: Array) -> float:

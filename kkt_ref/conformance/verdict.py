@@ -4,15 +4,17 @@ An implementation is any object with some of the methods of
 :class:`~kkt_ref.conformance.questions.Implementation`, which take and return NumPy arrays.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from kkt_ref._validation import check_count, check_dtype, check_positive
 from kkt_ref.conformance.checks import Check, Result, method_of
-from kkt_ref.conformance.diagnose import Cause, would_fail
+from kkt_ref.conformance.diagnose import would_fail
 from kkt_ref.conformance.memory import MEANING, MemoryCheck
 from kkt_ref.conformance.questions import QUESTIONS
 
@@ -76,8 +78,7 @@ def check_implementation(
     -----
     Source: this library.
     """
-    check_on_fail(on_fail)
-    checks, expected = all_checks(dtype, seed, tolerance), check_expected(expected_failures)
+    checks = all_checks(dtype, seed, tolerance)
     if isinstance(implementation, type):
         raise ValueError(
             f"implementation: expected an object, got the class {implementation.__name__}; call it"
@@ -87,10 +88,7 @@ def check_implementation(
             f"implementation: expected an object with at least one of the methods "
             f"{', '.join(QUESTIONS)}, but {implementation!r:.200} has none of them"
         )
-    results = judge(checks, lambda check: check.run(implementation), expected)
-    if on_fail == "raise" and any(result.bad for result in results):
-        raise ConformanceError(results)
-    return results
+    return judge(checks, lambda check: check.run(implementation), expected_failures, on_fail)
 
 
 def check_names() -> list[str]:
@@ -156,7 +154,7 @@ def parametrize_with_checks(
     """
     import pytest
 
-    expected = check_expected(expected_failures)
+    expected = _expected(expected_failures)
     checks = all_checks(dtype, 0)
     marked = [
         pytest.param(check, marks=pytest.mark.xfail(reason=expected[check.name], strict=True))
@@ -194,50 +192,53 @@ def _drawn_checks(dtype: np.dtype, seed: int, tolerance: float) -> list[Check]:
 
 
 def judge(
-    checks: list[Check], result_of: Callable[[Check], Result], expected: Mapping[str, str]
+    checks: list[Check],
+    result_of: Callable[[Check], Result],
+    expected_failures: Mapping[str, str] | None,
+    on_fail: str,
 ) -> list[Result]:
-    """Return the results of checks, with one cause for as many failures as possible.
+    """Return the results of checks, with one cause for as many failures as possible."""
+    expected = _expected(expected_failures)
+    if on_fail not in ("raise", "return"):
+        raise ValueError(f"on_fail: expected 'raise' or 'return', got {on_fail!r}")
+    results = []
+    for _, group in groupby(checks, lambda check: check.question.name):
+        of_question = list(group)
+        results += _settled(of_question, list(map(result_of, of_question)))
+    for place, result in enumerate(results):
+        if result.name in expected and result.status in ("passed", "failed"):
+            status = "expected failure" if result.status == "failed" else "unexpected pass"
+            results[place] = result._replace(status=status, diagnosis=expected[result.name])
+    if on_fail == "raise" and any(result.bad for result in results):
+        raise ConformanceError(results)
+    return results
+
+
+def _settled(checks: list[Check], results: list[Result]) -> list[Result]:
+    """Choose the causes in the results of one question.
 
     Several mistakes may give the same answer in one case, and one may do so by chance.  So a
     cause counts only if it explains a fifth of the failures of a question, and twice as many
     answers as speak against it: right ones that it would spoil, and wrong ones that it would make
     wrong in another way.
     """
-    results = [result_of(check) for check in checks]
-    for name in dict.fromkeys(check.question.name for check in checks):
-        places = [k for k, check in enumerate(checks) if check.question.name == name]
-        _settle(checks, results, places)
-    for place, check in enumerate(checks):
-        result = results[place]
-        if check.name in expected and result.status in ("passed", "failed"):
-            status = "expected failure" if result.status == "failed" else "unexpected pass"
-            results[place] = result._replace(status=status, diagnosis=expected[check.name])
-    return results
-
-
-def _settle(checks: list[Check], results: list[Result], places: list[int]) -> None:
-    """Choose the causes in the results of one question."""
-    failed = sum(bool(results[place].causes) for place in places)
-    votes: dict[Cause, int] = {}
-    for place in places:
-        for cause in results[place].causes:
-            votes[cause] = votes.get(cause, 0) + 1
+    votes = Counter(cause for result in results for cause in result.causes)
     doubtful = {cause for cause in votes if cause.source not in ("known", "state")}
     for cause in doubtful:
-        if votes[cause] * RARELY < failed:
+        if votes[cause] * RARELY < sum(bool(result.causes) for result in results):
             votes[cause] = 0
-    for place in places if doubtful else ():
-        check, result = checks[place], results[place]
-        if not np.isnan(result.error) and not isinstance(check, MemoryCheck):
+    for check, result in zip(checks, results, strict=True):
+        if doubtful and not np.isnan(result.error) and not isinstance(check, MemoryCheck):
             for cause in doubtful.difference(result.causes):
                 votes[cause] -= 2 * would_fail(cause, check.mistaken)
-    for place in places:
-        causes = [c for c in results[place].causes if c not in doubtful or votes[c] > 0]
+    settled = []
+    for result in results:
+        causes = [c for c in result.causes if c not in doubtful or votes[c] > 0]
         named = [cause for cause in causes if cause.source != "known"] or causes
-        if named:
-            most = max(votes[cause] for cause in named)
-            said = ", or ".join(str(cause) for cause in named if votes[cause] == most)
-            results[place] = results[place]._replace(diagnosis=said, causes=tuple(causes))
+        most = max((votes[cause] for cause in named), default=0)
+        said = ", or ".join(str(cause) for cause in named if votes[cause] == most)
+        settled.append(result._replace(diagnosis=said, causes=tuple(causes)) if said else result)
+    return settled
 
 
 def summary(results: Sequence[Result]) -> list[str]:
@@ -254,13 +255,7 @@ def summary(results: Sequence[Result]) -> list[str]:
     return lines
 
 
-def check_on_fail(on_fail: str) -> None:
-    """Raise unless ``on_fail`` is one of its two values."""
-    if on_fail not in ("raise", "return"):
-        raise ValueError(f"on_fail: expected 'raise' or 'return', got {on_fail!r}")
-
-
-def check_expected(expected: Mapping[str, str] | None) -> Mapping[str, str]:
+def _expected(expected: Mapping[str, str] | None) -> Mapping[str, str]:
     """Return the expected failures, or raise if one of them is no check."""
     expected = {} if expected is None else expected
     if not isinstance(expected, Mapping) or expected.keys() - set(check_names()):
