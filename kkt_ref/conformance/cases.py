@@ -31,7 +31,7 @@ class Case(NamedTuple):
 def cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
     """Draw all networks and samples in float64 and round them to ``dtype``."""
     drawn = []
-    for number, (name, (draw, meaning)) in enumerate(_CASES.items()):
+    for number, (name, (meaning, draw)) in enumerate(_CASES.items()):
         net, *samples, margin = draw(np.random.default_rng([seed, number]))
         rounded = net.astype(dtype), *(part.astype(dtype) for part in samples)
         drawn.append(Case(name, (*rounded, margin, _step(net, *samples[:2])), meaning))
@@ -41,7 +41,7 @@ def cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
 def class_cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
     """Draw networks of several outputs, samples of all classes and multipliers (n, K)."""
     drawn = []
-    for number, (name, (draw, meaning)) in enumerate(_CLASS_CASES.items()):
+    for number, (name, (meaning, draw)) in enumerate(_CLASS_CASES.items()):
         rng = np.random.default_rng([seed, 1000 + number])
         net, x, _, lam, margin = draw(rng)
         y = rng.permutation(np.arange(1, len(x) + 1) % net.K)
@@ -53,12 +53,8 @@ def class_cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
 
 def trainable_cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
     """Return the cases whose ∇θΦ is the gradient of Φ and whose samples differ."""
-    return [
-        case
-        for case in cases(dtype, seed)
-        if case.inputs[0].activation.gate_is_slope
-        and len(np.unique(case.inputs[1], axis=0)) == len(case.inputs[1])
-    ]
+    found = [case for case in cases(dtype, seed) if case.inputs[0].activation.gate_is_slope]
+    return [case for case in found if len(np.unique(x := case.inputs[1], axis=0)) == len(x)]
 
 
 def full_class_cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
@@ -102,20 +98,20 @@ def image_cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
 
 
 def _drawn(
+    meaning: str,
     widths: tuple[int, ...] = (4, 9, 6, 1),
     n: int = 7,
     bias: str = "first",
-    activation: Activation | None = None,
+    act: Activation | None = None,
     change: Callable[..., Inputs] = lambda *inputs: inputs,
-    at_least: float = 0.1,
-) -> Draw:
+) -> tuple[str, Draw]:
     """Return a function that draws inputs whose preactivations keep away from kinks."""
 
     def draw(rng: np.random.Generator) -> Inputs:
         while True:
-            net = init_uniform(widths, rng, bias=bias, activation=activation or ReLU())
+            net = init_uniform(widths, rng, bias=bias, activation=act or ReLU())
             y = np.where(rng.permutation(n) % 2 == 0, -1.0, 1.0)
-            x, lam = rng.normal(size=(n, net.d)), rng.uniform(at_least, 1.0, n)
+            x, lam = rng.normal(size=(n, net.d)), rng.uniform(0.1, 1.0, n)
             net, x, y, lam, *margin = change(net, x, y, lam)
             *hidden, outputs = closed_form.forward(net, x).preactivations
             varied = np.all(np.ptp(outputs, axis=0) > 0) or n == 1
@@ -123,7 +119,7 @@ def _drawn(
                 size = np.abs(outputs) if net.K == 1 else np.ptp(outputs, axis=1)
                 return net, x, y, lam, *(margin or [1.07 * float(np.median(size))])
 
-    return draw
+    return meaning, draw
 
 
 def _step(net: MLP, x: Array, y: Array) -> float:
@@ -165,79 +161,70 @@ def _times(x: float = 1.0, lam: float = 1.0) -> Callable[..., Inputs]:
 
 
 _ONLY_NETWORK = "σ(αz) replaces the step inside ∇θΦ only, not in the forward pass or its derivative"
-_CASES: dict[str, tuple[Draw, str]] = {
-    "plain": (_drawn(), "the formula itself"),
-    "relu at exactly zero": (_at_zero, "relu'(0) is 0 here; some libraries take 1/2 or 1"),
-    "one label": (
-        _drawn(change=lambda net, x, y, lam: (net, x, -np.ones_like(y), lam)),
+_FLAT = "α may be below 1, and the network deep"
+_CASES: dict[str, tuple[str, Draw]] = {
+    "plain": _drawn("the formula itself"),
+    "relu at exactly zero": ("relu'(0) is 0 here; some libraries take 1/2 or 1", _at_zero),
+    "one label": _drawn(
         "labels are -1 and +1, and y multiplies each gradient",
+        change=lambda net, x, y, lam: (net, x, -np.ones_like(y), lam),
     ),
-    "many samples": (_drawn(n=70), "the sum is not divided by m, and has more than 64 terms"),
-    "square layers": (_drawn((6, 6, 6, 1)), "weights have shape (out, in)"),
-    "first bias only": (_drawn(bias="first"), "the bias is a part of θ"),
-    "all biases": (_drawn(bias="all"), "every bias is a part of θ"),
-    "no bias": (_drawn(bias="none"), "networks without biases work"),
-    "smoothed gates": (_drawn(activation=GatedReLU(2.7)), _ONLY_NETWORK),
-    "steep gates": (_drawn(activation=GatedReLU(17.0)), "α is that of the network"),
-    "flat gates": (
-        _drawn((3, 5, 4, 3, 1), bias="all", activation=GatedReLU(0.3)),
-        "α may be below 1, and the network deep",
+    "many samples": _drawn("the sum is not divided by m, and has more than 64 terms", n=70),
+    "square layers": _drawn("weights have shape (out, in)", (6, 6, 6, 1)),
+    "first bias only": _drawn("the bias is a part of θ", bias="first"),
+    "all biases": _drawn("every bias is a part of θ", bias="all"),
+    "no bias": _drawn("networks without biases work", bias="none"),
+    "smoothed gates": _drawn(_ONLY_NETWORK, act=GatedReLU(2.7)),
+    "steep gates": _drawn("α is that of the network", act=GatedReLU(17.0)),
+    "flat gates": _drawn(_FLAT, (3, 5, 4, 3, 1), bias="all", act=GatedReLU(0.3)),
+    "softplus": _drawn("softplus is used everywhere", act=Softplus(2.7)),
+    "flat softplus": _drawn(_FLAT, (3, 5, 4, 3, 1), bias="all", act=Softplus(0.3)),
+    "softplus far from zero": _drawn(
+        "exp(αz) does not overflow", act=Softplus(13.0), change=_times(x=300.0)
     ),
-    "softplus": (_drawn(activation=Softplus(2.7)), "softplus is used everywhere"),
-    "flat softplus": (
-        _drawn((3, 5, 4, 3, 1), bias="all", activation=Softplus(0.3)),
-        "α may be below 1, and the network deep",
-    ),
-    "softplus far from zero": (
-        _drawn(activation=Softplus(13.0), change=_times(x=300.0)),
-        "exp(αz) does not overflow",
-    ),
-    "equal candidates": (
-        _drawn(change=lambda net, x, y, lam: (net, x[[0, 0, 0, 0, 4, 5, 6]], y, lam)),
+    "equal candidates": _drawn(
         "equal rows of x are separate candidates",
+        change=lambda net, x, y, lam: (net, x[[0, 0, 0, 0, 4, 5, 6]], y, lam),
     ),
-    "zero multipliers": (
-        _drawn(change=_times(lam=0.0)),
-        "with λ = 0 the residual is θ and ∂/∂x is 0, but ∂/∂λ is not 0",
+    "zero multipliers": _drawn(
+        "with λ = 0 the residual is θ and ∂/∂x is 0, but ∂/∂λ is not 0", change=_times(lam=0.0)
     ),
-    "negative multipliers": (_drawn(change=_signs), "λ may have any sign and is not clipped"),
-    "tiny multipliers": (_drawn(change=_times(lam=1e-7)), "small λ are not taken for 0"),
-    "huge multipliers": (_drawn(change=_times(lam=1e6)), "large λ are not clipped"),
-    "zero input": (_drawn(change=_one_zero), "x_i may be 0, and a single λ_i too"),
-    "large inputs": (_drawn(change=_times(x=1e3)), "x is neither clipped nor normalised"),
-    "small inputs": (_drawn(bias="none", change=_times(x=1e-3)), "x is not normalised"),
-    "feasible": (_drawn(change=_feasible), "a condition that holds has the violation 0"),
-    "one sample": (_drawn(n=1), "a single sample keeps its axis"),
-    "two samples": (_drawn((2, 2, 1), n=2), "equal sizes do not confuse axes"),
-    "one layer": (_drawn((5, 1)), "a linear network, which has no hidden layer, works"),
-    "two layers": (_drawn((5, 8, 1)), "networks with two layers work"),
-    "five layers": (_drawn((4, 7, 6, 5, 6, 1), n=4), "deep networks work"),
-    "nine layers": (_drawn((3, *(7,) * 8, 1), n=3), "networks of any depth work"),
-    "widths of one": (_drawn((1, 1, 1, 1), n=3), "axes of length 1 are kept"),
-    "wide layers": (_drawn((65, 66, 1), n=2), "widths above 64"),
-    "widely different layers": (
-        _drawn(change=_unlike_layers),
-        "layers of very different scale keep their precision",
+    "negative multipliers": _drawn("λ may have any sign and is not clipped", change=_signs),
+    "tiny multipliers": _drawn("small λ are not taken for 0", change=_times(lam=1e-7)),
+    "huge multipliers": _drawn("large λ are not clipped", change=_times(lam=1e6)),
+    "zero input": _drawn("x_i may be 0, and a single λ_i too", change=_one_zero),
+    "large inputs": _drawn("x is neither clipped nor normalised", change=_times(x=1e3)),
+    "small inputs": _drawn("x is not normalised", bias="none", change=_times(x=1e-3)),
+    "feasible": _drawn("a condition that holds has the violation 0", change=_feasible),
+    "one sample": _drawn("a single sample keeps its axis", n=1),
+    "two samples": _drawn("equal sizes do not confuse axes", (2, 2, 1), n=2),
+    "one layer": _drawn("a linear network, which has no hidden layer, works", (5, 1)),
+    "two layers": _drawn("networks with two layers work", (5, 8, 1)),
+    "five layers": _drawn("deep networks work", (4, 7, 6, 5, 6, 1), n=4),
+    "nine layers": _drawn("networks of any depth work", (3, *(7,) * 8, 1), n=3),
+    "widths of one": _drawn("axes of length 1 are kept", (1, 1, 1, 1), n=3),
+    "wide layers": _drawn("widths above 64", (65, 66, 1), n=2),
+    "widely different layers": _drawn(
+        "layers of very different scale keep their precision", change=_unlike_layers
     ),
-    "large margins": (
-        _drawn(change=lambda net, *samples: (net.scaled(30.0), *samples)),
+    "large margins": _drawn(
         "outputs in the thousands keep their precision",
+        change=lambda net, *samples: (net.scaled(30.0), *samples),
     ),
-    STRIDED: (_drawn(bias="all"), "arrays need not be contiguous"),
+    STRIDED: _drawn("arrays need not be contiguous", bias="all"),
 }
-
-_CLASS_CASES: dict[str, tuple[Draw, str]] = {
-    "three classes": (_drawn((4, 9, 6, 3)), "each wrong class has its own multiplier"),
-    "two outputs": (_drawn((4, 9, 2)), "two outputs are two classes, 0 and 1"),
-    "square layers": (_drawn((3, 3, 3), n=3), "equal sizes do not confuse axes"),
-    "all biases": (_drawn((4, 9, 6, 3), bias="all"), "every bias is a part of θ"),
-    "smoothed gates": (_drawn((4, 9, 6, 3), activation=GatedReLU(2.7)), _ONLY_NETWORK),
-    "softplus": (_drawn((4, 9, 6, 3), activation=Softplus(0.6)), "softplus is used everywhere"),
-    "one layer": (_drawn((5, 4)), "a linear classifier works"),
-    "five layers": (_drawn((4, 7, 6, 5, 6, 3), n=4), "deep networks work"),
-    "one sample": (_drawn((4, 9, 6, 3), n=1), "a single sample keeps its axis"),
-    "many samples": (_drawn((4, 6, 3), n=70), "the sum is not divided by m"),
-    "many classes": (_drawn((3, 4, 66), n=3), "more classes than 64, most without a sample"),
-    "negative multipliers": (_drawn((4, 9, 6, 3), change=_signs), "λ may have any sign"),
-    STRIDED: (_drawn((4, 9, 6, 3), bias="all"), "arrays need not be contiguous"),
+_CLASS_CASES: dict[str, tuple[str, Draw]] = {
+    "three classes": _drawn("each wrong class has its own multiplier", (4, 9, 6, 3)),
+    "two outputs": _drawn("two outputs are two classes, 0 and 1", (4, 9, 2)),
+    "square layers": _drawn("equal sizes do not confuse axes", (3, 3, 3), n=3),
+    "all biases": _drawn("every bias is a part of θ", (4, 9, 6, 3), bias="all"),
+    "smoothed gates": _drawn(_ONLY_NETWORK, (4, 9, 6, 3), act=GatedReLU(2.7)),
+    "softplus": _drawn("softplus is used everywhere", (4, 9, 6, 3), act=Softplus(0.6)),
+    "one layer": _drawn("a linear classifier works", (5, 4)),
+    "five layers": _drawn("deep networks work", (4, 7, 6, 5, 6, 3), n=4),
+    "one sample": _drawn("a single sample keeps its axis", (4, 9, 6, 3), n=1),
+    "many samples": _drawn("the sum is not divided by m", (4, 6, 3), n=70),
+    "many classes": _drawn("more classes than 64, most without a sample", (3, 4, 66), n=3),
+    "negative multipliers": _drawn("λ may have any sign", (4, 9, 6, 3), change=_signs),
+    STRIDED: _drawn("arrays need not be contiguous", (4, 9, 6, 3), bias="all"),
 }

@@ -5,6 +5,7 @@ import json
 import math
 import pkgutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,24 +15,21 @@ import scipy
 
 import kkt_ref
 from kkt_ref._io import write_atomically
+from kkt_ref.conformance.checks import Result
 from kkt_ref.conformance.files import check_answers, write_questions
 from kkt_ref.conformance.verdict import check_implementation, summary
+
+QUIET = ("passed", "skipped")
 
 
 def add_arguments(commands: Any, json_path: Callable[[str], Path]) -> None:
     """Add the two commands to the command line."""
     check = commands.add_parser("check", help="check an implementation and name its mistakes")
-    check.add_argument(
-        "target", nargs="?", help="package.module:object, found from the current folder"
-    )
+    check.add_argument("target", nargs="?", help="package.module:object, from the current folder")
     check.add_argument("--answers", type=Path, help="judge the answers in this file instead")
     check.add_argument("--tolerance", type=float, help="the largest relative error allowed")
-    check.add_argument(
-        "--expect-fail",
-        type=Path,
-        metavar="FILE",
-        help="checks that are known to fail: in each line a name, # and the reason",
-    )
+    known = "checks that are known to fail: in each line a name, # and the reason"
+    check.add_argument("--expect-fail", type=Path, metavar="FILE", help=known)
     check.add_argument("--json", type=json_path, help="also write the results to this file")
     questions = commands.add_parser("questions", help="write the inputs of the checks to a file")
     questions.add_argument("file", type=Path, help="ends in .npz, .json or .txt")
@@ -57,32 +55,38 @@ def run_command(options: argparse.Namespace) -> int:
         results = check_answers(options.answers, **given)
     else:
         results = check_implementation(_resolved(options.target), **given)
-    for result in results:
-        if result.bad:
-            print(result.report())
-        elif result.status != "passed":
-            print(result)
-    print(*summary(results), sep="\n")
-    counts = {status: 0 for status in ("passed", "failed", "skipped")}
-    for result in results:
-        counts[result.status] = counts.get(result.status, 0) + 1
+    said = [r.report() if r.bad else str(r) for r in results if r.status not in QUIET]
+    print(*said, *_skipped(results), *summary(results), sep="\n")
+    counts = Counter({status: 0 for status in ("passed", "failed", "skipped")})
+    counts.update(result.status for result in results)
     print(", ".join(f"{count} {status}" for status, count in counts.items()))
     if options.json:
-        rows = [r._asdict() | {"error": None if math.isnan(r.error) else r.error} for r in results]
-        versions = {"kkt_ref": kkt_ref.__version__, "python": sys.version.split()[0]}
-        versions |= {"numpy": np.__version__, "scipy": scipy.__version__}
+        versions = {m.__name__: m.__version__ for m in (kkt_ref, np, scipy)}
         about = {
             "checked": str(options.target or options.answers),
-            "versions": versions,
-            "seed": results[0].seed,
-            "dtype": results[0].dtype,
-            "tolerance": results[0].tolerance,
+            "versions": versions | {"python": sys.version.split()[0]},
+            **{name: getattr(results[0], name) for name in ("seed", "dtype", "tolerance")},
             "summary": summary(results),
-            "results": rows,
+            "results": [
+                r._asdict() | {"error": None if math.isnan(r.error) else r.error} for r in results
+            ],
         }
         with write_atomically(options.json) as file:
             file.write((json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
     return 1 if any(result.bad for result in results) else 0
+
+
+def _skipped(results: list[Result]) -> list[str]:
+    """Return one line for each question and reason."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.status == "skipped":
+            key = result.name.split(":")[0], result.diagnosis
+            groups.setdefault(key, []).append(result)
+    return [
+        f"skipped  {question}: {why} ({len(found)} checks)" if len(found) > 1 else str(found[0])
+        for (question, why), found in groups.items()
+    ]
 
 
 def _resolved(target: str) -> object:

@@ -10,15 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy
 
-from kkt_ref.conformance.cases import (
-    INPUTS,
-    Case,
-    cases,
-    class_cases,
-    full_class_cases,
-    image_cases,
-    trainable_cases,
-)
+from kkt_ref.conformance import cases
+from kkt_ref.conformance.cases import INPUTS, Case
 from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.definition import (
@@ -32,6 +25,8 @@ from kkt_ref.stationarity.problems import constraints_of, max_margin
 
 Array = np.ndarray
 Answer = tuple[Array, ...]
+Loss = tuple[float, Array, Array]
+Conditions = tuple[float, float, float, float]
 
 
 class Implementation:
@@ -58,15 +53,13 @@ class Implementation:
         """Return θ − Σ_i λ_i y_i ∇θΦ(θ; x_i), shape (P,)."""
         raise NotImplementedError
 
-    def stationarity(
-        self, net: MLP, x: Array, y: Array, multipliers: Array
-    ) -> tuple[float, Array, Array]:
+    def stationarity(self, net: MLP, x: Array, y: Array, multipliers: Array) -> Loss:
         """Return the squared norm of that residual, and its gradients in x (n, d) and λ (n,)."""
         raise NotImplementedError
 
     def kkt_conditions(
         self, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
-    ) -> tuple[float, float, float, float]:
+    ) -> Conditions:
         """Return how much the four conditions are violated, q being ``margin``.
 
         They are the relative stationarity, primal feasibility, dual feasibility and relative
@@ -82,9 +75,7 @@ class Implementation:
         """Return Φ(θ; x_i) of a network with K outputs, shape (n, K)."""
         raise NotImplementedError
 
-    def class_stationarity(
-        self, net: MLP, x: Array, y: Array, multipliers: Array
-    ) -> tuple[float, Array, Array]:
+    def class_stationarity(self, net: MLP, x: Array, y: Array, multipliers: Array) -> Loss:
         """Return ‖θ − Σ_i Σ_{j≠y_i} λ_ij ∇θ(Φ_{y_i} − Φ_j)(x_i)‖² and its gradients.
 
         They are those in x (n, d) and λ (n, K), for classes y_i in 0 ... K-1.  λ_ij counts for
@@ -94,7 +85,7 @@ class Implementation:
 
     def class_kkt_conditions(
         self, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
-    ) -> tuple[float, float, float, float]:
+    ) -> Conditions:
         """Return the same as ``kkt_conditions`` for the constraints Φ_{y_i} − Φ_j ≥ q, j ≠ y_i."""
         raise NotImplementedError
 
@@ -110,7 +101,7 @@ class Question(NamedTuple):
     parts: tuple[str, ...]  # names of the arrays that the method returns
     answer: Callable[..., Any]  # maps the arguments of the method to the right answer
     takes: tuple[str, ...]  # the arguments of the method
-    cases: Callable[[Any, int], list[Case]] = cases  # maps a dtype and a seed to the cases
+    cases: Callable[[Any, int], list[Case]] = cases.cases  # maps a dtype and a seed to the cases
     flat: bool = False  # whether the last axis of the answer is that of θ
 
     def arguments(self, case: Case) -> tuple[Any, ...]:
@@ -165,7 +156,7 @@ def outputs(net: MLP, x: Array) -> Array:
 
 def kkt_conditions(
     net: MLP, x: Array, y: Array, multipliers: Array, margin: float, residual: Array | None = None
-) -> tuple[float, float, float, float]:
+) -> Conditions:
     """Return the right answer to the question of this name, for any number of outputs."""
     if residual is None:
         residual = stationarity_residual(net, x, y, multipliers)  # (P,)
@@ -208,10 +199,10 @@ _ALL = (
     Question("stationarity_residual", ("residual",), stationarity_residual, _SUM, flat=True),
     Question("stationarity", _LOSS, stationarity_by_autograd, _SUM),
     Question("kkt_conditions", _CONDITIONS, kkt_conditions, _REPORT),
-    Question("training_step", ("theta",), training_step, _STEP, trainable_cases, flat=True),
-    Question("class_outputs", ("outputs",), outputs, _POINTS, class_cases),
-    Question("class_stationarity", _LOSS, stationarity_by_autograd, _SUM, class_cases),
-    Question("class_kkt_conditions", _CONDITIONS, kkt_conditions, _REPORT, full_class_cases),
-    Question("ssim", ("ssim",), _ssim, ("a", "b"), image_cases),
+    Question("training_step", ("theta",), training_step, _STEP, cases.trainable_cases, flat=True),
+    Question("class_outputs", ("outputs",), outputs, _POINTS, cases.class_cases),
+    Question("class_stationarity", _LOSS, stationarity_by_autograd, _SUM, cases.class_cases),
+    Question("class_kkt_conditions", _CONDITIONS, kkt_conditions, _REPORT, cases.full_class_cases),
+    Question("ssim", ("ssim",), _ssim, ("a", "b"), cases.image_cases),
 )
 QUESTIONS: dict[str, Question] = {question.name: question for question in _ALL}
