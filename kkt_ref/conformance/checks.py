@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kkt_ref.conformance.cases import STRIDED, Case
-from kkt_ref.conformance.diagnose import Cause, Mistaken, causes_of, mistaken_answers
+from kkt_ref.conformance.cases import STRIDED
+from kkt_ref.conformance.diagnose import Asked, Cause, causes_of
 from kkt_ref.conformance.questions import Answer, Implementation, Question
 from kkt_ref.network.mlp import MLP
 
@@ -54,33 +53,18 @@ class UnusableAnswer(Exception):
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(Asked):
     """One question about one case."""
 
-    name: str
-    question: Question
-    case: Case
-    earlier: Case  # the case that this question is asked about first
     dtype: np.dtype
     seed: int
-    tolerance: float
+    name: str
 
     @property
     def arguments(self) -> tuple[Any, ...]:
         """The arguments of the method, copied, so that they may be changed."""
         given = self.question.arguments(self.case)
         return tuple(_copied(part, self.case.name == STRIDED) for part in given)
-
-    @cached_property
-    def right(self) -> Answer:
-        """The right arrays."""
-        return self.question.reference(*self.question.arguments(self.case))
-
-    @cached_property
-    def mistaken(self) -> Mistaken:
-        """What the known mistakes answer."""
-        given = self.question, self.case, self.right, self.tolerance, self.earlier
-        return mistaken_answers(*given)
 
     @property
     def repeat(self) -> str:
@@ -129,11 +113,10 @@ class Check:
             arrays = usable(self.question, answer, self.right, self.dtype)
         except UnusableAnswer as unusable:
             return self.result("failed", unusable.error, unusable.cause)
-        error = self.question.error(self.case, arrays, self.right)
+        error = self.error(arrays, self.right)
         if error <= self.tolerance:
             return self.result("passed", error)
-        given = self.question, self.case, arrays, self.right, self.tolerance
-        return self.result("failed", error, *causes_of(*given, self.mistaken))
+        return self.result("failed", error, *causes_of(self, arrays))
 
     def result(
         self, status: str, error: float = float("nan"), *causes: Cause, diagnosis: str = ""

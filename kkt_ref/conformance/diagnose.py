@@ -3,6 +3,9 @@
 Else the diagnosis says what is known: which arrays are wrong, and by which factor.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -24,55 +27,63 @@ class Cause(NamedTuple):
         return f"matches if {self.text}" if self.source not in ("known", "state") else self.text
 
 
-class Mistaken(NamedTuple):
-    """What the known mistakes answer in one case."""
+@dataclass(frozen=True)
+class Asked:
+    """A question about a case, its right answer and those that the known mistakes give."""
 
-    answers: dict[str, list[Answer]]  # by mistake; they differ from the right one
-    harmless: set[str]  # mistakes that need not make a difference in this case
+    question: Question
+    case: Case
+    earlier: Case  # the case that this question is asked about first
+    tolerance: float
+
+    @cached_property
+    def right(self) -> Answer:
+        """The right arrays."""
+        return self.question.reference(*self.question.arguments(self.case))
+
+    @cached_property
+    def mistaken(self) -> dict[str, list[Answer | None]]:
+        """The answers of each mistake, and None where it need not make a difference."""
+        given, before = (tuple(map(in_float64, c.inputs)) for c in (self.case, self.earlier))
+        answers: dict[str, list[Answer | None]] = {}
+        with np.errstate(all="ignore"):
+            for text, parts in mistakes(self.question.name, given, self.right, before):
+                answer = tuple(map(np.asarray, parts))
+                finite = all(np.all(np.isfinite(part)) for part in answer)
+                differs = finite and not self.agree(answer, self.right)
+                answers.setdefault(text, []).append(answer if differs else None)
+        return answers
+
+    def error(self, answer: Answer, right: Answer) -> float:
+        """Return the largest relative error over the arrays."""
+        return self.question.error(self.case, answer, right)
+
+    def agree(self, answer: Answer, right: Answer) -> bool:
+        """Whether the error is within the tolerance."""
+        return self.error(answer, right) <= self.tolerance
 
 
-def mistaken_answers(
-    question: Question, case: Case, right: Answer, tolerance: float, earlier: Case
-) -> Mistaken:
-    """Answer one question with each of the known mistakes."""
-    given, before = (tuple(map(in_float64, c.inputs)) for c in (case, earlier))
-    answers: dict[str, list[Answer]] = {}
-    harmless = set()
-    with np.errstate(all="ignore"):
-        for text, parts in mistakes(question.name, given, right, before):
-            answer = tuple(map(np.asarray, parts))
-            finite = all(np.all(np.isfinite(part)) for part in answer)
-            if finite and not question.error(case, answer, right) <= tolerance:
-                answers.setdefault(text, []).append(answer)
-            else:
-                harmless.add(text)
-    return Mistaken(answers, harmless)
-
-
-def causes_of(
-    question: Question, case: Case, answer: Answer, right: Answer, tol: float, mistaken: Mistaken
-) -> tuple[Cause, ...]:
+def causes_of(asked: Asked, answer: Answer) -> tuple[Cause, ...]:
     """Return all causes that give this wrong answer, and then what else is known."""
     with np.errstate(all="ignore"):  # an answer may be as large as it likes
         found = [
             Cause(text, "mistake")
-            for text, answers in mistaken.answers.items()
-            if any(question.error(case, answer, other) <= tol for other in answers)
+            for text, answers in asked.mistaken.items()
+            if any(other is not None and asked.agree(answer, other) for other in answers)
         ]
-        found += _precision(question, case, answer, right)
-        facts = _facts(question, case, answer, right, tol)
-    return (*found, *(Cause(text, "known") for text in facts))
+        found += _precision(asked, answer)
+        return (*found, *(Cause(text, "known") for text in _facts(asked, answer)))
 
 
-def would_fail(cause: Cause, mistaken: Mistaken) -> bool:
+def would_fail(cause: Cause, asked: Asked) -> bool:
     """Whether a cause would make the answer to a case wrong."""
-    harmful = cause.text in mistaken.answers and cause.text not in mistaken.harmless
-    return harmful or cause.source == "precision"
+    harmless = any(a is None for a in asked.mistaken.get(cause.text, [None]))
+    return not harmless or cause.source == "precision"
 
 
-def _precision(question: Question, case: Case, answer: Answer, right: Answer) -> list[Cause]:
+def _precision(asked: Asked, answer: Answer) -> list[Cause]:
     """Name the precision if the answer is nearly right and has no digits beyond it."""
-    error = question.error(case, answer, right)
+    error = asked.error(answer, asked.right)
     parts = [np.asarray(part, np.float64) for part in answer]
     for kind, largest in (("bfloat16", 0.2), ("float16", 0.05), ("float32", 1e-4)):
         short = sum(part.size for part in parts) > 1 or kind == "float32"
@@ -90,30 +101,26 @@ def _holds(part: Array, kind: str) -> bool:
         return bool(np.all(part.astype(kind).astype(np.float64) == part))
 
 
-def _facts(
-    question: Question, case: Case, answer: Answer, right: Answer, tolerance: float
-) -> tuple[str, ...]:
+def _facts(asked: Asked, answer: Answer) -> dict[str, None]:
     """Return which arrays are wrong and by which factor, once for each name of the factor."""
-    found, wanted = question.blocks(case, answer), question.blocks(case, right)
-    factors = _factors(question, case)
-    said = {}
-    for name in wanted:
-        if relative(found[name], wanted[name]) > tolerance:
-            said[name] = _compared(found[name], wanted[name], factors, tolerance)
-    texts = []
-    for preferred in {text: None for options in said.values() for text in options}:
+    found, wanted = (asked.question.blocks(asked.case, a) for a in (answer, asked.right))
+    factors, tol = _factors(asked.question, asked.case), asked.tolerance
+    said = {
+        name: _compared(found[name], wanted[name], factors, tol)
+        for name in wanted
+        if relative(found[name], wanted[name]) > tol
+    }
+    every, texts = len(said) == len(wanted), {}
+    for preferred in dict.fromkeys(chain(*said.values())):
         groups: dict[str, list[str]] = {}
         for name, options in said.items():
             text = preferred if preferred in options else options[0]
             groups.setdefault(text, []).append(name)
-        whole = len(groups) == 1 and len(said) == len(wanted)
-        parts = [
-            f"the answer is {text}" if whole else _sentence(names, text, list(wanted))
-            for text, names in groups.items()
-        ]
-        rest = "" if len(said) == len(wanted) else "; the rest is right"
-        texts.append("; ".join(parts) + rest)
-    return tuple(dict.fromkeys(texts))
+        parts = [_sentence(names, text, list(wanted)) for text, names in groups.items()]
+        if len(groups) == 1 and every:
+            parts = [f"the answer is {preferred}"]
+        texts["; ".join(parts if every else [*parts, "the rest is right"])] = None
+    return texts
 
 
 def _sentence(names: list[str], text: str, wanted: list[str]) -> str:

@@ -48,7 +48,7 @@ class MemoryCheck(Check):
             rights.append(right)
             if not all(map(_equal, answers, copies)):
                 raise UnusableAnswer(SHARED, "state")
-            error = self.question.error(self.case, copies[-1], right)
+            error = self.error(copies[-1], right)
             if not error <= allowed * self.tolerance:
                 raise UnusableAnswer(*self._cause(copies, rights, changed), error)
             return error
@@ -77,7 +77,7 @@ class MemoryCheck(Check):
         """Return the text and the source of the cause that the last answer is wrong."""
         last = answers[-1]
         total = tuple(np.sum(parts, axis=0) for parts in zip(*rights, strict=True))
-        if self.question.error(self.case, last, total) <= self.tolerance:
+        if self.agree(last, total):
             return ADDED, "state"
         if changed == "nothing":
             return TWICE, "state"

@@ -182,12 +182,12 @@ def _drawn_checks(dtype: np.dtype, seed: int, tolerance: float) -> list[Check]:
     checks: list[Check] = []
     for name, question in QUESTIONS.items():
         found = question.cases(dtype, seed)
-        options = question, found[0], dtype, seed, tolerance
         for case in found:
-            checks.append(Check(f"{name}: {case.name}", question, case, *options[1:]))
-        first = found[0]._replace(meaning=MEANING)
+            asked = question, case, found[0], tolerance, dtype, seed
+            checks.append(Check(*asked, f"{name}: {case.name}"))
+        asked = question, found[0]._replace(meaning=MEANING), *asked[2:]
         other = question.cases(dtype, seed + 1)[0]
-        checks.append(MemoryCheck(f"{name}: no memory", question, first, *options[1:], other))
+        checks.append(MemoryCheck(*asked, f"{name}: no memory", other))
     return checks
 
 
@@ -230,7 +230,7 @@ def _settled(checks: list[Check], results: list[Result]) -> list[Result]:
     for check, result in zip(checks, results, strict=True):
         if doubtful and not np.isnan(result.error) and not isinstance(check, MemoryCheck):
             for cause in doubtful.difference(result.causes):
-                votes[cause] -= 2 * would_fail(cause, check.mistaken)
+                votes[cause] -= 2 * would_fail(cause, check)
     settled = []
     for result in results:
         causes = [c for c in result.causes if c not in doubtful or votes[c] > 0]
