@@ -12,7 +12,7 @@ import numpy as np
 
 from kkt_ref.conformance.cases import Case
 from kkt_ref.conformance.mistakes import mistakes
-from kkt_ref.conformance.questions import Answer, Question, in_float64, relative
+from kkt_ref.conformance.questions import Answer, Question, in_float64, names_of, relative
 
 Array = np.ndarray
 
@@ -54,9 +54,18 @@ class Asked:
                 answers.setdefault(text, []).append(answer if differs else None)
         return answers
 
+    def blocks(self, answer: Answer) -> dict[str, Array]:
+        """Return the named arrays of an answer; those of θ are W_1, b_1, W_2, ..."""
+        if not self.question.flat:
+            return dict(zip(self.question.parts, answer, strict=True))
+        net = self.case.inputs[0]
+        ends = np.cumsum([p.size for p in net.arrays])[:-1]
+        return dict(zip(names_of(net), np.split(answer[0], ends, axis=-1), strict=True))
+
     def error(self, answer: Answer, right: Answer) -> float:
-        """Return the largest relative error over the arrays."""
-        return self.question.error(self.case, answer, right)
+        """Return the largest error, relative to the norm of each of the ``blocks``."""
+        pairs = zip(self.blocks(answer).values(), self.blocks(right).values(), strict=True)
+        return float(np.max([relative(found, wanted) for found, wanted in pairs]))
 
     def agree(self, answer: Answer, right: Answer) -> bool:
         """Whether the error is within the tolerance."""
@@ -103,7 +112,7 @@ def _holds(part: Array, kind: str) -> bool:
 
 def _facts(asked: Asked, answer: Answer) -> dict[str, None]:
     """Return which arrays are wrong and by which factor, once for each name of the factor."""
-    found, wanted = (asked.question.blocks(asked.case, a) for a in (answer, asked.right))
+    found, wanted = asked.blocks(answer), asked.blocks(asked.right)
     factors, tol = _factors(asked.question, asked.case), asked.tolerance
     said = {
         name: _compared(found[name], wanted[name], factors, tol)

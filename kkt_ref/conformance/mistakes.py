@@ -181,60 +181,49 @@ def _activations(right: Any) -> dict[str, Activation]:
 def _sums(name: str, given: Given, right: Answer) -> Mistakes:
     """Yield answers with wrong labels and multipliers, and gradients in λ by the chain rule."""
     net, x, y, lam, *rest = given
-    for text, labels, multipliers, slope in _multipliers(net, x, y, lam):
+    m, K, one, none = len(lam), net.K, np.ones_like(lam), np.ones_like(y)
+    number = np.arange(m).reshape(m, *[1] * (lam.ndim - 1))  # of the sample
+    factors = {
+        "the sum is divided by m": 1 / m,
+        "the sum is doubled": 2.0,
+        "the sum is halved": 0.5,
+        "the last sample is left out": number < m - 1,
+        "the first sample is left out": number > 0,
+        "λ is divided by its sum": 1 / (np.sum(np.abs(lam)) or 1.0),
+        "the sum is added to θ, not subtracted from it": -1.0,
+    }
+    wrong: dict[str, tuple[Array, Array, Any]] = {  # labels, multipliers, their derivative
+        "λ is squared": (y, lam**2, 2.0 * lam),
+        "λ is left out": (y, one, 0.0),
+        "λ is taken without its sign": (y, np.abs(lam), np.sign(lam)),
+        "negative λ are clipped to 0": (y, np.maximum(lam, 0.0), lam > 0),
+        "λ is clipped to [0, 1]": (y, np.clip(lam, 0.0, 1.0), (lam > 0) & (lam < 1)),
+        "λ above 1 are clipped": (y, np.minimum(lam, 1.0), lam < 1),
+        "λ is that of the first sample": (y, lam[:1] * one, 1.0),
+    }
+    if m > 64:
+        factors["only the first 64 samples count"] = number < 64
+    if K > 1:
+        factors["the sum over wrong classes is divided by K - 1"] = 1 / (K - 1)
+        factors["the sum over classes is divided by K"] = 1 / K
+        wrong["classes are counted from 1"] = ((y - 1) % K, lam, 1.0)
+        wrong["classes are shifted by one"] = ((y + 1) % K, lam, 1.0)
+        wrong["classes are counted from the end"] = (K - 1 - y, lam, 1.0)
+    else:
+        wrong["y is left out"] = (none, lam, 1.0)
+        wrong["y has the opposite sign"] = (-y, lam, 1.0)
+        wrong["y is taken as 0 and 1"] = ((y + 1) / 2, lam, 1.0)
+        wrong["λ and y are both left out"] = (none, one, 0.0)
+        if net.activation.name == "relu":
+            factors["relu is applied to the outputs"] = closed_form.forward(net, x).outputs > 0
+    wrong |= {text: (y, c * lam, c) for text, c in factors.items()}
+    for text, (labels, multipliers, slope) in wrong.items():
         answer = evaluate(name, (net, x, labels, multipliers, *rest))
         yield text, answer
         if name.endswith("stationarity"):
             yield text, (*answer[:2], slope * answer[2])
         if name.endswith("conditions"):  # only the sum is wrong
             yield text, (answer[0], *right[1:])
-
-
-def _multipliers(
-    net: MLP, x: Array, y: Array, lam: Array
-) -> Iterator[tuple[str, Array, Array, Any]]:
-    """Yield wrong labels and multipliers, and the derivative of the latter in λ."""
-    m, last = len(lam), np.ones((len(lam), *[1] * (lam.ndim - 1)))
-    last[-1], mass, K, one = 0.0, np.sum(np.abs(lam)) or 1.0, net.K, np.ones_like(lam)
-    factors = {
-        "the sum is divided by m": 1 / m,
-        "the sum is doubled": 2.0,
-        "the sum is halved": 0.5,
-        "the last sample is left out": last,
-        "the first sample is left out": last[::-1],
-        "λ is divided by its sum": 1 / mass,
-        "the sum is added to θ, not subtracted from it": -1.0,
-    }
-    if m > 64:
-        factors["only the first 64 samples count"] = np.arange(m).reshape(last.shape) < 64
-    if K > 1:
-        factors["the sum over wrong classes is divided by K - 1"] = 1 / (K - 1)
-        factors["the sum over classes is divided by K"] = 1 / K
-    elif net.activation.name == "relu":
-        factors["relu is applied to the outputs"] = closed_form.forward(net, x).outputs > 0
-    for text, factor in factors.items():
-        yield text, y, factor * lam, factor
-    yield "λ is squared", y, lam**2, 2.0 * lam
-    yield "λ is left out", y, one, 0.0
-    yield "λ is taken without its sign", y, np.abs(lam), np.sign(lam)
-    yield "negative λ are clipped to 0", y, np.maximum(lam, 0.0), lam > 0
-    yield "λ is clipped to [0, 1]", y, np.clip(lam, 0.0, 1.0), (lam > 0) & (lam < 1)
-    yield "λ above 1 are clipped", y, np.minimum(lam, 1.0), lam < 1
-    yield "λ is that of the first sample", y, lam[:1] * one, 1.0
-    labels = {
-        "classes are counted from 1": (y - 1) % K,
-        "classes are shifted by one": (y + 1) % K,
-        "classes are counted from the end": K - 1 - y,
-    }
-    if K == 1:
-        yield "λ and y are both left out", np.ones_like(y), one, 0.0
-        labels = {
-            "y is left out": np.ones_like(y),
-            "y has the opposite sign": -y,
-            "y is taken as 0 and 1": (y + 1) / 2,
-        }
-    for text, other in labels.items():
-        yield text, other, lam, 1.0
 
 
 def _orders(net: MLP) -> Iterator[tuple[str, Array]]:

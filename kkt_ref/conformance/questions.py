@@ -114,19 +114,6 @@ class Question(NamedTuple):
         answer = self.answer(*map(in_float64, arguments))
         return tuple(map(np.asarray, answer if len(self.parts) > 1 else (answer,)))
 
-    def blocks(self, case: Case, answer: Answer) -> dict[str, Array]:
-        """Return the named arrays of an answer; those of θ are W_1, b_1, W_2, ..."""
-        if not self.flat:
-            return dict(zip(self.parts, answer, strict=True))
-        net = case.inputs[0]
-        ends = np.cumsum([p.size for p in net.arrays])[:-1]
-        return dict(zip(names_of(net), np.split(answer[0], ends, axis=-1), strict=True))
-
-    def error(self, case: Case, answer: Answer, right: Answer) -> float:
-        """Return the largest error, relative to the norm of each of the ``blocks``."""
-        found, wanted = self.blocks(case, answer), self.blocks(case, right)
-        return float(np.max([relative(found[name], wanted[name]) for name in wanted]))
-
 
 def relative(found: Array, wanted: Array) -> float:
     """Return ‖found − wanted‖ / ‖wanted‖, or ‖found‖ if ``wanted`` is zero."""

@@ -41,8 +41,7 @@ def wrong_answers(name: str, given: Given, right: Answer) -> Mistakes:
         yield "θ is missing: the answer is minus the sum", (right[0] - net.theta,)
         yield "the answer is the sum alone", (net.theta - right[0],)
     if name.endswith("stationarity"):
-        yield from _losses(net, y, *right)
-        yield from _norms(name, given, right)
+        yield from _losses(name, given, *right)
     if name.endswith("conditions"):
         yield from _conditions(name, given, right)
     if name == "training_step":
@@ -67,16 +66,13 @@ def _outputs(net: MLP, right: Array) -> Mistakes:
 def _problems(name: str, given: Given) -> Mistakes:
     """Yield other directions D_ij in the space of outputs."""
     net, x, y, lam, *rest = given
-
-    def of_classes(right: float, wrong: float) -> Any:
-        def directions(y: Array, outputs: Array) -> Array:
-            hot = one_hot(y, outputs)[:, :, None]  # (n, K, 1)
-            return (1 - hot) * (right * np.swapaxes(hot, 1, 2) - wrong * np.eye(net.K))
-
-        return SimpleNamespace(directions=directions)
-
-    yield "Φ_j of the wrong classes is left out", evaluate(name, given, problem=of_classes(1, 0))
-    yield "Φ_y of the right class is left out", evaluate(name, given, problem=of_classes(0, 1))
+    hot = one_hot(y, np.eye(1, net.K))[:, :, None]  # (n, K, 1)
+    for text, D in (
+        ("Φ_j of the wrong classes is left out", np.swapaxes(hot, 1, 2)),
+        ("Φ_y of the right class is left out", -np.eye(net.K)),
+    ):
+        problem = SimpleNamespace(directions=lambda y, outputs, D=D: (1 - hot) * D)
+        yield text, evaluate(name, given, problem=problem)
     if name.endswith("stationarity"):
         single = (net, x, y, lam.sum(axis=1), *rest)
         value, grad_x, grad_lam = evaluate(name, single, problem=RunnerUp())
@@ -84,7 +80,9 @@ def _problems(name: str, given: Given) -> Mistakes:
         yield "only the runner-up is pushed away", (value, grad_x, spread)
 
 
-def _losses(net: MLP, y: Array, value: Array, grad_x: Array, grad_lam: Array) -> Mistakes:
+def _losses(name: str, given: Given, value: Array, grad_x: Array, grad_lam: Array) -> Mistakes:
+    """Yield other norms of the residual, and losses that lack arrays or layers of θ."""
+    net, y = given[0], given[2]
     norm, square = np.sqrt(value), np.sum(net.theta**2)
     text = "the norm is not squared"
     yield text, (norm, grad_x / (2 * norm), grad_lam / (2 * norm))
@@ -96,39 +94,29 @@ def _losses(net: MLP, y: Array, value: Array, grad_x: Array, grad_lam: Array) ->
     yield "everything is detached", (value, 0.0 * grad_x, 0.0 * grad_lam)
     if net.K == 1:
         yield "∂/∂λ lacks the factor y", (value, grad_x, grad_lam * y)
-
-
-def _norms(name: str, given: Given, right: Answer) -> Mistakes:
-    """Yield other norms of the residual, and losses that lack arrays or layers of θ."""
-    net, (value, grad_x, grad_lam) = given[0], right
     (residual,) = evaluate("stationarity_residual", given)  # (P,)
     size = np.abs(residual) + 1e-300  # (P,)
-    sizes = {"array": [p.size for p in net.arrays]}
-    sizes["layer"] = [s.stop - s.start for s in net.layer_slices]
     text = "the absolute values are summed, not the squares"
     yield text, (size.sum(), *evaluate(name, given, weights=0.5 / size)[1:])
     yield text, (size.sum(), grad_x, grad_lam)
-    for kind, numbers in sizes.items():
-        parts = np.split(residual, np.cumsum(numbers)[:-1])
+    arrays, layers = [p.size for p in net.arrays], [s.stop - s.start for s in net.layer_slices]
+    for kind, sizes in (("array", arrays), ("layer", layers)):
+        parts = np.split(residual, np.cumsum(sizes)[:-1])
         norms = np.array([np.linalg.norm(part) for part in parts])
-        weights = np.repeat(0.5 / (norms + 1e-300), numbers)  # (P,)
-        answer = evaluate(name, given, weights=weights)
+        answer = evaluate(name, given, weights=np.repeat(0.5 / (norms + 1e-300), sizes))
         yield f"the norms of the {kind}s are not squared", (norms.sum(), *answer[1:])
-        weights = np.repeat(1 / np.array(numbers), numbers)
-        yield f"the mean over each {kind} is taken", evaluate(name, given, weights=weights)
-    squares = {
-        k: np.sum(r**2) for k, r in zip(names_of(net), net.with_theta(residual).arrays, strict=True)
-    }
-    squares["the biases"] = sum(square for k, square in squares.items() if k.startswith("b"))
-    for part, square in squares.items():
-        yield f"the value lacks {part}", (value - square, grad_x, grad_lam)
+        answer = evaluate(name, given, weights=np.repeat(1 / np.array(sizes), sizes))
+        yield f"the mean over each {kind} is taken", answer
+    squares = [np.sum(r**2) for r in net.with_theta(residual).arrays]
+    lacking = dict(zip(names_of(net), squares, strict=True))
+    lacking["the biases"] = sum(c for name, c in lacking.items() if name.startswith("b"))
+    for part, c in lacking.items():
+        yield f"the value lacks {part}", (value - c, grad_x, grad_lam)
     for layer, place in enumerate(net.layer_slices, 1):
-        only = np.zeros_like(residual)
-        only[place] = 1.0
-        for said, weights in (("lacks", 1.0 - only), ("goes through", only)):
-            other = evaluate(name, given, weights=weights)[1]
-            text = f"∂/∂x {said} layer {layer}{' only' * (said == 'goes through')}"
-            yield text, (value, other, grad_lam)
+        only = np.isin(np.arange(residual.size), np.r_[place])  # (P,)
+        through = f"∂/∂x goes through layer {layer} only"
+        for text, weights in ((f"∂/∂x lacks layer {layer}", ~only), (through, only)):
+            yield text, (value, evaluate(name, given, weights=weights)[1], grad_lam)
 
 
 def _conditions(name: str, given: Given, right: Answer) -> Mistakes:
