@@ -509,9 +509,9 @@ def test_pytest_decorator_fails_and_skips():
 
     (checks,) = (mark.args[1] for mark in users_test.pytestmark if mark.args[0] == "check")
     with pytest.raises(ConformanceError, match="1 of 1 checks failed"):
-        checks[0](Doubled())
+        checks[0].values[0](Doubled())
     with pytest.raises(pytest.skip.Exception, match="not implemented"):
-        checks[-1](Doubled())
+        checks[-1].values[0](Doubled())
 
 
 def test_pytest_decorator_takes_expected_failures():

@@ -1,5 +1,6 @@
 """One check: it asks an implementation one question, and says what the answer is worth."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -78,13 +79,7 @@ class Check(Asked):
         return f"print(implementation.{self.question.name}(*check.arguments), check.right)"
 
     def __call__(self, implementation: object) -> None:
-        """Run the check as a test of pytest.
-
-        Parameters
-        ----------
-        implementation : object
-            As in :func:`~kkt_ref.conformance.check_implementation`.
-        """
+        """Run the check as a test of pytest."""
         import pytest
 
         from kkt_ref.conformance.verdict import ConformanceError
@@ -137,7 +132,7 @@ def method_of(implementation: object, name: str) -> Any:
 
 def ask(question: Question, implementation: object, arguments: Sequence[Any]) -> Any:
     """Return what the method returns; raise if it raises or changes its arguments."""
-    before = [_copied(part) for part in arguments]
+    before = [[p.copy() for p in arrays_of(part)] for part in arguments]
     method = method_of(implementation, question.name)
     if method is None:
         raise NotImplementedError
@@ -148,8 +143,8 @@ def ask(question: Question, implementation: object, arguments: Sequence[Any]) ->
     except (Exception, SystemExit) as error:  # any error is a failure of the implementation
         said = f"it raised {type(error).__name__}: {error}"
         raise UnusableAnswer(" ".join(said.split())[:300]) from error
-    pairs = zip(question.takes, map(arrays_of, arguments), map(arrays_of, before), strict=True)
-    changed = [name for name, now, then in pairs if not _same(now, then)]
+    names = zip(question.takes, map(arrays_of, arguments), before, strict=True)
+    changed = [name for name, now, then in names if not all(map(_same, now, then))]
     if changed:
         raise UnusableAnswer(f"an argument was changed in place: {' and '.join(changed)}", "state")
     return answer
@@ -161,8 +156,8 @@ def usable(question: Question, answer: object, right: Answer, dtype: np.dtype) -
         answer = (answer,)
     if not isinstance(answer, (tuple, list)) or len(answer) != len(right):
         got = f"{len(answer)} values" if isinstance(answer, (tuple, list)) else _kind(answer)
-        wanted = ", ".join(question.parts)
-        raise UnusableAnswer(f"expected a tuple of {len(right)} values ({wanted}), got {got}")
+        wanted = f"{len(right)} values ({', '.join(question.parts)})"
+        raise UnusableAnswer(f"expected a tuple of {wanted}, got {got}")
     arrays = []
     for name, part, wanted in zip(question.parts, answer, right, strict=True):
         array = _as_array(part, name)
@@ -203,14 +198,12 @@ def arrays_of(argument: Any) -> tuple[Array, ...]:
     return (argument,) if isinstance(argument, np.ndarray) else ()
 
 
-def _copied(argument: Any, strided: bool = False) -> Any:
+def _copied(argument: Any, strided: bool) -> Any:
     """Return a copy of a network or an array, perhaps in Fortran's order and with gaps."""
     if isinstance(argument, MLP):
         return argument.with_arrays([_copied(p, strided) for p in argument.arrays])
-    if not isinstance(argument, np.ndarray):
-        return argument
-    if not strided:
-        return argument.copy()
+    if not strided or not isinstance(argument, np.ndarray):
+        return copy.copy(argument)
     gap = np.nan if argument.dtype.kind == "f" else 0
     room = np.full((*argument.shape[::-1][:-1], 2 * argument.shape[0]), gap, argument.dtype)
     view = room[..., ::2].T  # shaped like the argument
@@ -218,5 +211,5 @@ def _copied(argument: Any, strided: bool = False) -> Any:
     return view
 
 
-def _same(now: tuple[Array, ...], then: tuple[Array, ...]) -> bool:
-    return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(now, then, strict=True))
+def _same(now: Array, then: Array) -> bool:
+    return np.array_equal(now, then, equal_nan=True)

@@ -56,10 +56,10 @@ def run_command(options: argparse.Namespace) -> int:
     else:
         results = check_implementation(_resolved(options.target), **given)
     said = [r.report() if r.bad else str(r) for r in results if r.status not in QUIET]
-    print(*said, *_skipped(results), *summary(results), sep="\n")
     counts = Counter({status: 0 for status in ("passed", "failed", "skipped")})
     counts.update(result.status for result in results)
-    print(", ".join(f"{count} {status}" for status, count in counts.items()))
+    total = ", ".join(f"{count} {status}" for status, count in counts.items())
+    print(*said, *_skipped(results), *summary(results), total, sep="\n")
     if options.json:
         versions = {m.__name__: m.__version__ for m in (kkt_ref, np, scipy)}
         about = {
@@ -78,14 +78,11 @@ def run_command(options: argparse.Namespace) -> int:
 
 def _skipped(results: list[Result]) -> list[str]:
     """Return one line for each question and reason."""
-    groups: dict[tuple[str, str], list[Result]] = {}
-    for result in results:
-        if result.status == "skipped":
-            key = result.name.split(":")[0], result.diagnosis
-            groups.setdefault(key, []).append(result)
+    skipped = [result for result in results if result.status == "skipped"]
+    counts = Counter((result.name.split(":")[0], result.diagnosis) for result in skipped)
     return [
-        f"skipped  {question}: {why} ({len(found)} checks)" if len(found) > 1 else str(found[0])
-        for (question, why), found in groups.items()
+        f"skipped  {name}: {why} ({count} check{'s' * (count > 1)})"
+        for (name, why), count in counts.items()
     ]
 
 

@@ -30,6 +30,7 @@ import numpy as np
 from kkt_ref._io import read_npz, write_atomically
 from kkt_ref._validation import check_count, check_dtype, check_path
 from kkt_ref.conformance.checks import Check, Result
+from kkt_ref.conformance.memory import MemoryCheck
 from kkt_ref.conformance.questions import QUESTIONS, Question, names_of
 from kkt_ref.conformance.verdict import all_checks, judge
 from kkt_ref.network.mlp import MLP
@@ -58,8 +59,7 @@ def write_questions(
     Raises
     ------
     ValueError, TypeError, OSError
-        If ``dtype`` or ``seed`` is not one of these values, ``path`` has another ending, or the
-        file cannot be written.
+        If an argument is not as above, or the file cannot be written.
     """
     path, dtype, seed = _ending(path, "path"), check_dtype(dtype), check_count(seed, "seed", 0)
     of_cases: dict[str, dict[str, Any]] = {}
@@ -75,9 +75,8 @@ def write_questions(
     }
     if answers:
         for check in all_checks(dtype, seed):
-            named = zip(check.question.parts, check.right, strict=True)
-            arrays |= {f"{_key(check)}/{part}": value for part, value in named}
-        arrays = {name: value for name, value in arrays.items() if "/no_memory/" not in name}
+            if not isinstance(check, MemoryCheck):
+                arrays |= dict(zip(_names(check), check.right, strict=True))
     header = {"format": FORMAT, "seed": seed, "dtype": dtype.name}
     with write_atomically(path) as file:
         if path.suffix == ".npz":
@@ -120,8 +119,7 @@ def check_answers(
     ConformanceError
         If a check fails and ``on_fail`` is "raise".
     ValueError, TypeError, OSError
-        If there is no such file, it is damaged or holds other names, or another argument is not
-        one of the values above.
+        If the file is missing, damaged or holds other names, or an argument is not as above.
     """
     path = _ending(path, "path")
     header, arrays = _read(path)
@@ -131,7 +129,7 @@ def check_answers(
             raise ValueError(f"{name}: expected {header[name]} as in {path}, got {given!r}")
     seed = check_count(int(header["seed"]) if header["seed"].isdigit() else -1, "seed", 0)
     checks = all_checks(header["dtype"], seed, tolerance)
-    wanted = {f"{_key(check)}/{part}" for check in checks for part in check.question.parts}
+    wanted = {name for check in checks for name in _names(check)}
     strange = [n for n in arrays if n not in wanted and n.split("/")[0] not in FAMILIES]
     if strange or not wanted & arrays.keys():
         raise ValueError(
@@ -139,14 +137,15 @@ def check_answers(
         )
 
     def result_of(check: Check) -> Result:
-        names = [f"{_key(check)}/{part}" for part in check.question.parts]
-        if not any(name in arrays for name in names):
+        names = _names(check)
+        if not arrays.keys() & set(names):
             return check.result("skipped", diagnosis="not answered")
         parts = [_cast(arrays.get(name), check.dtype) for name in names]
         result = check.judge(tuple(parts) if len(parts) > 1 else parts[0])
+        if not result.repeat:
+            return result
         lines = result.repeat.splitlines()[:-1]  # there is no implementation to ask
-        last = ["print(check.arguments, check.right)"] if lines else []
-        return result._replace(repeat="\n".join(lines + last))
+        return result._replace(repeat="\n".join([*lines, "print(check.arguments, check.right)"]))
 
     return judge(checks, result_of, expected_failures, on_fail)
 
@@ -160,15 +159,15 @@ def _slug(name: str) -> str:
     return name.replace(" ", "_")
 
 
-def _key(check: Check) -> str:
-    return "/".join(_slug(part) for part in check.name.split(": "))
+def _names(check: Check) -> list[str]:
+    prefix = _slug(check.name.replace(": ", "/"))
+    return [f"{prefix}/{part}" for part in check.question.parts]
 
 
 def _network(net: MLP) -> dict[str, Any]:
     number, alpha = ACTIVATIONS.index(net.activation.name), getattr(net.activation, "alpha", 0.0)
-    return {
-        "activation": number, "alpha": alpha, **dict(zip(names_of(net), net.arrays, strict=True))
-    }  # fmt: skip
+    arrays = dict(zip(names_of(net), net.arrays, strict=True))
+    return {"activation": number, "alpha": alpha, **arrays}
 
 
 def _line(item: tuple[str, np.ndarray]) -> str:

@@ -50,11 +50,9 @@ def check_implementation(
     dtype : {float64, float32}
         The dtype of the arrays that its methods get and must return.
     tolerance : float, optional
-        The largest relative error allowed, > 0; 1e-10 in float64 and 1e-5 in float32 unless
-        given.
+        The largest relative error, > 0; 1e-10 in float64 and 1e-5 in float32 unless given.
     expected_failures : mapping of str to str, optional
-        Names of checks that are known to fail, as :func:`check_names` lists them, with the
-        reasons.  It counts as a failure if such a check passes.
+        Names of checks, as in :func:`check_names`, and reasons why they must fail.
     on_fail : {"raise", "return"}
         What to do if a check fails: raise an error, or return the results all the same.
     seed : int
@@ -63,16 +61,14 @@ def check_implementation(
     Returns
     -------
     list of Result
-        One for each check.  Checks of methods that are missing, or that raise
-        NotImplementedError, have the status "skipped".
+        One for each check; methods that are missing or raise NotImplementedError are skipped.
 
     Raises
     ------
     ConformanceError
         If a check fails and ``on_fail`` is "raise".
     ValueError, TypeError
-        If ``implementation`` has none of the methods, or another argument is not one of the
-        values above.
+        If ``implementation`` has none of the methods, or another argument is not as above.
 
     Notes
     -----
@@ -111,18 +107,18 @@ def get_check(
     Returns
     -------
     Check
-        ``check.arguments`` are those of the method, ``check.right`` are the right arrays, and
-        ``check.run(implementation)`` returns the :class:`Result`.
+        It has ``arguments``, those of the method, the ``right`` arrays, and
+        ``run(implementation)``, which returns the :class:`Result`.
 
     Raises
     ------
     ValueError
-        If there is no such check, or another argument is not one of the values above.
+        If there is no such check, or another argument is not as above.
     """
-    for check in all_checks(dtype, seed, tolerance):
-        if check.name == name:
-            return check
-    raise ValueError(f"name: expected one of check_names(), got {name!r}")
+    checks = {check.name: check for check in all_checks(dtype, seed, tolerance)}
+    if name not in checks:
+        raise ValueError(f"name: expected one of check_names(), got {name!r}")
+    return checks[name]
 
 
 def parametrize_with_checks(
@@ -138,9 +134,7 @@ def parametrize_with_checks(
 
     Parameters
     ----------
-    implementations : list of objects
-        As in :func:`check_implementation`.
-    dtype, expected_failures
+    implementations, dtype, expected_failures
         As in :func:`check_implementation`; the checks that should fail are marked as xfail.
 
     Returns
@@ -154,17 +148,15 @@ def parametrize_with_checks(
     """
     import pytest
 
-    expected = _expected(expected_failures)
-    checks = all_checks(dtype, 0)
-    marked = [
-        pytest.param(check, marks=pytest.mark.xfail(reason=expected[check.name], strict=True))
-        if check.name in expected
-        else check
-        for check in checks
-    ]
+    expected, checks = _expected(expected_failures), all_checks(dtype, 0)
+    params = []
+    for check in checks:
+        why = expected.get(check.name)
+        marks = [] if why is None else [pytest.mark.xfail(reason=why, strict=True)]
+        params.append(pytest.param(check, marks=marks, id=check.name))
 
     def decorate(test: Any) -> Any:
-        test = pytest.mark.parametrize("check", marked, ids=[c.name for c in checks])(test)
+        test = pytest.mark.parametrize("check", params)(test)
         return pytest.mark.parametrize("implementation", implementations)(test)
 
     return decorate
