@@ -589,6 +589,9 @@ def test_command_line_names_failures(users_folder, capsys):
     assert main(["check", "users_module:Bad", "--dtype", "float32"]) == 1
     out = capsys.readouterr().out
     assert "failed   outputs: plain" in out and "the answer is 1.5 times the right one: " in out
+    count = sum(name.startswith("ssim: ") for name in check_names())
+    assert f"\nskipped  ssim: not implemented ({count} checks)\n" in out
+    assert out.count("skipped  ssim") == 1
 
 
 def test_command_line_options(users_folder, capsys):

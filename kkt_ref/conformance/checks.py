@@ -72,10 +72,11 @@ class Check(Asked):
         """The lines of Python that repeat this check."""
         options = f"dtype={str(self.dtype)!r}, seed={self.seed}, tolerance={self.tolerance:g}"
         first = f'from kkt_ref.conformance import get_check\ncheck = get_check("{self.name}", '
-        return f"{first}{options})\n{self._last_line}"
+        return f"{first}{options})\n{self.last_line}"
 
     @property
-    def _last_line(self) -> str:
+    def last_line(self) -> str:
+        """How the method is asked again."""
         return f"print(implementation.{self.question.name}(*check.arguments), check.right)"
 
     def __call__(self, implementation: object) -> None:

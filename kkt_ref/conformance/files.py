@@ -31,14 +31,15 @@ from kkt_ref._io import read_npz, write_atomically
 from kkt_ref._validation import check_count, check_dtype, check_path
 from kkt_ref.conformance.checks import Check, Result
 from kkt_ref.conformance.memory import MemoryCheck
-from kkt_ref.conformance.questions import QUESTIONS, Question, names_of
+from kkt_ref.conformance.questions import QUESTIONS, names_of
 from kkt_ref.conformance.verdict import all_checks, judge
 from kkt_ref.network.mlp import MLP
 
 FORMAT = "kkt_ref.questions.1"
 ENDINGS = (".npz", ".json", ".txt")
 ACTIVATIONS = ("relu", "gated", "softplus")
-FAMILIES = ("two_classes", "classes", "images")
+FAMILIES = {"class": "classes", "ssim": "images"}  # by the first word of a question
+INPUTS = ("two_classes/", "classes/", "images/")
 PARTS = {name: question.parts for name, question in QUESTIONS.items()}
 
 
@@ -64,8 +65,9 @@ def write_questions(
     path, dtype, seed = _ending(path, "path"), check_dtype(dtype), check_count(seed, "seed", 0)
     of_cases: dict[str, dict[str, Any]] = {}
     for question in QUESTIONS.values():
+        family = FAMILIES.get(question.name.split("_")[0], "two_classes")
         for case in question.cases(dtype, seed):
-            given = of_cases.setdefault(f"{_family(question)}/{_slug(case.name)}", {})
+            given = of_cases.setdefault(f"{family}/{_slug(case.name)}", {})
             for name, value in zip(question.takes, question.arguments(case), strict=True):
                 given |= _network(value) if isinstance(value, MLP) else {name: value}
     arrays = {
@@ -75,8 +77,7 @@ def write_questions(
     }
     if answers:
         for check in all_checks(dtype, seed):
-            if not isinstance(check, MemoryCheck):
-                arrays |= dict(zip(_names(check), check.right, strict=True))
+            arrays |= dict(zip(_names(check), check.right, strict=False))
     header = {"format": FORMAT, "seed": seed, "dtype": dtype.name}
     with write_atomically(path) as file:
         if path.suffix == ".npz":
@@ -130,7 +131,7 @@ def check_answers(
     seed = check_count(int(header["seed"]) if header["seed"].isdigit() else -1, "seed", 0)
     checks = all_checks(header["dtype"], seed, tolerance)
     wanted = {name for check in checks for name in _names(check)}
-    strange = [n for n in arrays if n not in wanted and n.split("/")[0] not in FAMILIES]
+    strange = [n for n in arrays if n not in wanted and not n.startswith(INPUTS)]
     if strange or not wanted & arrays.keys():
         raise ValueError(
             f"{path}: expected names such as {min(wanted)}, got {strange[:3] or 'none of them'}"
@@ -139,20 +140,14 @@ def check_answers(
     def result_of(check: Check) -> Result:
         names = _names(check)
         if not arrays.keys() & set(names):
-            return check.result("skipped", diagnosis="not answered")
+            why = "not answered" if names else "answers in a file were not asked in a row"
+            return check.result("skipped", diagnosis=why)
         parts = [_cast(arrays.get(name), check.dtype) for name in names]
         result = check.judge(tuple(parts) if len(parts) > 1 else parts[0])
-        if not result.repeat:
-            return result
-        lines = result.repeat.splitlines()[:-1]  # there is no implementation to ask
-        return result._replace(repeat="\n".join([*lines, "print(check.arguments, check.right)"]))
+        asked, shown = check.last_line, "print(check.arguments, check.right)"
+        return result._replace(repeat=result.repeat.replace(asked, shown))
 
     return judge(checks, result_of, expected_failures, on_fail)
-
-
-def _family(question: Question) -> str:
-    classes = question.name.startswith("class_")
-    return "images" if question.name == "ssim" else FAMILIES[classes]
 
 
 def _slug(name: str) -> str:
@@ -160,8 +155,10 @@ def _slug(name: str) -> str:
 
 
 def _names(check: Check) -> list[str]:
+    """Return the names of the answers; a file says nothing of memory."""
     prefix = _slug(check.name.replace(": ", "/"))
-    return [f"{prefix}/{part}" for part in check.question.parts]
+    parts = () if isinstance(check, MemoryCheck) else check.question.parts
+    return [f"{prefix}/{part}" for part in parts]
 
 
 def _network(net: MLP) -> dict[str, Any]:

@@ -133,11 +133,7 @@ def _leaky(c: float) -> ReLU:
 
 def _activations(right: Any) -> dict[str, Activation]:
     """Return wrong activations."""
-    name, alpha = right.name, getattr(right, "alpha", None)
-
-    def relu(z: Array) -> Array:
-        return np.maximum(z, 0)
-
+    name, alpha, relu = right.name, getattr(right, "alpha", None), lambda z: np.maximum(z, 0)
     others: dict[str, Activation] = {
         "the identity": _Custom(lambda z: z, np.ones_like),
         "tanh": _Custom(np.tanh, lambda z: 1 - np.tanh(z) ** 2),
