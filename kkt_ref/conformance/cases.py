@@ -148,18 +148,11 @@ def _feasible(net: MLP, x: Array, y: Array, lam: Array) -> Inputs:
     return net, x, np.where(outputs > 0, 1.0, -1.0), lam, float(np.abs(outputs).min() / 2 + 1e-9)
 
 
-def _signs(net: MLP, x: Array, y: Array, lam: Array) -> Inputs:
-    return net, x, y, lam * np.resize([-1.0, 1.0, 1.0, -1.0], len(lam))
-
-
-def _one_zero(net: MLP, x: Array, y: Array, lam: Array) -> Inputs:
-    return net, x * (np.arange(len(x)) != 2)[:, None], y, lam * (np.arange(len(x)) != 4)
-
-
-def _times(x: float = 1.0, lam: float = 1.0) -> Callable[..., Inputs]:
+def _times(x: Any = 1.0, lam: Any = 1.0) -> Callable[..., Inputs]:
     return lambda net, points, y, multipliers: (net, x * points, y, lam * multipliers)
 
 
+_SIGNS = np.array([-1.0, 1, 1, -1, -1, 1, 1])
 _ONLY_NETWORK = "σ(αz) replaces the step inside ∇θΦ only, not in the forward pass or its derivative"
 _FLAT = "α may be below 1, and the network deep"
 _CASES: dict[str, tuple[str, Draw]] = {
@@ -189,10 +182,15 @@ _CASES: dict[str, tuple[str, Draw]] = {
     "zero multipliers": _drawn(
         "with λ = 0 the residual is θ and ∂/∂x is 0, but ∂/∂λ is not 0", change=_times(lam=0.0)
     ),
-    "negative multipliers": _drawn("λ may have any sign and is not clipped", change=_signs),
+    "negative multipliers": _drawn(
+        "λ may have any sign and is not clipped", change=_times(lam=_SIGNS)
+    ),
     "tiny multipliers": _drawn("small λ are not taken for 0", change=_times(lam=1e-7)),
     "huge multipliers": _drawn("large λ are not clipped", change=_times(lam=1e6)),
-    "zero input": _drawn("x_i may be 0, and a single λ_i too", change=_one_zero),
+    "zero input": _drawn(
+        "x_i may be 0, and a single λ_i too",
+        change=_times(np.arange(7)[:, None] != 2, np.arange(7) != 4),
+    ),
     "large inputs": _drawn("x is neither clipped nor normalised", change=_times(x=1e3)),
     "small inputs": _drawn("x is not normalised", bias="none", change=_times(x=1e-3)),
     "feasible": _drawn("a condition that holds has the violation 0", change=_feasible),
@@ -225,6 +223,6 @@ _CLASS_CASES: dict[str, tuple[str, Draw]] = {
     "one sample": _drawn("a single sample keeps its axis", (4, 9, 6, 3), n=1),
     "many samples": _drawn("the sum is not divided by m", (4, 6, 3), n=70),
     "many classes": _drawn("more classes than 64, most without a sample", (3, 4, 66), n=3),
-    "negative multipliers": _drawn("λ may have any sign", (4, 9, 6, 3), change=_signs),
+    "negative multipliers": _drawn("λ may have any sign", (4, 9, 6, 3), change=_times(lam=_SIGNS)),
     STRIDED: _drawn("arrays need not be contiguous", (4, 9, 6, 3), bias="all"),
 }

@@ -63,21 +63,18 @@ def mistakes(name: str, given: Given, right: Answer, earlier: Given) -> Mistakes
     yield from wrong_answers(name, given, right)
 
 
-_FACTORS_OF_BIASES: dict[str, Callable[[int], list[float]]] = {
-    "biases are not added": lambda L: [0.0] * L,
-    "only the first bias is added": lambda L: [1.0] + [0.0] * (L - 1),
-    "the last bias is not added": lambda L: [1.0] * (L - 1) + [0.0],
-    "biases are subtracted": lambda L: [-1.0] * L,
-}
-
-
 def _left_out(name: str, given: Given) -> Mistakes:
     """Yield answers without biases, and without parts of θ in the gradient or in the norm."""
     net, layers = given[0], enumerate(given[0].layers, start=1)
     owner = [(layer, p) for layer, pair in layers for p in pair if p is not None]
-    sizes = [p.size for _, p in owner]
-    for text, factors in _FACTORS_OF_BIASES.items():
-        pairs = zip(net.biases, factors(net.depth), strict=True)
+    sizes, L = [p.size for _, p in owner], net.depth
+    for text, factors in (
+        ("biases are not added", [0.0] * L),
+        ("only the first bias is added", [1.0] + [0.0] * (L - 1)),
+        ("the last bias is not added", [1.0] * (L - 1) + [0.0]),
+        ("biases are subtracted", [-1.0] * L),
+    ):
+        pairs = zip(net.biases, factors, strict=True)
         other = replace(net, biases=[None if b is None else c * b for b, c in pairs])
         used = np.repeat([np.any(p) or p.ndim == 2 for p in other.arrays], sizes)  # (P,)
         whole: dict[str, Any] = {"theta": net.theta}

@@ -4,7 +4,7 @@ An implementation is any object with some of the methods of
 :class:`~kkt_ref.conformance.questions.Implementation`, which take and return NumPy arrays.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -197,10 +197,11 @@ def judge(
     for _, group in groupby(checks, lambda check: check.question.name):
         of_question = list(group)
         results += _settled(of_question, list(map(result_of, of_question)))
-    for place, result in enumerate(results):
-        if result.name in expected and result.status in ("passed", "failed"):
-            status = "expected failure" if result.status == "failed" else "unexpected pass"
-            results[place] = result._replace(status=status, diagnosis=expected[result.name])
+    statuses = {"failed": "expected failure", "passed": "unexpected pass"}
+    for place, (name, status, *_) in enumerate(results):
+        if name in expected and status in statuses:
+            new = {"status": statuses[status], "diagnosis": expected[name]}
+            results[place] = results[place]._replace(**new)
     if on_fail == "raise" and any(result.bad for result in results):
         raise ConformanceError(results)
     return results
@@ -235,14 +236,14 @@ def _settled(checks: list[Check], results: list[Result]) -> list[Result]:
 
 def summary(results: Sequence[Result]) -> list[str]:
     """Return one line for each diagnosis, the causes first, with the checks that have it."""
-    groups: dict[tuple[bool, str], list[str]] = {}
+    groups: defaultdict[tuple[bool, str], Counter[str]] = defaultdict(Counter)
     for result in results:
         if result.bad:
             known = all(cause.source == "known" for cause in result.causes)
-            groups.setdefault((known, result.diagnosis), []).append(result.name.split(":")[0])
+            groups[known, result.diagnosis][result.name.split(":")[0]] += 1
     lines = []
-    for (known, text), names in sorted(groups.items(), key=lambda g: (g[0][0], -len(g[1]))):
-        counts = ", ".join(f"{names.count(name)} of {name}" for name in dict.fromkeys(names))
+    for (known, text), names in sorted(groups.items(), key=lambda g: (g[0][0], -g[1].total())):
+        counts = ", ".join(f"{count} of {name}" for name, count in names.items())
         lines.append(f"{'known' if known else 'the cause'}: {text}: {counts}")
     return lines
 
