@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,7 +146,8 @@ def ask(question: Question, implementation: object, arguments: Sequence[Any]) ->
         said = f"it raised {type(error).__name__}: {error}"
         raise UnusableAnswer(" ".join(said.split())[:300]) from error
     names = zip(question.takes, map(arrays_of, arguments), before, strict=True)
-    changed = [name for name, now, then in names if not all(map(_same, now, then))]
+    same = partial(np.array_equal, equal_nan=True)
+    changed = [name for name, now, then in names if not all(map(same, now, then))]
     if changed:
         raise UnusableAnswer(f"an argument was changed in place: {' and '.join(changed)}", "state")
     return answer
@@ -210,7 +212,3 @@ def _copied(argument: Any, strided: bool) -> Any:
     view = room[..., ::2].T  # shaped like the argument
     view[...] = argument
     return view
-
-
-def _same(now: Array, then: Array) -> bool:
-    return np.array_equal(now, then, equal_nan=True)

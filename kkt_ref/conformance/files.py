@@ -86,8 +86,9 @@ def write_questions(
             lists = {name: value.tolist() for name, value in arrays.items()}
             file.write(json.dumps(header | {"arrays": lists}, separators=(",", ":")).encode())
         else:
-            lines = [" ".join(map(str, header.values())), *map(_line, arrays.items())]
-            file.write(("\n".join(lines) + "\n").encode())
+            rows = [tuple(header.values())]
+            rows += [(k, v.ndim, *v.shape, *v.ravel().tolist()) for k, v in arrays.items()]
+            file.writelines(f"{' '.join(map(str, row))}\n".encode() for row in rows)
 
 
 def check_answers(
@@ -105,10 +106,9 @@ def check_answers(
     ----------
     path : path-like
         Ends in .npz, .json or .txt.
-    dtype, seed : optional
-        Those of the file unless given.
-    tolerance, expected_failures, on_fail
-        As in :func:`~kkt_ref.conformance.check_implementation`.
+    dtype, tolerance, expected_failures, on_fail, seed
+        As in :func:`~kkt_ref.conformance.check_implementation`; ``dtype`` and ``seed`` are those
+        of the file unless given.
 
     Returns
     -------
@@ -165,11 +165,6 @@ def _network(net: MLP) -> dict[str, Any]:
     number, alpha = ACTIVATIONS.index(net.activation.name), getattr(net.activation, "alpha", 0.0)
     arrays = dict(zip(names_of(net), net.arrays, strict=True))
     return {"activation": number, "alpha": alpha, **arrays}
-
-
-def _line(item: tuple[str, np.ndarray]) -> str:
-    name, array = item
-    return " ".join(map(str, [name, array.ndim, *array.shape, *array.ravel().tolist()]))
 
 
 def _ending(path: Any, name: str) -> Path:

@@ -8,7 +8,7 @@ Names of dimensions: n samples, d inputs, K outputs, P parameters.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from kkt_ref.conformance.evaluate import Given, evaluate
 from kkt_ref.conformance.questions import QUESTIONS, Answer
 from kkt_ref.conformance.wrong_answers import Mistakes, wrong_answers
 from kkt_ref.network.activations import Activation, AuthorsGatedReLU, GatedReLU, ReLU, Softplus
-from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 
 Array = np.ndarray
@@ -50,17 +49,13 @@ class _ConstantGates(GatedReLU):
 
 
 def mistakes(name: str, given: Given, right: Answer, earlier: Given) -> Mistakes:
-    """Yield the known mistakes in the answer to a question; several answers may have one name."""
-    if name != "ssim":
-        yield from _left_out(name, given)
-        for text, other, theta in _arguments(given, earlier):
-            yield text, evaluate(name, other, theta=theta)
-        if not name.endswith("outputs"):
-            yield from _sums(name, given, right)
-        if QUESTIONS[name].flat:
-            for said, order in _orders(given[0]):
-                yield f"θ has another order: {said}", (right[0][..., order],)
-    yield from wrong_answers(name, given, right)
+    """Return the known mistakes in the answer to a question; several answers may have one name."""
+    own = wrong_answers(name, given, right)
+    if name == "ssim":
+        return own
+    parts = _left_out(name, given), _sums(name, given, right), _orders(name, given, right)
+    changed = _arguments(given, earlier)
+    return chain(((text, evaluate(name, *wrong)) for text, *wrong in changed), *parts, own)
 
 
 def _left_out(name: str, given: Given) -> Mistakes:
@@ -173,6 +168,8 @@ def _activations(right: Any) -> dict[str, Activation]:
 
 def _sums(name: str, given: Given, right: Answer) -> Mistakes:
     """Yield answers with wrong labels and multipliers, and gradients in λ by the chain rule."""
+    if name.endswith("outputs"):
+        return
     net, x, y, lam, *rest = given
     m, K, one, none = len(lam), net.K, np.ones_like(lam), np.ones_like(y)
     number = np.arange(m).reshape(m, *[1] * (lam.ndim - 1))  # of the sample
@@ -219,8 +216,11 @@ def _sums(name: str, given: Given, right: Answer) -> Mistakes:
             yield text, (answer[0], *right[1:])
 
 
-def _orders(net: MLP) -> Iterator[tuple[str, Array]]:
-    """Yield other orders of θ."""
+def _orders(name: str, given: Given, right: Answer) -> Mistakes:
+    """Yield answers with other orders of θ."""
+    if not QUESTIONS[name].flat:
+        return
+    net = given[0]
     arranged: dict[str, Callable[[Any], list[Any]]] = {
         "": lambda pairs: [p for pair in pairs for p in pair],
         "b_l before W_l": lambda pairs: [p for W, b in pairs for p in (b, W)],
@@ -228,9 +228,10 @@ def _orders(net: MLP) -> Iterator[tuple[str, Array]]:
         "all b before all W": lambda pairs: [b for _, b in pairs] + [W for W, _ in pairs],
     }
     places = net.with_theta(np.arange(net.theta.size) + 0.0).layers  # where each number belongs
-    for turned, (text, order), step in product((False, True), arranged.items(), (1, -1)):
+    for turned, (text, arrange), step in product((False, True), arranged.items(), (1, -1)):
         pairs = [(W.T if turned else W, b) for W, b in places[::step]]
         words = "W in Fortran order" * turned, text, "the layers reversed" * (step < 0)
         if any(words):
-            parts = [p.ravel() for p in order(pairs) if p is not None]
-            yield " and ".join(filter(None, words)), np.concatenate(parts).astype(int)
+            parts = [p.ravel() for p in arrange(pairs) if p is not None]
+            said, order = " and ".join(filter(None, words)), np.concatenate(parts).astype(int)
+            yield f"θ has another order: {said}", (right[0][..., order],)

@@ -5,6 +5,7 @@ h_l is the width of layer l.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -173,10 +174,7 @@ def training_step(net: MLP, x: Array, y: Array, step: float) -> Array:
     return net.theta + step * gradient
 
 
-def _ssim(a: Array, b: Array) -> Array:
-    return structural_similarity(a, b, data_range=1.0, channel_axis=0)
-
-
+_ssim = partial(structural_similarity, data_range=1.0, channel_axis=0)
 _ROWS, _LOSS = "per_sample_gradients", ("value", "grad_x", "grad_multipliers")
 _CONDITIONS = ("stationarity", "primal_feasibility", "dual_feasibility", "complementary_slackness")
 _POINTS, _SUM, _REPORT, _STEP = INPUTS[:2], INPUTS[:4], INPUTS[:5], ("net", "x", "y", "step")

@@ -3,8 +3,9 @@
 Names of dimensions: n samples, d inputs, K outputs, P parameters.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,6 @@ import scipy
 from kkt_ref.conformance.evaluate import Given, evaluate
 from kkt_ref.conformance.questions import Answer, constraints, names_of
 from kkt_ref.metrics.ssim import HAIM, WANG, structural_similarity
-from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.closed_form import gradient_matrix
 from kkt_ref.stationarity.problems import RunnerUp, one_hot
@@ -24,31 +24,12 @@ Mistakes = Iterator[tuple[str, Any]]  # what is done wrong, and the answer that 
 
 
 def wrong_answers(name: str, given: Given, right: Answer) -> Mistakes:
-    """Yield the mistakes of one question."""
-    if name == "ssim":
-        yield from _ssim(*given)
-        return
-    net, x, y = given[:3]
-    if name.endswith("outputs"):
-        yield from _outputs(net, right[0])
-    elif net.K > 1:
-        yield from _problems(name, given)
-    if name == "per_sample_gradients":
-        yield "each row is multiplied by y", (right[0] * y[:, None],)
-        yield "the gradients are added up over the samples", (np.cumsum(right[0], axis=0),)
-        yield "the rows are in reverse order", (right[0][::-1],)
-    if name == "stationarity_residual":
-        yield "θ is missing: the answer is minus the sum", (right[0] - net.theta,)
-        yield "the answer is the sum alone", (net.theta - right[0],)
-    if name.endswith("stationarity"):
-        yield from _losses(name, given, *right)
-    if name.endswith("conditions"):
-        yield from _conditions(name, given, right)
-    if name == "training_step":
-        yield from _steps(net, x, y, given[-1], right[0])
+    """Return the mistakes of one question."""
+    return chain(_problems(name, given), _OF_QUESTIONS[name.split("_")[-1]](name, given, right))
 
 
-def _outputs(net: MLP, right: Array) -> Mistakes:
+def _outputs(name: str, given: Given, right: Answer) -> Mistakes:
+    net = given[0]
     functions: dict[str, Any] = {
         "relu": lambda z: np.maximum(z, 0),
         "sigmoid": scipy.special.expit,
@@ -60,11 +41,24 @@ def _outputs(net: MLP, right: Array) -> Mistakes:
         functions["softmax"] = lambda z: scipy.special.softmax(z, axis=1)
         functions["log-softmax"] = lambda z: scipy.special.log_softmax(z, axis=1)
     for text, function in functions.items():
-        yield f"{text} is applied to the outputs", (function(right),)
+        yield f"{text} is applied to the outputs", (function(right[0]),)
+
+
+def _rows(name: str, given: Given, right: Answer) -> Mistakes:
+    yield "each row is multiplied by y", (right[0] * given[2][:, None],)
+    yield "the gradients are added up over the samples", (np.cumsum(right[0], axis=0),)
+    yield "the rows are in reverse order", (right[0][::-1],)
+
+
+def _residuals(name: str, given: Given, right: Answer) -> Mistakes:
+    yield "θ is missing: the answer is minus the sum", (right[0] - given[0].theta,)
+    yield "the answer is the sum alone", (given[0].theta - right[0],)
 
 
 def _problems(name: str, given: Given) -> Mistakes:
     """Yield other directions D_ij in the space of outputs."""
+    if not name.startswith("class_") or name == "class_outputs":
+        return
     net, x, y, lam, *rest = given
     hot = one_hot(y, np.eye(1, net.K))[:, :, None]  # (n, K, 1)
     for text, D in (
@@ -80,9 +74,9 @@ def _problems(name: str, given: Given) -> Mistakes:
         yield "only the runner-up is pushed away", (value, grad_x, spread)
 
 
-def _losses(name: str, given: Given, value: Array, grad_x: Array, grad_lam: Array) -> Mistakes:
+def _losses(name: str, given: Given, right: Answer) -> Mistakes:
     """Yield other norms of the residual, and losses that lack arrays or layers of θ."""
-    net, y = given[0], given[2]
+    net, y, (value, grad_x, grad_lam) = given[0], given[2], right
     norm, square = np.sqrt(value), np.sum(net.theta**2)
     text = "the norm is not squared"
     yield text, (norm, grad_x / (2 * norm), grad_lam / (2 * norm))
@@ -160,8 +154,9 @@ def _conditions(name: str, given: Given, right: Answer) -> Mistakes:
         yield "the margins lack y", (stationarity, other[1], dual, other[3])
 
 
-def _steps(net: MLP, x: Array, y: Array, step: float, right: Array) -> Mistakes:
-    theta, moved = net.theta, right - net.theta  # (P,)
+def _steps(name: str, given: Given, right: Answer) -> Mistakes:
+    net, x, y, *_, step = given
+    theta, moved = net.theta, right[0] - net.theta  # (P,)
     outputs, rows = closed_form.forward(net, x).outputs, gradient_matrix(net, x)  # (n, P)
     yield "the gradient is returned, not θ", (-moved / step,)
     yield "the change of θ is returned, not θ", (moved,)
@@ -187,7 +182,8 @@ def _steps(net: MLP, x: Array, y: Array, step: float, right: Array) -> Mistakes:
         yield text, (theta + move,)
 
 
-def _ssim(a: Array, b: Array) -> Mistakes:
+def _ssim(name: str, given: Given, right: Answer) -> Mistakes:
+    a, b = given
     spread = max(float(np.ptp(np.stack([a, b]))), 1e-12)
     default = replace(WANG, window="uniform", size=7, sample_covariance=True)
     settings = {
@@ -211,9 +207,20 @@ def _ssim(a: Array, b: Array) -> Mistakes:
     changes: dict[str, dict[str, Any]] = {text: {"settings": s} for text, s in settings.items()}
     changes |= {f"data_range is {text}": {"data_range": r} for text, r in ranges.items()}
     changes |= {text: {"x": x, "y": y} for text, (x, y) in images.items()}
-    right: dict[str, Any] = {"x": a, "y": b, "data_range": 1.0, "settings": WANG}
+    plain: dict[str, Any] = {"x": a, "y": b, "data_range": 1.0, "settings": WANG}
     for text, change in changes.items():
         try:
-            yield text, (structural_similarity(**right | change, channel_axis=0),)
+            yield text, (structural_similarity(**plain | change, channel_axis=0),)
         except ValueError:  # the image is smaller than the window
             continue
+
+
+_OF_QUESTIONS: dict[str, Callable[[str, Given, Answer], Mistakes]] = {  # by their last words
+    "outputs": _outputs,
+    "gradients": _rows,
+    "residual": _residuals,
+    "stationarity": _losses,
+    "conditions": _conditions,
+    "step": _steps,
+    "ssim": _ssim,
+}
