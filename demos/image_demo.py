@@ -61,7 +61,7 @@ def main(name: str, what: str, defaults: dict[str, int], arguments: list[str] | 
     n = 500 if options.full else defaults["embedded" if embedded else "official"]
     n, width = options.n or n, options.width
     restarts = defaults["full"] if options.full else defaults["restarts"]
-    restarts = options.restarts or (restarts if options.classes == 2 else max(restarts, 48))
+    restarts = options.restarts or (restarts if options.classes == 2 else max(restarts, 24))
     if options.quick:
         n, width, restarts = min(n, 10 if options.classes == 2 else 20), 200, 4
     source = images.source if embedded else "official files"

@@ -57,15 +57,18 @@ class FirstLayer:
     """The whitened first-layer equation of a network of at least two layers, in float32.
 
     ``noise`` holds the noise level of the neurons (left) and of the inputs (right) as a fraction
-    of the largest singular value; a level far above 1 switches that whitening off.  The gates
-    are σ(αz) with α = sharpness / typical |z_1|, so that signals are smooth in x.
+    of the largest singular value; a level far above 1 switches that whitening off.  Unless given,
+    both are 0.1, but for several outputs the left one is 0.2.  The gates are σ(αz) with
+    α = sharpness / typical |z_1|, so that signals are smooth in x.
     """
 
     @one_thread()
     def __init__(
-        self, net: MLP, *, noise: tuple[float, float] = (0.1, 0.1), sharpness: float = 30.0
+        self, net: MLP, *, noise: tuple[float, float] | None = None, sharpness: float = 30.0
     ) -> None:
         check_mlp(net)
+        # q is a model of the training, so with several outputs the signals are less exact
+        noise = (0.1 if net.K == 1 else 0.2, 0.1) if noise is None else noise
         left, right = (check_positive(level, "noise") for level in check_numbers(noise, "noise", 2))
         check_positive(sharpness, "sharpness")
         if net.depth < 2:

@@ -37,7 +37,7 @@ def reconstruct_first_layer(
     restarts: int | None = None,
     callback: Callback | None = None,
     workers: Workers = None,
-    noise: tuple[float, float] = (0.1, 0.1),
+    noise: tuple[float, float] | None = None,
 ) -> Reconstruction:
     """Reconstruct training images from the first layer, by alternating least squares.
 
@@ -49,12 +49,13 @@ def reconstruct_first_layer(
         Trained; at least two layers.
     candidates, box, seed, restarts, callback, workers
         As in :func:`kkt_ref.attacks.reconstruct`.  By default a run has three times as many
-        candidates as the first layer shows coordinates, and there are 16 runs, or 48 for several
+        candidates as the first layer shows coordinates, and there are 16 runs, or 24 for several
         outputs; there must be two, and more find more images.  The callback's stage is
         "alternation", after each run.
-    noise : (float, float)
+    noise : (float, float), optional
         Noise level of the neurons and of the inputs as a fraction of the largest singular
-        value, > 0; a level far above 1 switches that whitening off.
+        value, > 0; a level far above 1 switches that whitening off.  Both are 0.1 unless given;
+        for several outputs that of the neurons is 0.2.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def reconstruct_first_layer(
     """
     problem = FirstLayer(net, noise=noise)
     refuse("first-layer", box=box)
-    default = 16 if net.K == 1 else 48
+    default = 16 if net.K == 1 else 24
     restarts = check_count(default if restarts is None else restarts, "restarts", 2)
     m = problem.default_candidates if candidates is None else check_count(candidates, "candidates")
     seed, workers = check_count(seed, "seed", 0), check_workers(workers)
