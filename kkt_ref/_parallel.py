@@ -64,7 +64,8 @@ def run_all(
     if it cannot be sent to another one (it uses a class of the user's script, or a lambda), and
     by default also if all runs together take about ``seconds`` < 2, or if this process is itself
     a worker.  With threadpoolctl installed, BLAS has one thread everywhere, so that results do
-    not depend on ``workers`` in any bit; without it one worker is a process of its own.
+    not depend on ``workers`` in any bit; without it one worker is a process of its own, unless
+    a variable such as OPENBLAS_NUM_THREADS is 1.
     """
     numbers, task = list(numbers), partial(_call, run, np.geterr())
     if isinstance(workers, Executor):
@@ -76,6 +77,7 @@ def run_all(
     count = min(workers or usable_cores(), len(numbers), most)
     if count <= 1:
         stays |= usable_cores() == 1 or importlib.util.find_spec("threadpoolctl") is not None
+        stays |= "1" in (os.environ.get(name) for name in _THREADS)
     if stays or not numbers or not _can_be_sent(task):
         for number in numbers:
             done(number, task(number))

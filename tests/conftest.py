@@ -3,6 +3,10 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
+# before NumPy is loaded: small products are faster in one thread, and so are two test runs at once
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
 quiet = [HealthCheck.too_slow]
 settings.register_profile("dev", deadline=None, max_examples=40, suppress_health_check=quiet)
 settings.register_profile(

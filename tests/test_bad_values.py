@@ -7,6 +7,7 @@ a warning, with finite results, and with the same results for the same values.
 import dataclasses
 import pickle
 import re
+import shutil
 import traceback
 from pathlib import Path
 
@@ -135,11 +136,18 @@ def not_named(error, public, argument):
     return None
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    made = tmp_path_factory.mktemp("files")
+    prepare(made)
+    return made
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    prepare(tmp_path)
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

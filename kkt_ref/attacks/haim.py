@@ -18,19 +18,14 @@ import scipy
 
 from kkt_ref._parallel import Workers, check_workers, run_all
 from kkt_ref._validation import (
-    check_array,
-    check_box,
     check_count,
-    check_dtype,
     check_multipliers,
     check_positive,
 )
 from kkt_ref.attacks.base import Callback, Reconstruction, measured_run
-from kkt_ref.attacks.haim_loss import RelativeLoss, with_gates
-from kkt_ref.network._validation import check_layer_weights, check_mlp
-from kkt_ref.network.activations import Softplus
+from kkt_ref.attacks.haim_loss import RelativeLoss, checked_options
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.backend import Backend, get_backend
+from kkt_ref.stationarity.backend import Backend
 from kkt_ref.stationarity.evaluation import evaluate
 from kkt_ref.stationarity.problems import (
     Problem,
@@ -121,10 +116,12 @@ def reconstruct_paper(
     from N(0, start_scale²), clipped to the box, and λ from U(0, 1) times the factor that makes
     ‖Σ λ_i y_i ∇Φ(x_i)‖ = ‖θ‖.
     """
-    check_mlp(net)
+    options: dict[str, Any] = dict(box=(-1.0, 1.0) if box is None else box, lambda_min=lambda_min)
+    options |= dict(alpha=alpha, layer_weights=layer_weights, slackness=slackness)
+    options |= dict(max_iterations=max_iterations, backend=backend, dtype=dtype)
+    checked_options(net, **options)
     m, seed = check_count(candidates, "candidates"), check_count(seed, "seed", 0)
     restarts = 1 if restarts is None else check_count(restarts, "restarts")
-    box = check_box((-1.0, 1.0) if box is None else box)
     start_scale = check_positive(start_scale, "start_scale")
     problem = max_margin(net.K) if problem is None else problem
     y: Any = np.where(np.arange(m) < m // 2, -1.0, 1.0)  # (m,)
@@ -132,12 +129,8 @@ def reconstruct_paper(
         spread = np.arange(m) % net.K if problem.signed else np.zeros((m, net.K))
         y = problem.check(spread if labels is None else labels, m, net.K, net.dtype, "labels")
 
-    max_iterations = check_count(max_iterations, "max_iterations")
     workers, runs = check_workers(workers), dict[int, Reconstruction]()
-    options = dict(box=box, lambda_min=lambda_min, alpha=alpha, slackness=slackness)
-    options |= dict(layer_weights=layer_weights, max_iterations=max_iterations)
-    options |= dict(backend=backend, dtype=dtype, problem=problem)
-    run = partial(_run, net, y, seed, start_scale, options)
+    run = partial(_run, net, y, seed, start_scale, options | {"problem": problem})
 
     def after(number: int, ended: tuple[Reconstruction, list[Event]]) -> None:
         runs[number] = ended[0]
@@ -229,25 +222,12 @@ problem
         As in :func:`reconstruct_paper`, or if ``x``, ``y`` or ``multipliers`` have other
         shapes, other dtypes than float64, or entries that are not finite.
     """
-    backend = get_backend(backend)
-    dtype = check_dtype(dtype)
-    check_mlp(net)
-    if net.dtype != np.float64:
-        raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
+    given = box, lambda_min, alpha, layer_weights, slackness, max_iterations, backend, dtype
+    (low, high), lambda_min, stages, weights, backend, dtype = checked_options(net, *given)
     x, y, problem = check_samples(net, x, y, problem)
     directions = problem.directions(y, evaluate(net, x).outputs)  # (m, J, K)
     multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
     used = np.any(directions != 0, axis=2).reshape(multipliers.shape)  # λ of a zero D is fixed at 0
-    low, high = check_box(box)
-    lambda_min = check_positive(lambda_min, "lambda_min", zero=True)
-    slackness = check_positive(slackness, "slackness", zero=True)
-    max_iterations = check_count(max_iterations, "max_iterations")
-    weights = check_layer_weights(layer_weights, net)
-    if not any(net.theta[s].any() and w for w, s in zip(weights, net.layer_slices, strict=True)):
-        raise ValueError("net: expected a parameter other than 0 in a layer of weight > 0")
-    stages = [with_gates(net, value) for value in check_array(alpha, "alpha").ravel().tolist()]
-    if isinstance(net.activation, Softplus):
-        stages = stages[:1]
 
     def watch(intermediate_result: Any) -> None:  # the name is SciPy's convention
         if callback is not None:

@@ -7,12 +7,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kkt_ref._validation import check_multipliers, check_positive
+from kkt_ref._validation import (
+    check_array,
+    check_box,
+    check_count,
+    check_dtype,
+    check_multipliers,
+    check_positive,
+)
 from kkt_ref.attacks.base import one_multiplier, slackness_violation
-from kkt_ref.network._validation import check_mlp
+from kkt_ref.network._validation import check_layer_weights, check_mlp
 from kkt_ref.network.activations import GatedReLU, Softplus
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.backend import Backend, namespace
+from kkt_ref.stationarity.backend import Backend, get_backend, namespace
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
 from kkt_ref.stationarity.problems import (
     Problem,
@@ -118,6 +125,34 @@ def published_loss(
         grad_x=terms.grad_x + 2.0 * outside,
         grad_multipliers=terms.grad_multipliers / m - 10.0 * missing,
     )
+
+
+def checked_options(
+    net: MLP,
+    box: Any,
+    lambda_min: Any,
+    alpha: Any,
+    layer_weights: Any,
+    slackness: Any,
+    max_iterations: Any,
+    backend: str | Backend,
+    dtype: Any,
+) -> Any:
+    """Return box, λ_min, the networks of the stages, weights, backend and dtype; or raise."""
+    backend, dtype = get_backend(backend), check_dtype(dtype)
+    check_mlp(net)
+    if net.dtype != np.float64:
+        raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
+    lambda_min = check_positive(lambda_min, "lambda_min", zero=True)
+    check_positive(slackness, "slackness", zero=True)
+    check_count(max_iterations, "max_iterations")
+    weights = check_layer_weights(layer_weights, net)
+    if not any(net.theta[s].any() and w for w, s in zip(weights, net.layer_slices, strict=True)):
+        raise ValueError("net: expected a parameter other than 0 in a layer of weight > 0")
+    stages = [with_gates(net, value) for value in check_array(alpha, "alpha").ravel().tolist()]
+    if isinstance(net.activation, Softplus):
+        stages = stages[:1]
+    return check_box(box), lambda_min, stages, weights, backend, dtype
 
 
 class RelativeLoss:
