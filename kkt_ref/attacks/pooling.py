@@ -91,7 +91,9 @@ def reconstruct_first_layer(
 def pool_alternations(
     problem: FirstLayer, runs: Sequence[Alternation], *, seed: int | None = None
 ) -> Reconstruction:
-    """Keep the 8 m candidates of at least two runs with which other runs agree most, in variety.
+    """Keep the 8 m candidates of at least two runs with which other runs agree most.
+
+    Of candidates that are alike, at most eight are kept.
 
     Each ``Run`` of the result measures all candidates of that run, before any is dropped.
     """
@@ -158,8 +160,10 @@ def in_variety(units: Array, classes: Array, most: int) -> Array:
     kept: list[int] = []
     before = {label: (np.empty_like(units), 0) for label in np.unique(classes).tolist()}
     for i, (unit, label) in enumerate(zip(units, classes.tolist(), strict=True)):
+        if len(kept) == most:
+            break
         same, count = before[label]
-        if len(kept) < most and np.sum(np.abs(same[:count] @ unit) >= 0.8) < 8:
+        if np.sum(np.abs(same[:count] @ unit) >= 0.8) < 8:
             same[count] = unit
             before[label] = same, count + 1
             kept.append(i)

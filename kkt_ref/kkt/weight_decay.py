@@ -86,9 +86,8 @@ def best_decay(net: Network, x: np.ndarray, y: np.ndarray) -> tuple[str, DecayFi
 
     Parameters
     ----------
-    net : MLP or CNN
-    x : array of shape (n, d), dtype as the network's
-    y : array of shape (n,), entries -1 and +1; for several outputs the classes 0 ... K-1
+    net, x, y
+        As in :func:`kkt_ref.margins`.
 
     Returns
     -------

@@ -73,8 +73,9 @@ def load_net(path: str | os.PathLike[str]) -> Any:
     count = sum(name.startswith("W_") for name in entries)
     entries.setdefault("depth", np.array(count))  # older files do not say it
     try:
-        if entries["depth"] != count:
-            raise ValueError(f"it has {count} layers instead of {entries['depth']}")
+        depth = entries["depth"]
+        if depth.shape or depth.dtype.kind != "i" or depth != count:
+            raise ValueError(f"it has {count} layers instead of {depth}")
         alpha = float(entries["alpha"][0]) if entries["alpha"].size else None
         activation = activation_by_name(str(entries["activation"]), alpha)
         weights = tuple(entries[f"W_{layer}"] for layer in range(1, 1 + count))
@@ -92,11 +93,10 @@ def _network(
     weights: tuple[Any, ...], biases: tuple[Any, ...], activation: Activation, *plan: Any
 ) -> MLP | CNN:
     """Return a checked MLP, or a CNN if there is a ``plan``: shape, strides and pools."""
-    net: MLP | CNN
     if not plan:
-        net = MLP(weights, biases, activation)
+        net: MLP | CNN = MLP(weights, biases, activation)
     elif any(b is not None for b in biases[1:]):
-        raise ValueError("expected a bias in the first layer of a CNN only")
+        raise ValueError("biases: expected a bias in the first layer of a CNN only")
     else:
         shape, strides, pools = plan
         count = len(strides)
