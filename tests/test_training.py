@@ -2,13 +2,16 @@
 
 from decimal import Decimal, getcontext
 
+import autograd.numpy as anp
 import numpy as np
 import pytest
+from autograd import grad, jacobian
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import error, separable
 
 import kkt_ref
+from kkt_ref.stationarity.definition import phi
 from kkt_ref.training import weight_decay_optimum
 from kkt_ref.training.descent import log_mean_loss, loss_weights
 
@@ -52,6 +55,46 @@ def test_one_step_by_the_definition(bias):
     length = size / np.max(np.sum(gradients**2, axis=1)) / np.sum(np.log1p(np.exp(-u)))
     scaled = kkt_ref.loss_scaled_descent(net, x, y, rate=size, max_steps=1)
     assert np.allclose(scaled.net.theta, net.theta + length * pull, rtol=1e-12)
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_descent_with_more_inputs_than_samples_follows_the_definition(K):
+    rng = np.random.default_rng(K)
+    x = np.concatenate([rng.normal(size=(5, 9)), np.ones((1, 9))])  # (n, d)
+    y = np.arange(6) % 3 if K == 3 else np.resize([-1.0, 1.0], 6)
+    start = kkt_ref.init_uniform((9, 7, K), rng, bias="all")
+    fit, seen = dict(rate=0.5, record_every=7), []
+    result = kkt_ref.loss_scaled_descent(
+        start, x, y, max_steps=40, callback=lambda _, net: seen.append(net), **fit
+    )
+
+    def soft_margins(theta):  # as the module says
+        parts, last = [], 0
+        for p in start.arrays:
+            parts.append(theta[last : last + p.size].reshape(p.shape))
+            last += p.size
+        outputs = phi(parts, x, start)  # (n, K)
+        if K == 1:
+            return y * outputs[:, 0]
+        gaps = [
+            anp.array([outputs[i, j] - outputs[i, y[i]] for j in range(K) if j != y[i]])
+            for i in range(len(y))
+        ]
+        return -anp.log(anp.sum(anp.exp(anp.array(gaps)), axis=1))
+
+    def log_loss(theta):
+        return anp.log(anp.mean(anp.log1p(anp.exp(-soft_margins(theta)))))
+
+    theta = start.theta
+    for step in range(40):
+        if step % 7 == 0:
+            assert error(seen[step // 7].theta, theta) < 1e-12
+        steepest = np.max(np.sum(jacobian(soft_margins)(theta) ** 2, axis=1))
+        theta = theta - 0.5 / steepest * grad(log_loss)(theta)
+    assert error(result.net.theta, theta) < 1e-12
+    assert not np.allclose(theta, start.theta)
+    again = kkt_ref.loss_scaled_descent(seen[2], x, y, max_steps=40 - 14, **fit)
+    assert np.array_equal(again.net.theta, result.net.theta)
 
 
 @pytest.mark.parametrize("train", [kkt_ref.gradient_descent, kkt_ref.loss_scaled_descent])

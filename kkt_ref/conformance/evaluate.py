@@ -44,7 +44,7 @@ def evaluate(
     directions = (problem or max_margin(net.K)).directions(y, trace.preactivations[-1])
     gates = closed_form.gates_of(net, trace)
     back = closed_form.backward(net, gates, coefficients_of(directions, lam))
-    total = np.concatenate([g.ravel() for g in closed_form.gradient_sum(net, trace, back)])
+    total = np.concatenate([g.ravel() for g in closed_form.gradient_sum(net, trace, back.deltas)])
     residual = theta - keep * total  # (P,)
     if name == "stationarity_residual":
         return (weights * residual,)

@@ -120,12 +120,12 @@ class _FreeGates:
 
     def norms(self, multipliers: np.ndarray, gates: list[np.ndarray]) -> Stationarity:
         back = closed_form.backward(self.net, gates, coefficients_of(self.directions, multipliers))
-        return residual_norms(self.net, closed_form.gradient_sum(self.net, self.trace, back))
+        return residual_norms(self.net, closed_form.gradient_sum(self.net, self.trace, back.deltas))
 
     def value_and_gradient(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
         multipliers, gates = self.unpack(vector)
         back = closed_form.backward(self.net, gates, coefficients_of(self.directions, multipliers))
-        sums = closed_form.gradient_sum(self.net, self.trace, back)
+        sums = closed_form.gradient_sum(self.net, self.trace, back.deltas)
         rest = [p - g for p, g in zip(self.net.arrays, sums, strict=True)]
         value = sum(float(np.sum(r * r)) for r in rest)
         residual = [ArrayResidual(W, b) for W, b in self.net.with_arrays(rest).layers]

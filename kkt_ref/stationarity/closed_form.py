@@ -50,10 +50,6 @@ class Backward(NamedTuple):
     deltas: list[Array]  # δ_l = Σ_c U_ic ∂Φ_c/∂z_l for l = 1..L, each (m, h_l)
     pulled: list[Array]  # W_{l+1}ᵀ δ_{l+1} for l = 1..L-1, before the gate, (m, h_l)
 
-    def scaled(self, c: Array) -> "Backward":
-        """Return the pass multiplied by factors ``c`` of shape (m,)."""
-        return Backward(*([c[:, None] * part for part in parts] for parts in self))
-
 
 def forward(net: MLP, x: Array) -> Forward:
     """Run the network on ``x`` of shape (m, d)."""
@@ -84,10 +80,10 @@ def backward(net: MLP, gates: list[Array], coefficients: Array) -> Backward:
     return Backward(deltas[::-1], pulled[::-1])
 
 
-def gradient_sum(net: MLP, trace: Forward, back: Backward) -> list[Array]:
-    """Σ_i Σ_c U_ic ∇θΦ_c(θ; x_i), shaped like ``net.arrays``."""
+def gradient_sum(net: MLP, trace: Forward, deltas: list[Array]) -> list[Array]:
+    """Σ_i Σ_c U_ic ∇θΦ_c(θ; x_i), shaped like ``net.arrays``, from the signals δ_l."""
     xp, sums = namespace(trace.inputs[0]), []
-    for a, delta, b in zip(trace.inputs, back.deltas, net.biases, strict=True):
+    for a, delta, b in zip(trace.inputs, deltas, net.biases, strict=True):
         sums.append(delta.T @ a)  # (h_l, h_{l-1})
         if b is not None:
             sums.append(xp.sum(delta, axis=0))  # (h_l,)

@@ -54,7 +54,7 @@ class _MLPAt(Evaluation):
 
     def gradient_sum(self, coefficients: Array) -> list[Array]:
         back = closed_form.backward(self.net, self.gates, coefficients)
-        return closed_form.gradient_sum(self.net, self.trace, back)
+        return closed_form.gradient_sum(self.net, self.trace, back.deltas)
 
     def gradient_rows(self, coefficients: Array) -> Array:
         return closed_form.gradient_matrix(self.net, self.x, coefficients)  # (n, P)
@@ -65,7 +65,8 @@ class _MLPAt(Evaluation):
             xp.vecdot(delta, delta) * (xp.vecdot(a, a) + (0.0 if b is None else 1.0))
             for delta, a, b in zip(back.deltas, self.trace.inputs, self.net.biases, strict=True)
         )  # (n,)
-        return closed_form.gradient_sum(self.net, self.trace, back.scaled(weights)), squares
+        weighted = [weights[:, None] * delta for delta in back.deltas]  # (n, h_l)
+        return closed_form.gradient_sum(self.net, self.trace, weighted), squares
 
 
 class _CNNAt(Evaluation):

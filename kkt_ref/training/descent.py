@@ -21,6 +21,7 @@ from kkt_ref.network.base import Network
 from kkt_ref.stationarity.backend import Backend, get_backend, namespace
 from kkt_ref.stationarity.evaluation import evaluate
 from kkt_ref.stationarity.problems import check_samples, one_hot
+from kkt_ref.training.span import Span
 
 Array = Any
 
@@ -166,11 +167,14 @@ def _descend(
     target = -np.inf if target_loss is None else np.log(check_positive(target_loss, "target_loss"))
 
     tiny = float(np.finfo(net.dtype).tiny)
-    net = backend.put_net(net.with_arrays([p.copy() for p in net.arrays]))
-    x, y = backend.put(x), backend.put(y)
-    history = History()
+    span = Span(net, x, backend)
+    net, y, history = span.enter(backend.put_net(net)), backend.put(y), History()
     for steps in range(max_steps + 1):
-        here = evaluate(net, x)
+        due = steps % record_every == 0
+        if due:  # enter again, so that descent from a record's network takes the same steps
+            whole = span.leave(net)
+            net = span.enter(whole)
+        here = evaluate(net, span.x)
         margins, directions = soft_margins(y, here.outputs)  # (n,), (n, K)
         log_loss = log_mean_loss(margins)
         if not np.isfinite(log_loss):
@@ -181,11 +185,12 @@ def _descend(
         ascent, squares = here.weighted_sum(directions, weights)
 
         reached, last = log_loss <= target, steps == max_steps
-        if steps % record_every == 0 or reached or last:
-            at_record = backend.get_net(net)
+        if due or reached or last:
+            at_record = backend.get_net(whole if due else span.leave(net))
             theta = at_record.theta  # (P,)
             at_record = at_record.with_theta(theta)  # a copy: steps change arrays in place
-            direction = np.concatenate([backend.to_host(g).ravel() for g in ascent])  # (P,)
+            lifted = [backend.to_host(g).ravel() for g in span.lift(ascent)]
+            direction = np.concatenate(lifted)  # (P,)
             square = float(direction @ direction)
             # the s ≥ 0 that brings s · direction closest to θ
             scale = max(float(theta @ direction), 0.0) / square if square > 0 else 0.0
@@ -203,7 +208,8 @@ def _descend(
             largest = float(namespace(squares).max(squares))
             length = size / max(largest, size * tiny)
         for p, g in zip(net.arrays, ascent, strict=True):
-            p += length * g
+            g *= length
+            p += g
 
     reason = f"All {max_steps} steps allowed were done."
     if reached:
@@ -212,7 +218,7 @@ def _descend(
     if net.K > 1:  # ∇u_i = Σ_j q_ij ∇(Φ_{y_i} − Φ_j)
         shares = one_hot(y, here.outputs) - directions  # q, (n, K)
         multipliers = multipliers[:, None] * backend.to_host(shares)
-    return TrainResult(backend.get_net(net), multipliers, history, steps, reason, bool(reached))
+    return TrainResult(at_record, multipliers, history, steps, reason, bool(reached))
 
 
 def make_record(
