@@ -20,9 +20,9 @@ from kkt_ref.conformance import (
     parametrize_with_checks,
 )
 from kkt_ref.conformance.cases import cases
+from kkt_ref.conformance.evaluate import gradient_matrix
 from kkt_ref.metrics.ssim import SSIMSettings, structural_similarity
 from kkt_ref.stationarity import closed_form
-from kkt_ref.stationarity.closed_form import gradient_matrix
 from kkt_ref.stationarity.problems import RunnerUp
 
 

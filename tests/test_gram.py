@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kkt_ref
+from kkt_ref.conformance.evaluate import gradient_matrix
 from kkt_ref.kkt import multipliers
 from kkt_ref.kkt.multipliers import gram_matrix, scale_layers, solve_nnls_gram
-from kkt_ref.stationarity.closed_form import gradient_matrix
 from tests.strategies import error, problems
 
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from kkt_ref._parallel import Workers
 from kkt_ref._validation import check_count
-from kkt_ref.kkt.conditions import measured
+from kkt_ref.kkt.conditions import residual_norms
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import namespace
-from kkt_ref.stationarity.problems import Problem, RunnerUp, TwoClasses, max_margin
+from kkt_ref.stationarity.evaluation import Equation
+from kkt_ref.stationarity.problems import Problem, RunnerUp, TwoClasses
 
 Array = Any
 # called with the stage, the index of the run, candidates (m, d) and multipliers (m,)
@@ -120,13 +121,10 @@ def measured_run(
 
     The multipliers are (m,), or (m, J) for a problem of J directions.
     """
-    problem = max_margin(net.K) if problem is None else problem
-    x, multipliers = (np.asarray(part, net.dtype) for part in (x, multipliers))
-    y = problem.check(y, len(x), net.K, net.dtype)
-    norms, _, constraints = measured(net, x, y, multipliers, problem)
-    constrained = np.isfinite(constraints)  # (m, J)
-    margins = constraints[constrained].astype(np.float64)
-    weights = multipliers.reshape(constrained.shape)[constrained].astype(np.float64)
+    equation = Equation(net, np.asarray(x, net.dtype), y, problem)
+    multipliers = equation.check(np.asarray(multipliers, net.dtype))
+    norms = residual_norms(net, equation.gradient_sum(multipliers))
+    margins, weights = map(np.float64, equation.constrained(multipliers))  # (k,)
     first = float(weights @ margins)
     margin = float(weights @ margins**2) / first if first > 0 else 0.0
     slackness = float(slackness_violation(margins, weights)[0])

@@ -38,7 +38,7 @@ def model_inversion(
 
     def descend(vector: np.ndarray) -> tuple[float, np.ndarray]:
         trace = closed_form.forward(net, vector.reshape(starts, net.d))
-        back = closed_form.backward(net, closed_form.gates_of(net, trace), y[:, None])
+        back = closed_form.backward(trace, y[:, None])
         return -float(y @ trace.outputs), -(back.deltas[0] @ net.weights[0]).ravel()  # −y ∇_xΦ
 
     bounds = scipy.optimize.Bounds(np.tile(low, starts), np.tile(high, starts))

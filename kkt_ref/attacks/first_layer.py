@@ -146,8 +146,7 @@ class FirstLayer:
         else:
             labels = (np.arange(len(a)) % self.net.K).astype(np.float32)  # (m,)
             pull = pull_of_training(outputs, self.net.depth if formed else 0)  # (m, K)
-        gates = closed_form.gates_of(self._net, trace)
-        signals = self._whitened_left(closed_form.backward(self._net, gates, pull).deltas[0])
+        signals = self._whitened_left(closed_form.backward(trace, pull).deltas[0])
         bias = np.full((len(a), 1), self._bias_weight)
         return Atoms(signals, np.hstack([a * self.weights, bias]), labels)
 

@@ -109,7 +109,7 @@ def _signals(net: MLP, x: Array) -> Array:
     else:
         pull = np.full(outputs.shape, -1.0 / (net.K - 1))
         pull[np.arange(len(x)), outputs.argmax(axis=1)] = 1.0
-    deltas = closed_form.backward(net, closed_form.gates_of(net, trace), pull).deltas[0]
+    deltas = closed_form.backward(trace, pull).deltas[0]
     return deltas / np.maximum(np.linalg.norm(deltas, axis=1, keepdims=True), 1e-300)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from kkt_ref.network.activations import Activation, GatedReLU, ReLU, Softplus
 from kkt_ref.network.mlp import MLP, init_uniform
 from kkt_ref.stationarity import closed_form
+from kkt_ref.stationarity.evaluation import evaluate
 
 Array = np.ndarray
 Inputs = tuple[Any, ...]  # net, x (n, d), y (n,), multipliers (n,) or (n, K), margin
@@ -124,8 +125,8 @@ def _drawn(
 
 def _step(net: MLP, x: Array, y: Array) -> float:
     """Return a step that moves θ by about ‖θ‖ if the loss is far from its minimum."""
-    pull = y @ closed_form.gradient_matrix(net, x) / len(y)  # (P,)
-    return float(np.linalg.norm(net.theta) / np.linalg.norm(pull))
+    rows = evaluate(net, x).gradient_rows(np.ones((len(x), 1)))  # (n, P)
+    return float(np.linalg.norm(net.theta) / np.linalg.norm(y @ rows / len(y)))
 
 
 def _at_zero(rng: np.random.Generator) -> Inputs:

@@ -9,13 +9,17 @@ import numpy as np
 import scipy
 
 from kkt_ref.conformance.questions import Answer, kkt_conditions
-from kkt_ref.stationarity import closed_form
-from kkt_ref.stationarity.closed_form import gradient_matrix
+from kkt_ref.stationarity import closed_form, evaluation
 from kkt_ref.stationarity.layer_residual import ArrayResidual
-from kkt_ref.stationarity.problems import coefficients_of, in_directions, max_margin
+from kkt_ref.stationarity.problems import coefficients_of, margins_of, max_margin
 
 Array = np.ndarray
 Given = tuple[Any, ...]  # net, x, y, multipliers, margin and, for one output, step
+
+
+def gradient_matrix(net: Any, x: Array) -> Array:
+    """Return ∇θΦ(x_i), summed over the outputs, as rows (n, P)."""
+    return evaluation.evaluate(net, x).gradient_rows(np.ones((len(x), net.K), net.dtype))
 
 
 def evaluate(
@@ -42,9 +46,8 @@ def evaluate(
         c = y * scipy.special.expit(-y * trace.outputs) / len(y)  # (n,)
         return (theta + step[0] * keep * (c @ gradient_matrix(net, x)),)
     directions = (problem or max_margin(net.K)).directions(y, trace.preactivations[-1])
-    gates = closed_form.gates_of(net, trace)
-    back = closed_form.backward(net, gates, coefficients_of(directions, lam))
-    total = np.concatenate([g.ravel() for g in closed_form.gradient_sum(net, trace, back.deltas)])
+    back = closed_form.backward(trace, coefficients_of(directions, lam))
+    total = np.concatenate([g.ravel() for g in closed_form.gradient_sum(trace, back.deltas)])
     residual = theta - keep * total  # (P,)
     if name == "stationarity_residual":
         return (weights * residual,)
@@ -53,7 +56,7 @@ def evaluate(
         return tuple(map(np.asarray, kkt_conditions(net, x, y, lam, margin, scaled)))
     half_slope = net.with_theta(-1.0 * keep * weights * residual)  # of the loss, in the sum
     s = [ArrayResidual(W, b) for W, b in half_slope.layers]
-    tangent = closed_form.tangent(net, trace, gates, back, s)
-    grad_x = 2 * closed_form.reverse(net, trace, gates, back, tangent, s)
-    grad_lam = in_directions(directions, 2 * tangent.values, lam)
+    tangents = closed_form.tangent(trace, back, s)
+    grad_x = 2 * closed_form.reverse(trace, back, tangents, s)
+    grad_lam = margins_of(directions, 2 * tangents[-1]).reshape(lam.shape)
     return np.sum(weights * residual**2), grad_x, grad_lam

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import scipy
 
-from kkt_ref.conformance.evaluate import Given, evaluate
+from kkt_ref.conformance.evaluate import Given, evaluate, gradient_matrix
 from kkt_ref.conformance.questions import Answer, constraints, names_of
 from kkt_ref.metrics.ssim import HAIM, WANG, structural_similarity
 from kkt_ref.stationarity import closed_form
-from kkt_ref.stationarity.closed_form import gradient_matrix
 from kkt_ref.stationarity.problems import RunnerUp, one_hot
 
 Array = np.ndarray

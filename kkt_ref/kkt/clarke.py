@@ -17,18 +17,13 @@ import scipy
 
 from kkt_ref._validation import check_count, check_positive
 from kkt_ref.kkt.conditions import Stationarity, residual_norms
-from kkt_ref.kkt.multipliers import fit_multipliers
+from kkt_ref.kkt.multipliers import fit
 from kkt_ref.network._validation import check_mlp, check_nonzero
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity import closed_form
+from kkt_ref.stationarity.closed_form import Backward, Forward, backward, gradient_sum, tangent
+from kkt_ref.stationarity.evaluation import Equation
 from kkt_ref.stationarity.layer_residual import ArrayResidual
-from kkt_ref.stationarity.problems import (
-    Problem,
-    check_samples,
-    coefficients_of,
-    in_directions,
-    shape_of,
-)
+from kkt_ref.stationarity.problems import coefficients_of, margins_of
 
 LIMITS = dict(maxcor=30, ftol=0.0, gtol=1e-12)  # of L-BFGS-B
 
@@ -64,17 +59,17 @@ def clarke_stationarity(
         Never worse than the fit of λ with the activation's own gates.
     """
     check_mlp(net)
-    x, y, problem = check_samples(net, x, y, None)
+    equation = Equation(net, x, y)
     check_nonzero(net)
     width = check_positive(width, "width")
     max_iterations = check_count(max_iterations, "max_iterations")
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
-    free = _FreeGates(net, x, y, problem, width)
-    multipliers = fit_multipliers(net, x, y)
-    hard = free.norms(multipliers, free.fixed)
+    free = _FreeGates(equation, width)
+    multipliers, fixed = fit(equation), free.trace.gates
+    hard = free.norms(multipliers, fixed)
     if free.freed == 0:
-        return ClarkeFit(hard, multipliers, free.fixed, 0)
+        return ClarkeFit(hard, multipliers, fixed, 0)
     free.scale = float(multipliers.max()) or 1.0
     positive = np.maximum(multipliers / free.scale, 0.1).ravel()
     start = np.concatenate([positive, np.full(free.freed, 0.5)])
@@ -89,51 +84,50 @@ def clarke_stationarity(
     found = free.unpack(result.x)
     norms = free.norms(*found)
     if norms.absolute > hard.absolute:
-        return ClarkeFit(hard, multipliers, free.fixed, free.freed)
+        return ClarkeFit(hard, multipliers, fixed, free.freed)
     return ClarkeFit(norms, *found, free.freed)
 
 
 class _FreeGates:
     """‖θ − Σ U_ic ∇θΦ_ic‖² / ‖θ‖² as a function of one vector: λ / scale, then free gates."""
 
-    def __init__(
-        self, net: MLP, x: np.ndarray, y: np.ndarray, problem: Problem, width: float
-    ) -> None:
-        self.net, self.scale = net, 1.0
-        self.trace = closed_form.forward(net, x)
-        self.directions = problem.directions(y, self.trace.preactivations[-1])  # (n, J, K)
-        self.shape = shape_of(self.directions)
-        self.fixed = closed_form.gates_of(net, self.trace)
+    def __init__(self, equation: Equation, width: float) -> None:
+        self.equation, self.trace, self.scale = equation, equation.here.trace, 1.0
         hidden = self.trace.preactivations[:-1]
         self.near = [np.abs(z) <= width * np.sqrt(np.mean(z**2)) for z in hidden]
         self.freed = sum(int(mask.sum()) for mask in self.near)
-        self.square = float(net.theta @ net.theta)
 
     def unpack(self, vector: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the multipliers and all gates, those away from kinks at their own value."""
-        gates, taken = [gate.copy() for gate in self.fixed], int(np.prod(self.shape))
-        multipliers = vector[:taken].reshape(self.shape) * self.scale
+        gates, taken = [gate.copy() for gate in self.trace.gates], vector.size - self.freed
+        multipliers = vector[:taken].reshape(self.equation.shape) * self.scale
         for gate, mask in zip(gates, self.near, strict=True):
             gate[mask] = vector[taken : taken + mask.sum()]
             taken += mask.sum()
         return multipliers, gates
 
+    def _backward(
+        self, multipliers: np.ndarray, gates: list[np.ndarray]
+    ) -> tuple[Forward, Backward, list[np.ndarray]]:
+        """Return both passes with these gates, and Σ U_ic ∇θΦ_ic."""
+        trace = self.trace._replace(gates=gates)
+        back = backward(trace, coefficients_of(self.equation.directions, multipliers))
+        return trace, back, gradient_sum(trace, back.deltas)
+
     def norms(self, multipliers: np.ndarray, gates: list[np.ndarray]) -> Stationarity:
-        back = closed_form.backward(self.net, gates, coefficients_of(self.directions, multipliers))
-        return residual_norms(self.net, closed_form.gradient_sum(self.net, self.trace, back.deltas))
+        return residual_norms(self.trace.net, self._backward(multipliers, gates)[2])
 
     def value_and_gradient(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
         multipliers, gates = self.unpack(vector)
-        back = closed_form.backward(self.net, gates, coefficients_of(self.directions, multipliers))
-        sums = closed_form.gradient_sum(self.net, self.trace, back.deltas)
-        rest = [p - g for p, g in zip(self.net.arrays, sums, strict=True)]
-        value = sum(float(np.sum(r * r)) for r in rest)
-        residual = [ArrayResidual(W, b) for W, b in self.net.with_arrays(rest).layers]
-        tang = closed_form.tangent(self.net, self.trace, gates, back, residual)
+        trace, back, sums = self._backward(multipliers, gates)
+        rest = [p - g for p, g in zip(trace.net.arrays, sums, strict=True)]
+        residual = [ArrayResidual(W, b) for W, b in trace.net.with_arrays(rest).layers]
+        *hidden, values = tangent(trace, back, residual)
         by_gate = [
             (-2.0 * t * pulled)[mask]
-            for t, pulled, mask in zip(tang.layers[:-1], back.pulled, self.near, strict=True)
+            for t, pulled, mask in zip(hidden, back.pulled, self.near, strict=True)
         ]
-        by_multiplier = in_directions(self.directions, tang.values, multipliers).ravel()
+        by_multiplier = margins_of(self.equation.directions, values).ravel()
         gradient = np.concatenate([-2.0 * self.scale * by_multiplier, *by_gate])
-        return value / self.square, gradient / self.square
+        square = float(trace.net.theta @ trace.net.theta)
+        return sum(float(np.sum(r * r)) for r in rest) / square, gradient / square

@@ -20,18 +20,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kkt_ref._validation import check_every_class, check_multipliers, check_positive
-from kkt_ref.kkt.multipliers import fit_multipliers
+from kkt_ref._validation import check_every_class, check_positive
+from kkt_ref.kkt.multipliers import fit
 from kkt_ref.network._validation import check_nonzero
 from kkt_ref.network.base import Network
-from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.stationarity.problems import (
-    Problem,
-    check_samples,
-    coefficients_of,
-    constraints_of,
-    shape_of,
-)
+from kkt_ref.stationarity.evaluation import Equation
+from kkt_ref.stationarity.problems import Problem
 
 ASSUMED = "the theory, ε and δ hold for ReLU networks with a bias in the first layer only"
 
@@ -88,9 +82,7 @@ def margins(net: Network, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     array of shape (n,)
         Negative where a sample is misclassified.
     """
-    x, y, problem = check_samples(net, x, y, None)
-    outputs = evaluate(net, x).outputs  # (n, K)
-    return constraints_of(problem.directions(y, outputs), outputs).min(axis=1)
+    return Equation(net, x, y).constraints.min(axis=1)
 
 
 def stationarity_norms(
@@ -102,27 +94,8 @@ def stationarity_norms(
     problem: Problem | None = None,
 ) -> Stationarity:
     """The residual of stationarity for given multipliers, (n,) or (n, J), in norms."""
-    return measured(net, x, y, multipliers, problem).stationarity
-
-
-class Measured(NamedTuple):
-    """A network at samples and multipliers of a problem."""
-
-    stationarity: Stationarity
-    multipliers: np.ndarray  # λ, (n,) or (n, J)
-    constraints: np.ndarray  # ⟨D_ij, Φ(x_i)⟩, (n, J), infinite where there is none
-
-
-def measured(
-    net: Network, x: np.ndarray, y: np.ndarray, multipliers: Any, problem: Problem | None
-) -> Measured:
-    """Check the arguments and evaluate the network once."""
-    x, y, problem = check_samples(net, x, y, problem)
-    here = evaluate(net, x)
-    directions = problem.directions(y, here.outputs)  # (n, J, K)
-    multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
-    norms = residual_norms(net, here.gradient_sum(coefficients_of(directions, multipliers)))
-    return Measured(norms, multipliers, constraints_of(directions, here.outputs))
+    equation = Equation(net, x, y, problem)
+    return residual_norms(net, equation.gradient_sum(equation.check(multipliers)))
 
 
 def residual_norms(net: Network, total: list[np.ndarray]) -> Stationarity:
@@ -160,8 +133,8 @@ def residual_floor(
     -------
     Stationarity
     """
-    fitted = fit_multipliers(net, x, y, layer_weights=layer_weights, problem=problem)
-    return stationarity_norms(net, x, y, fitted, problem=problem)
+    equation = Equation(net, x, y, problem)
+    return residual_norms(net, equation.gradient_sum(fit(equation, layer_weights)))
 
 
 def kkt_report(
@@ -192,14 +165,12 @@ def kkt_report(
     ValueError
         If no ``margin`` is given and a sample is misclassified.
     """
-    x, y, problem = check_samples(net, x, y, None)
-    check_every_class(y, net.K)
+    equation = Equation(net, x, y)
+    check_every_class(equation.y, net.K)
     check_nonzero(net)
-    if multipliers is None:
-        multipliers = fit_multipliers(net, x, y)
-    residual, multipliers, u = measured(net, x, y, multipliers, problem)
-    constrained = np.isfinite(u)  # (n, J)
-    u, lam = u[constrained], multipliers.reshape(constrained.shape)[constrained]  # (k,)
+    multipliers = fit(equation) if multipliers is None else equation.check(multipliers)
+    residual = residual_norms(net, equation.gradient_sum(multipliers))
+    u, lam = equation.constrained(multipliers)  # (k,)
     q = _positive(u) if margin is None else check_positive(margin, "margin")
     weights = np.abs(lam)  # (k,)
     normalised = lam * q ** ((net.depth - 2) / net.depth)  # λ̃

@@ -18,8 +18,8 @@ from kkt_ref.network._validation import check_layer_weights
 from kkt_ref.network.base import Network
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
-from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.stationarity.problems import Problem, check_samples, shape_of
+from kkt_ref.stationarity.evaluation import Equation, evaluate
+from kkt_ref.stationarity.problems import Problem
 
 LARGEST_MATRIX = 50_000_000  # entries of the (n, P) matrix; a larger one is not formed
 
@@ -48,25 +48,26 @@ def fit_multipliers(
     -------
     array of shape (n,), or (n, J) for J directions a sample, dtype as the network's
     """
-    x, y, problem = check_samples(net, x, y, problem)
+    return fit(Equation(net, x, y, problem), layer_weights)
+
+
+def fit(equation: Equation, layer_weights: Any = None) -> np.ndarray:
+    """As :func:`fit_multipliers`, for an equation whose network has been evaluated."""
+    net, directions, signed = equation.net, equation.directions, equation.problem.signed
     weights = check_layer_weights(layer_weights, net)
-    directions = problem.directions(y, evaluate(net, x).outputs)  # (n, J, K)
-    shape, K = shape_of(directions), net.K
     # λ_ij with a zero direction counts for nothing and is left out
-    used = np.flatnonzero(np.any(directions.reshape(-1, K) != 0, axis=1))
-    sample, flat = used // directions.shape[1], directions.reshape(-1, K)[used]  # (k,), (k, K)
-    if len(used) * net.theta.size <= LARGEST_MATRIX or not isinstance(net, MLP):
-        rows = evaluate(net, x[sample]).gradient_rows(flat)  # (k, P)
+    sample, j = np.nonzero(np.any(directions != 0, axis=2))  # (k,)
+    x, flat = equation.x[sample], directions[sample, j]  # (k, d), (k, K)
+    if len(x) * net.theta.size <= LARGEST_MATRIX or not isinstance(net, MLP):
+        rows = evaluate(net, x).gradient_rows(flat)  # (k, P)
         rows, target = (scale_layers(v, net, weights).astype(float) for v in (rows, net.theta))
-        found = solve_nnls(rows, target) if problem.signed else np.linalg.lstsq(rows.T, target)[0]
+        found = solve_nnls(rows, target) if signed else np.linalg.lstsq(rows.T, target)[0]
     else:
-        gram, toward = gram_matrix(net, x[sample], flat, weights)
-        found = (
-            solve_nnls_gram(gram, toward) if problem.signed else np.linalg.lstsq(gram, toward)[0]
-        )
-    multipliers = np.zeros(int(np.prod(shape)), net.dtype)
-    multipliers[used] = found
-    return multipliers.reshape(shape)
+        gram, toward = gram_matrix(net, x, flat, weights)
+        found = solve_nnls_gram(gram, toward) if signed else np.linalg.lstsq(gram, toward)[0]
+    multipliers = np.zeros(directions.shape[:2], net.dtype)  # (n, J)
+    multipliers[sample, j] = found
+    return multipliers.reshape(equation.shape)
 
 
 def gram_matrix(
@@ -78,10 +79,10 @@ def gram_matrix(
     """
     net, x = net.astype(np.float64), x.astype(np.float64)
     trace = closed_form.forward(net, x)
-    gates = closed_form.gates_of(net, trace)
-    deltas = closed_form.backward(net, gates, coefficients.astype(np.float64)).deltas
+    deltas = closed_form.backward(trace, coefficients.astype(np.float64)).deltas
     gram, toward = np.zeros((len(x), len(x))), np.zeros(len(x))
-    for w, a, z, delta, b in zip(weights, *trace, deltas, net.biases, strict=True):
+    layers = zip(weights, trace.inputs, trace.preactivations, deltas, net.biases, strict=True)
+    for w, a, z, delta, b in layers:
         gram += w * (delta @ delta.T) * (a @ a.T + (b is not None))  # (k, k)
         toward += w * np.sum(z * delta, axis=1)  # (k,), for ⟨δ aᵀ, W⟩ + ⟨δ, b⟩ = ⟨δ, z⟩
     return gram, toward

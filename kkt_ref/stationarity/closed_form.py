@@ -20,22 +20,22 @@ any other namespace.  Functions may modify temporaries in place, never their arg
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import namespace
 from kkt_ref.stationarity.layer_residual import ArrayResidual, GramResidual, layer_residual
-from kkt_ref.stationarity.problems import Problem, coefficients_of, in_directions, max_margin
+from kkt_ref.stationarity.problems import Problem, coefficients_of, margins_of, max_margin
 
 Array = Any
 Direction = ArrayResidual | GramResidual | None  # s of one layer; None is zero
 
 
 class Forward(NamedTuple):
-    """What a forward pass leaves behind, for layers 0..L-1 and 1..L."""
+    """What a forward pass leaves behind, for layers 0..L-1, 1..L and 1..L-1."""
 
+    net: MLP
     inputs: list[Array]  # a_0 ... a_{L-1}, each (m, h_l)
     preactivations: list[Array]  # z_1 ... z_L, each (m, h_l)
+    gates: list[Array]  # of the hidden layers, each (m, h_l)
 
     @property
     def outputs(self) -> Array:
@@ -53,86 +53,62 @@ class Backward(NamedTuple):
 
 def forward(net: MLP, x: Array) -> Forward:
     """Run the network on ``x`` of shape (m, d)."""
-    xp = namespace(x)
-    a, inputs, preactivations = x, [], []
+    xp, act = namespace(x), net.activation
+    a, z, trace = x, x, Forward(net, [], [], [])
     for layer, (W, b) in enumerate(net.layers):
-        a = net.activation.value(preactivations[-1], xp) if layer else x  # (m, h_{l-1})
+        if layer > 0:
+            a = act.value(z, xp)  # (m, h_{l-1})
+            trace.gates.append(act.gate(z, xp))
         z = a @ W.T  # (m, h_l)
         if b is not None:
             z += b
-        inputs.append(a)
-        preactivations.append(z)
-    return Forward(inputs, preactivations)
+        trace.inputs.append(a)
+        trace.preactivations.append(z)
+    return trace
 
 
-def gates_of(net: MLP, trace: Forward) -> list[Array]:
-    """The gates of the hidden layers at a forward pass, each (m, h_l)."""
-    xp = namespace(trace.inputs[0])
-    return [net.activation.gate(z, xp) for z in trace.preactivations[:-1]]
-
-
-def backward(net: MLP, gates: list[Array], coefficients: Array) -> Backward:
+def backward(trace: Forward, coefficients: Array) -> Backward:
     """Run the backward pass from δ_L = U, the coefficients of shape (m, K), through the gates."""
     deltas, pulled = [coefficients], []
-    for W, gate in zip(net.weights[:0:-1], gates[::-1], strict=True):
+    for W, gate in zip(trace.net.weights[:0:-1], trace.gates[::-1], strict=True):
         pulled.append(deltas[-1] @ W)  # (m, h_l)
         deltas.append(gate * pulled[-1])  # (m, h_l)
     return Backward(deltas[::-1], pulled[::-1])
 
 
-def gradient_sum(net: MLP, trace: Forward, deltas: list[Array]) -> list[Array]:
+def gradient_sum(trace: Forward, deltas: list[Array]) -> list[Array]:
     """Σ_i Σ_c U_ic ∇θΦ_c(θ; x_i), shaped like ``net.arrays``, from the signals δ_l."""
     xp, sums = namespace(trace.inputs[0]), []
-    for a, delta, b in zip(trace.inputs, deltas, net.biases, strict=True):
+    for a, delta, b in zip(trace.inputs, deltas, trace.net.biases, strict=True):
         sums.append(delta.T @ a)  # (h_l, h_{l-1})
         if b is not None:
             sums.append(xp.sum(delta, axis=0))  # (h_l,)
     return sums
 
 
-def gradient_matrix(net: MLP, x: np.ndarray, coefficients: np.ndarray | None = None) -> np.ndarray:
-    """Σ_c U_ic ∇θΦ_c(x_i) as rows (m, P), equal to the loop; U (m, K) is 1 unless given."""
-    trace = forward(net, x)
-    U = np.ones_like(trace.preactivations[-1]) if coefficients is None else coefficients
-    back, parts = backward(net, gates_of(net, trace), U), []
-    for a, delta, b in zip(trace.inputs, back.deltas, net.biases, strict=True):
-        outer = delta[:, :, None] * a[:, None, :]  # (m, h_l, h_{l-1})
-        parts.append(outer.reshape(x.shape[0], -1))  # (m, h_l h_{l-1})
-        if b is not None:
-            parts.append(delta)  # (m, h_l)
-    return np.concatenate(parts, axis=1)  # (m, P)
+def tangent(trace: Forward, back: Backward, direction: list[Direction]) -> list[Array | None]:
+    """The forward tangent of Φ in a direction s of parameter space, at z_1 ... z_L.
 
-
-class Tangent(NamedTuple):
-    """The forward tangent of Φ in a direction s of parameter space."""
-
-    values: Array  # S_c(x_i) = ⟨s, ∇θΦ_c(x_i)⟩, (m, K)
-    layers: list[Array | None]  # t_l, the tangent of z_l, l = 1..L, (m, h_l); None is zero
-
-
-def tangent(
-    net: MLP, trace: Forward, gates: list[Array], back: Backward, direction: list[Direction]
-) -> Tangent:
-    """Run the tangent pass t_l = (gate_{l-1} ⊙ t_{l-1}) W_lᵀ + A_{l-1} s_lᵀ."""
+    It is t_l = (gate_{l-1} ⊙ t_{l-1}) W_lᵀ + A_{l-1} s_lᵀ, shape (m, h_l), or None where it is
+    zero.  The last, S_c(x_i) = ⟨s, ∇θΦ_c(x_i)⟩, is always an array.
+    """
     t, layers = None, []
     for layer, s in enumerate(direction):
         if t is not None:
-            t = (gates[layer - 1] * t) @ net.weights[layer].T  # (m, h_l)
+            t = (trace.gates[layer - 1] * t) @ trace.net.weights[layer].T  # (m, h_l)
         if s is not None:
             own = s.tangent(trace.inputs[layer], trace.preactivations[layer], back.deltas[layer])
             t = own if t is None else own + t
         layers.append(t)
     if t is None:
-        t = namespace(trace.inputs[0]).zeros_like(trace.preactivations[-1])
-    return Tangent(t, layers)
+        layers[-1] = namespace(trace.inputs[0]).zeros_like(trace.preactivations[-1])
+    return layers
 
 
 def reverse(
-    net: MLP,
     trace: Forward,
-    gates: list[Array],
     back: Backward,
-    tang: Tangent,
+    tangents: list[Array | None],
     direction: list[Direction],
     zeta: Array | None = None,
 ) -> Array:
@@ -141,7 +117,7 @@ def reverse(
     The adjoint of a_{l-1} is D_l s_l + Z̄_l W_l.  That of z_{l-1} is the adjoint of a_{l-1}
     times the slope, plus what the derivative of the gate contributes.
     """
-    xp, act = namespace(trace.inputs[0]), net.activation
+    xp, net, act = namespace(trace.inputs[0]), trace.net, trace.net.activation
     z_bar = zeta  # adjoint of z_l, (m, h_l)
     for layer in range(net.depth - 1, -1, -1):
         s, W = direction[layer], net.weights[layer]
@@ -151,7 +127,7 @@ def reverse(
             a_bar = None if z_bar is None else z_bar @ W  # adjoint of a_{l-1}, (m, h_{l-1})
         if layer == 0:
             break
-        gate, t = gates[layer - 1], tang.layers[layer - 1]
+        gate, t = trace.gates[layer - 1], tangents[layer - 1]
         if a_bar is not None:
             a_bar *= gate if act.gate_is_slope else act.slope(trace.preactivations[layer - 1], xp)
         z_bar, gate_slope = a_bar, act.gate_slope(gate)
@@ -207,10 +183,9 @@ def stationarity_and_gradient(
     StationarityTerms
     """
     trace = forward(net, x)
-    gates = gates_of(net, trace)
     outputs, problem = trace.preactivations[-1], problem or max_margin(net.K)
     directions = problem.directions(y, outputs)  # (m, J, K)
-    back = backward(net, gates, coefficients_of(directions, multipliers))
+    back = backward(trace, coefficients_of(directions, multipliers))
 
     direction: list[Direction] = []  # s = w ⊙ (Σ U_ic ∇Φ_ic − θ)
     by_layer: list[Array | None] = []
@@ -225,12 +200,13 @@ def stationarity_and_gradient(
         direction.append(s)
         by_layer.append(square)
 
-    tang = tangent(net, trace, gates, back, direction)
+    tangents = tangent(trace, back, direction)
     zeta = None
     if output_term is not None:
         extra, zeta = output_term(outputs)
         value, zeta = value + extra, 0.5 * zeta
-    grad_x = reverse(net, trace, gates, back, tang, direction, zeta)
+    grad_x = reverse(trace, back, tangents, direction, zeta)
     grad_x *= 2.0
-    grad_multipliers = in_directions(directions, 2.0 * tang.values, multipliers)
+    in_directions = margins_of(directions, 2.0 * tangents[-1])  # (m, J)
+    grad_multipliers = namespace(x).reshape(in_directions, multipliers.shape)
     return StationarityTerms(value, by_layer, trace.outputs, grad_x, grad_multipliers)

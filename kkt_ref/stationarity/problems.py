@@ -163,12 +163,6 @@ def coefficients_of(directions: Array, multipliers: Array) -> Array:
     return (flat[:, None, :] @ directions)[:, 0, :]
 
 
-def in_directions(directions: Array, slopes: Array, multipliers: Array) -> Array:
-    """Return the derivative in λ, shaped like it, from that in U of shape (n, K)."""
-    found = margins_of(directions, slopes)  # (n, J)
-    return found[:, 0] if multipliers.ndim == 1 else found
-
-
 def one_hot(y: Array, outputs: Array) -> Array:
     """Return 1 at the class of each sample and 0 elsewhere, shaped like outputs (n, K)."""
     xp = namespace(outputs)
