@@ -39,6 +39,17 @@ def check_count(value: Any, name: str, minimum: int = 1) -> int:
     return int(value)
 
 
+def check_counts(
+    values: Any, name: str, length: int | None = None, at_least: int = 1
+) -> tuple[int, ...]:
+    """Return integers ≥ 1 as a tuple, of this length or so many at least; or raise."""
+    listed = isinstance(values, (tuple, list, np.ndarray))
+    if not listed or len(values) < at_least or len(values) != (length or len(values)):
+        many = length or f"at least {at_least}"
+        raise ValueError(f"{name}: expected {many} integers >= 1, got {values!r}")
+    return tuple(check_count(value, name) for value in values)
+
+
 def check_positive(value: Any, name: str, *, zero: bool = False) -> float:
     """Return ``value`` as a finite float > 0 (or ≥ 0 with ``zero``), or raise."""
     good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)

@@ -26,9 +26,8 @@ from kkt_ref.attacks.kinks import kink_vertices, kinks_at
 from kkt_ref.attacks.membership import membership_scores
 from kkt_ref.attacks.pooling import reconstruct_first_layer
 from kkt_ref.attacks.vertices import reconstruct_on_kinks
-from kkt_ref.network._validation import check_mlp
 from kkt_ref.network.activations import ReLU
-from kkt_ref.network.mlp import MLP
+from kkt_ref.network.mlp import MLP, check_mlp
 
 __all__ = [
     "Attack",

@@ -8,8 +8,7 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_count, check_numbers
-from kkt_ref.network._validation import check_mlp
-from kkt_ref.network.mlp import MLP
+from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.stationarity import closed_form
 
 

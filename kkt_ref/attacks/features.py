@@ -21,9 +21,8 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_count
-from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import ReLU
-from kkt_ref.network.base import Network
+from kkt_ref.network.base import Network, check_net
 from kkt_ref.network.cnn import CNN, as_patches
 
 _SMALLEST = 1e-3  # singular values of W below this share of the largest are noise

@@ -32,8 +32,7 @@ from kkt_ref.attacks.haim import refine
 from kkt_ref.attacks.haim_loss import gate_alpha, with_gates
 from kkt_ref.attacks.kinks import clusters
 from kkt_ref.kkt.multipliers import solve_nnls
-from kkt_ref.network._validation import check_mlp
-from kkt_ref.network.mlp import MLP
+from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.stationarity.evaluation import evaluate
 from kkt_ref.stationarity.problems import constraints_of, max_margin
 

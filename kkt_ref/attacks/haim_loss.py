@@ -16,9 +16,9 @@ from kkt_ref._validation import (
     check_positive,
 )
 from kkt_ref.attacks.base import one_multiplier, slackness_violation
-from kkt_ref.network._validation import check_layer_weights, check_mlp
 from kkt_ref.network.activations import GatedReLU, Softplus
-from kkt_ref.network.mlp import MLP
+from kkt_ref.network.base import check_layer_weights
+from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.stationarity.backend import Backend, get_backend, namespace
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
 from kkt_ref.stationarity.problems import (

@@ -14,8 +14,7 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_box, check_count, check_points, check_positive
-from kkt_ref.network._validation import check_mlp
-from kkt_ref.network.mlp import MLP
+from kkt_ref.network.mlp import MLP, check_mlp
 
 TOLERANCE = 2e-3  # largest distance of a kink from a vertex on it
 _SMALLEST_SINE = 0.05  # of the angle at which two kinks cross; below, rounding moves the crossing

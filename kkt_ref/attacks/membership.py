@@ -33,8 +33,8 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_points
-from kkt_ref.network._validation import check_mlp, check_nonzero
-from kkt_ref.network.mlp import MLP
+from kkt_ref.network.base import check_nonzero
+from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.stationarity import closed_form
 
 Array = np.ndarray

@@ -33,8 +33,8 @@ from kkt_ref.kkt.multipliers import fit_multipliers
 from kkt_ref.kkt.weight_decay import best_decay
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
-from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import ReLU
+from kkt_ref.network.base import check_net
 from kkt_ref.network.mlp import MLP
 
 # A wide two-layer network has as many directions as inputs, most of them its start.

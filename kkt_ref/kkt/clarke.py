@@ -18,8 +18,8 @@ import scipy
 from kkt_ref._validation import check_count, check_positive
 from kkt_ref.kkt.conditions import Stationarity, residual_norms
 from kkt_ref.kkt.multipliers import fit
-from kkt_ref.network._validation import check_mlp, check_nonzero
-from kkt_ref.network.mlp import MLP
+from kkt_ref.network.base import check_nonzero
+from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.stationarity.closed_form import Backward, Forward, backward, gradient_sum, tangent
 from kkt_ref.stationarity.evaluation import Equation
 from kkt_ref.stationarity.layer_residual import ArrayResidual

@@ -22,8 +22,7 @@ import numpy as np
 
 from kkt_ref._validation import check_every_class, check_positive
 from kkt_ref.kkt.multipliers import fit
-from kkt_ref.network._validation import check_nonzero
-from kkt_ref.network.base import Network
+from kkt_ref.network.base import Network, check_nonzero
 from kkt_ref.stationarity.evaluation import Equation
 from kkt_ref.stationarity.problems import Problem
 

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from kkt_ref.network._validation import check_layer_weights
-from kkt_ref.network.base import Network
+from kkt_ref.network.base import Network, check_layer_weights
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.evaluation import Equation, evaluate

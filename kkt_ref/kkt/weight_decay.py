@@ -14,8 +14,7 @@ import numpy as np
 
 from kkt_ref._validation import check_positive
 from kkt_ref.kkt.conditions import Stationarity, residual_norms
-from kkt_ref.network._validation import check_net, check_nonzero
-from kkt_ref.network.base import Network
+from kkt_ref.network.base import Network, check_net, check_nonzero
 from kkt_ref.stationarity.evaluation import evaluate
 from kkt_ref.stationarity.losses import loss_by_name
 from kkt_ref.stationarity.problems import WeightDecay, check_samples

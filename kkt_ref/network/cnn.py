@@ -18,9 +18,9 @@ from typing import Any, Self
 import autograd.numpy as anp
 import numpy as np
 
-from kkt_ref._validation import check_count, check_dtype, check_positive, check_rng
+from kkt_ref._validation import check_count, check_counts, check_dtype, check_rng
 from kkt_ref.network.activations import Activation, ReLU
-from kkt_ref.network.base import Network, check_dense, check_parameter
+from kkt_ref.network.base import Network, check_layers, draw_uniform
 
 Array = Any
 Shape = tuple[int, int, int]  # channels, height, width
@@ -57,29 +57,19 @@ class CNN(Network):
     activation: Activation = ReLU()
 
     def __post_init__(self) -> None:
-        for name in ("shape", "kernels", "strides", "pools", "weights"):
-            given = getattr(self, name)
-            if not isinstance(given, (tuple, list)) or not given:
-                raise TypeError(f"{name}: expected a sequence, got {given!r}")
-            object.__setattr__(self, name, tuple(given))  # the dataclass is frozen
+        self._make_tuples("shape", "kernels", "strides", "pools", "weights")
         if not isinstance(self.activation, Activation) or not self.activation.gate_is_slope:
             raise TypeError(f"activation: expected ReLU or Softplus, got {self.activation!r}")
-        _counts(self.shape, "shape", 3)
-        if not len(self.kernels) == len(self.strides) == len(self.pools):
-            raise ValueError(
-                "kernels: expected a stride and a pool for each kernel, got "
-                f"{len(self.kernels)} kernels, {len(self.strides)} strides, {len(self.pools)} pools"
-            )
+        check_counts(self.shape, "shape", 3)
         count = len(self.kernels)
-        for layer, W in enumerate((*self.kernels, *self.weights), start=1):
-            check_parameter(f"W_{layer}", W, 4 if layer <= count else 2, self.kernels[0])
-        fan_ins = [math.prod(self.sizes[-1]), *(W.shape[0] for W in self.weights)]
-        for layer, (W, fan_in) in enumerate(zip(self.weights, fan_ins, strict=False), 1 + count):
-            check_dense(layer, W, fan_in)
-        wanted = self.kernels[0].shape[:1], self.dtype
-        given = getattr(self.bias, "shape", None), getattr(self.bias, "dtype", None)
-        if self.bias is not None and given != wanted:
-            raise ValueError(f"bias: expected shape and dtype {wanted}, got {self.bias!r}")
+        if not count == len(self.strides) == len(self.pools):
+            raise ValueError(
+                f"kernels: expected a stride and a pool for each kernel, got {count} kernels, "
+                f"{len(self.strides)} strides, {len(self.pools)} pools"
+            )
+        check_layers(self.layers[:count], 4, self.kernels[0])
+        fan_in = math.prod(self.sizes[-1])
+        check_layers(self.layers[count:], 2, self.kernels[0], 1 + count, fan_in)
 
     @property
     def d(self) -> int:
@@ -104,18 +94,15 @@ class CNN(Network):
         count = len(self.kernels)
         return replace(self, kernels=given[:count], weights=given[count:], bias=bias)
 
-    def phi(self, arrays: tuple[Array, ...], x: Array) -> Array:
-        """Return Φ(θ; x), shape (n, K), traceable by autograd in θ, given like `arrays`, and x."""
-        return self.run(arrays, x)[0]
-
     def run(
         self, arrays: tuple[Array, ...], x: Array, offsets: Any = None
     ) -> tuple[Array, list[Array]]:
         """Return Φ, shape (n, K), and what each layer multiplies with its weights.
 
-        That is (n, C k k, p) for a convolution and (n, h, 1) for a dense layer.  Preactivations
-        z_l have the shape (n, out, p), or (n, out, 1); ``offsets`` of their shapes are added to
-        them, so that autograd gives the derivatives by z_l.
+        That is (n, C k k, p) for a convolution and (n, h, 1) for a dense layer.  Autograd can trace
+        θ, given like `arrays`, and x.  Preactivations z_l have the shape (n, out, p), or
+        (n, out, 1); ``offsets`` of their shapes are added to them, so that autograd gives the
+        derivatives by z_l.
         """
         given, inputs, n = list(arrays), [], len(x)
         bias, z = None if self.bias is None else given.pop(1), x
@@ -190,8 +177,8 @@ def init_cnn(
 
     Parameters
     ----------
-    shape : (int, int, int)
-        Channels, height and width of the images.
+    shape
+        As in :class:`CNN`.
     convolutions : sequence of (int, int, int, int)
         Channels, side of the kernel, stride and pool of each convolution.
     dense : sequence of int
@@ -208,39 +195,19 @@ def init_cnn(
     CNN
     """
     rng, dtype = check_rng(rng), check_dtype(dtype)
-
-    def drawn(*size: int, bias: bool = False) -> np.ndarray:
-        bound = 1.0 / np.sqrt(math.prod(size[1:]))
-        return rng.uniform(-bound, bound, size[:1] if bias else size).astype(dtype)
-
-    shape, dense = _counts(shape, "shape", 3), _counts(dense, "dense")
+    shape, dense = check_counts(shape, "shape", 3), check_counts(dense, "dense")
     if not isinstance(convolutions, (tuple, list)) or not convolutions:
         raise ValueError(f"convolutions: expected (channels, side, stride, pool), {convolutions!r}")
-    convolutions = [_counts(each, "convolutions", 4) for each in convolutions]
+    convolutions = [check_counts(each, "convolutions", 4) for each in convolutions]
     kernels, channels = [], shape[0]
     for out, k, _, _ in convolutions:
-        kernels.append(drawn(out, channels, k, k))
+        kernels.append(draw_uniform((out, channels, k, k), channels * k * k, rng, dtype))
         channels = out
-    bias = drawn(*kernels[0].shape, bias=True)
+    bias = draw_uniform(kernels[0].shape[:1], kernels[0][0].size, rng, dtype)
     strides, pools = [c[2] for c in convolutions], [c[3] for c in convolutions]
     weights, fan_in = [], math.prod(_sizes(shape, kernels, strides, pools)[-1])
     for out in dense:
-        weights.append(drawn(out, fan_in))
+        weights.append(draw_uniform((out, fan_in), fan_in, rng, dtype))
         fan_in = out
     net = CNN(shape, kernels, strides, pools, weights, bias, activation or ReLU())
-    if first_layer is None:
-        return net
-    scale = check_positive(first_layer, "first_layer", zero=True)
-    first = [rng.normal(0.0, scale, p.shape).astype(dtype) for p in net.arrays[:2]]
-    return net.with_arrays([*first, *net.arrays[2:]])
-
-
-def _counts(values: Any, name: str, length: int | None = None) -> Any:
-    """Return integers ≥ 1 as a tuple, or raise; ``length`` says how many."""
-    if (
-        not isinstance(values, (tuple, list))
-        or not values
-        or len(values) != (length or len(values))
-    ):
-        raise ValueError(f"{name}: expected {length or 'some'} integers >= 1, got {values!r}")
-    return tuple(check_count(value, name) for value in values)
+    return net if first_layer is None else net.with_normal_first_layer(first_layer, rng)

@@ -11,9 +11,8 @@ import numpy as np
 
 from kkt_ref._io import read_npz, write_atomically
 from kkt_ref._validation import check_path
-from kkt_ref.network._validation import check_net
 from kkt_ref.network.activations import Activation, ReLU, activation_by_name
-from kkt_ref.network.base import Network
+from kkt_ref.network.base import Network, check_net
 from kkt_ref.network.cnn import CNN
 from kkt_ref.network.mlp import MLP
 
@@ -78,30 +77,18 @@ def load_net(path: str | os.PathLike[str]) -> Any:
             raise ValueError(f"it has {count} layers instead of {depth}")
         alpha = float(entries["alpha"][0]) if entries["alpha"].size else None
         activation = activation_by_name(str(entries["activation"]), alpha)
-        weights = tuple(entries[f"W_{layer}"] for layer in range(1, 1 + count))
-        biases = tuple(entries.get(f"b_{layer}") for layer in range(1, 1 + count))
-        net = _network(weights, biases, activation, *(_integers(entries[k]) for k in FORMATS[form]))
+        state = {}
+        for layer in range(1, 1 + count):
+            state[f"{layer}.weight"] = entries[f"W_{layer}"]
+            if f"b_{layer}" in entries:
+                state[f"{layer}.bias"] = entries[f"b_{layer}"]
+        plan: Any = {name: _integers(entries[name]) for name in FORMATS[form]}
+        net = from_state_dict(state, activation, **plan)
         strange = entries.keys() ^ _entries(net).keys()
         if strange:  # a renamed bias would be a lost bias
             raise ValueError(f"entries {sorted(strange)} are too many or missing")
     except (ValueError, TypeError, IndexError, KeyError) as error:
         raise ValueError(f"{path}: the file is damaged; {error}") from error
-    return net
-
-
-def _network(
-    weights: tuple[Any, ...], biases: tuple[Any, ...], activation: Activation, *plan: Any
-) -> MLP | CNN:
-    """Return a checked MLP, or a CNN if there is a ``plan``: shape, strides and pools."""
-    if not plan:
-        net: MLP | CNN = MLP(weights, biases, activation)
-    elif any(b is not None for b in biases[1:]):
-        raise ValueError("biases: expected a bias in the first layer of a CNN only")
-    else:
-        shape, strides, pools = plan
-        count = len(strides)
-        net = CNN(shape, weights[:count], strides, pools, weights[count:], biases[0], activation)
-    check_net(net)
     return net
 
 
@@ -164,13 +151,20 @@ def from_state_dict(
                 f"state[{prefix + '.weight'!r}]: expected the shape (out, in) of a Linear or "
                 f"(out, in, k, k) of a Conv2d, got {axes} ({KINDS.get(len(axes), 'unknown')})"
             )
-    weights = tuple(layer["weight"].copy() for layer in layers.values())
-    biases = tuple(layer["bias"].copy() if "bias" in layer else None for layer in layers.values())
-    ones = (1,) * sum(W.ndim == 4 for W in weights)
-    if ones and shape is None:
+    weights = [layer["weight"].copy() for layer in layers.values()]
+    biases = [layer["bias"].copy() if "bias" in layer else None for layer in layers.values()]
+    activation, count = activation or ReLU(), sum(W.ndim == 4 for W in weights)
+    if not count:
+        net: MLP | CNN = MLP(weights, biases, activation)
+    elif shape is None:
         raise ValueError(
             "shape: expected (channels, height, width) of the images, because the state dict has "
             "a Conv2d; give strides and pools too if they are not 1"
         )
-    plan = (shape, tuple(strides or ones), tuple(pools or ones)) if ones else ()
-    return _network(weights, biases, activation or ReLU(), *plan)
+    elif any(b is not None for b in biases[1:]):
+        raise ValueError("biases: expected a bias in the first layer of a CNN only")
+    else:
+        plan = weights[:count], strides or (1,) * count, pools or (1,) * count, weights[count:]
+        net = CNN(shape, *plan, biases[0], activation)
+    check_net(net)
+    return net

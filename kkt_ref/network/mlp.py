@@ -9,13 +9,14 @@ PyTorch.  A network with a bias in the first layer only is homogeneous of degree
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 
-from kkt_ref._validation import check_dtype, check_positive, check_rng
+from kkt_ref._validation import check_counts, check_dtype, check_rng
 from kkt_ref.network.activations import Activation, ReLU
-from kkt_ref.network.base import Network, check_dense, check_parameter
+from kkt_ref.network.base import Network, check_layers, check_net, draw_uniform
 
 Array = Any
 FLOATING = ("float64", "float32", "float16")
@@ -40,14 +41,13 @@ class MLP(Network):
     activation: Activation = ReLU()
 
     def __post_init__(self) -> None:
-        for name in ("weights", "biases"):
-            given = getattr(self, name)
-            if not isinstance(given, (tuple, list)):
-                raise TypeError(f"{name}: expected a sequence of arrays, got {given!r}")
-            object.__setattr__(self, name, tuple(given))  # the dataclass is frozen
+        self._make_tuples("weights", "biases")
         if not isinstance(self.activation, Activation):
             raise TypeError(f"activation: expected one such as ReLU(), got {self.activation!r}")
-        _check_layers(self.weights, self.biases)
+        if len(self.weights) != len(self.biases):
+            found = f"{len(self.weights)} weights and {len(self.biases)} biases"
+            raise ValueError(f"biases: expected one bias (or None) for each weight, got {found}")
+        check_layers(self.layers, 2, self.weights[0])
 
     @property
     def d(self) -> int:
@@ -96,15 +96,15 @@ def init_uniform(
     -------
     MLP
     """
-    widths, rng, dtype = _check_widths(widths), check_rng(rng), check_dtype(dtype, FLOATING)
+    widths = check_counts(widths, "widths (d, h_1, ..., K)", at_least=2)
+    rng, dtype = check_rng(rng), check_dtype(dtype, FLOATING)
     if bias not in ("first", "all", "none"):
         raise ValueError(f"bias: expected 'first', 'all' or 'none', got {bias!r}")
     weights, biases = [], []
-    for layer, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
-        bound = 1.0 / np.sqrt(fan_in)
-        weights.append(rng.uniform(-bound, bound, (fan_out, fan_in)).astype(dtype))
+    for layer, (fan_in, fan_out) in enumerate(pairwise(widths)):
+        weights.append(draw_uniform((fan_out, fan_in), fan_in, rng, dtype))
         has_bias = bias == "all" or (bias == "first" and layer == 0)
-        biases.append(rng.uniform(-bound, bound, fan_out).astype(dtype) if has_bias else None)
+        biases.append(draw_uniform((fan_out,), fan_in, rng, dtype) if has_bias else None)
     return MLP(tuple(weights), tuple(biases), activation or ReLU())
 
 
@@ -128,29 +128,13 @@ def init_paper(
     MLP
         A ReLU network with a bias in the first layer only (arXiv 2206.07758, appendix).
     """
-    first_layer = check_positive(first_layer, "first_layer", zero=True)
-    net = init_uniform(widths, rng, dtype=dtype)
-    W, b = (rng.normal(0.0, first_layer, p.shape).astype(dtype) for p in net.arrays[:2])
-    return net.with_arrays([W, b, *net.arrays[2:]])
+    return init_uniform(widths, rng, dtype=dtype).with_normal_first_layer(first_layer, rng)
 
 
-def _check_widths(widths: Any) -> tuple[int, ...]:
-    listed = isinstance(widths, (tuple, list, np.ndarray))
-    whole = listed and all(isinstance(w, (int, np.integer)) for w in widths)
-    if not whole or len(widths) < 2 or min(widths) < 1:
-        raise ValueError(f"widths: expected (d, h_1, ..., K), such as (2, 100, 1), got {widths!r}")
-    return tuple(int(w) for w in widths)
-
-
-def _check_layers(weights: tuple[Array, ...], biases: tuple[Array | None, ...]) -> None:
-    if not weights or len(weights) != len(biases):
-        found = f"{len(weights)} weights and {len(biases)} biases"
-        raise ValueError(f"biases: expected one bias (or None) for each weight, got {found}")
-    for layer, (W, b) in enumerate(zip(weights, biases, strict=True), start=1):
-        check_parameter(f"W_{layer}", W, 2, weights[0])
-        if b is not None:
-            check_parameter(f"b_{layer}", b, 1, weights[0])
-            if b.shape != W.shape[:1]:
-                raise ValueError(f"b_{layer}: expected shape {W.shape[:1]}, got {b.shape}")
-        if layer > 1:
-            check_dense(layer, W, weights[layer - 2].shape[0])
+def check_mlp(net: Any, K: int | None = None) -> None:
+    """Raise unless ``net`` is an MLP with finite NumPy parameters, and with K outputs."""
+    check_net(net)
+    if not isinstance(net, MLP):
+        raise TypeError(f"net: expected a kkt_ref.MLP, got {type(net).__name__}")
+    if K is not None and net.K != K:
+        raise ValueError(f"net: expected {K} output{'s'[: K - 1]}, got {net.K}")

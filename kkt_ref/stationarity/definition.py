@@ -23,9 +23,8 @@ from autograd import grad, value_and_grad
 from autograd.extend import defvjp, primitive
 
 from kkt_ref._validation import check_multipliers, check_points, check_targets
-from kkt_ref.network._validation import check_layer_weights, check_net
 from kkt_ref.network.activations import AuthorsGatedReLU, GatedReLU, sigmoid
-from kkt_ref.network.base import Network
+from kkt_ref.network.base import Network, check_layer_weights, check_net
 from kkt_ref.network.cnn import CNN
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.problems import Problem, check_samples, coefficients_of, shape_of
@@ -44,7 +43,7 @@ defvjp(_authors_relu, lambda ans, z, alpha: lambda g: g * sigmoid(alpha * z, anp
 def phi(arrays: tuple[Array, ...], x: Array, net: Any) -> Array:
     """Φ(θ; x) of shape (n, K), traceable by autograd in θ, given like ``net.arrays``, and in x."""
     if isinstance(net, CNN):
-        return net.phi(arrays, x)
+        return net.run(arrays, x)[0]
     act, a, z, given = net.activation, x, x, iter(arrays)
     for layer, b in enumerate(net.biases):
         if layer > 0 and isinstance(act, AuthorsGatedReLU):

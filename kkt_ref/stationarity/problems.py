@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from kkt_ref._validation import check_classes, check_labels, check_points, check_targets
-from kkt_ref.network._validation import check_net
+from kkt_ref.network.base import check_net
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import namespace
 from kkt_ref.stationarity.losses import Loss

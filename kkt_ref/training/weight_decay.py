@@ -14,8 +14,7 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_count, check_every_class, check_positive, check_separable
-from kkt_ref.network._validation import check_net
-from kkt_ref.network.base import Network
+from kkt_ref.network.base import Network, check_net
 from kkt_ref.stationarity.evaluation import evaluate
 from kkt_ref.stationarity.losses import loss_by_name
 from kkt_ref.stationarity.problems import WeightDecay, check_samples
