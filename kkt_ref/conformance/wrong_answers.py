@@ -16,7 +16,8 @@ from kkt_ref.conformance.evaluate import Given, evaluate, gradient_matrix
 from kkt_ref.conformance.questions import Answer, constraints, names_of
 from kkt_ref.metrics.ssim import HAIM, WANG, structural_similarity
 from kkt_ref.stationarity import closed_form
-from kkt_ref.stationarity.problems import RunnerUp, one_hot
+from kkt_ref.stationarity.losses import one_hot
+from kkt_ref.stationarity.problems import RunnerUp
 
 Array = np.ndarray
 Mistakes = Iterator[tuple[str, Any]]  # what is done wrong, and the answer that it gives

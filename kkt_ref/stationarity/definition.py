@@ -40,43 +40,40 @@ def _authors_relu(z: Array, alpha: float) -> Array:
 defvjp(_authors_relu, lambda ans, z, alpha: lambda g: g * sigmoid(alpha * z, anp), None)
 
 
-def phi(arrays: tuple[Array, ...], x: Array, net: Any) -> Array:
-    """Φ(θ; x) of shape (n, K), traceable by autograd in θ, given like ``net.arrays``, and in x."""
-    if isinstance(net, CNN):
-        return net.run(arrays, x)[0]
-    act, a, z, given = net.activation, x, x, iter(arrays)
+def phi(arrays: tuple[Array, ...], x: Array, net: Any, at: list[Array] | None = None) -> Array:
+    """Φ(θ; x) of shape (n, K), traceable by autograd in θ, given like ``net.arrays``, and in x.
+
+    ``at`` is as in :func:`preactivations`.
+    """
+    return net.run(arrays, x)[0] if isinstance(net, CNN) else preactivations(arrays, x, net, at)[-1]
+
+
+def preactivations(
+    arrays: tuple[Array, ...], x: Array, net: MLP, at: list[Array] | None = None
+) -> list[Array]:
+    """z_1 ... z_L, each (n, h_l); if z̄ is given ``at``, each activation is its gated line there."""
+    act, z, found, given = net.activation, x, list[Array](), iter(arrays)
     for layer, b in enumerate(net.biases):
-        if layer > 0 and isinstance(act, AuthorsGatedReLU):
+        if layer == 0:
+            a = x
+        elif at is not None:
+            a = act.value(at[layer - 1], anp) + act.gate(at[layer - 1], anp) * (z - at[layer - 1])
+        elif isinstance(act, AuthorsGatedReLU):
             a = _authors_relu(z, act.alpha)
-        elif layer > 0:
+        else:
             a = act.value(z, anp)
         z = anp.dot(a, next(given).T)  # (n, h_l)
         if b is not None:
             z = z + next(given)
-    return z  # (n, K)
+        found.append(z)
+    return found
 
 
-def phi_linearised(arrays: tuple[Array, ...], x: Array, net: MLP) -> Array:
-    """Φ with every activation replaced by its gated line at the θ of ``net``.
-
-    At ``net.arrays`` it equals :func:`phi`, and its gradient is the backward pass with the gates.
-    """
-    act, given = net.activation, iter(arrays)
-    a, a_bar, z, z_bar = x, x, x, x
-    for layer, (W, b) in enumerate(net.layers):
-        if layer > 0:
-            a_bar = act.value(z_bar, anp)
-            a = a_bar + act.gate(z_bar, anp) * (z - z_bar)
-        z, z_bar = anp.dot(a, next(given).T), anp.dot(a_bar, W.T)  # (n, h_l)
-        if b is not None:
-            z, z_bar = z + next(given), z_bar + b
-    return z  # (n, K)
-
-
-def weighted_phi_gradient(net: Network, x: Array, coefficients: Array) -> tuple[Array, ...]:
+def weighted_phi_gradient(net: Any, x: Array, coefficients: Array) -> tuple[Array, ...]:
     """Σ_ic U_ic ∇θΦ_c(θ; x_i), shaped like ``net.arrays``, traceable in x and U of (n, K)."""
-    function = phi_linearised if isinstance(net.activation, GatedReLU) else phi
-    return grad(lambda arrays: anp.sum(coefficients * function(arrays, x, net)))(net.arrays)
+    gated = isinstance(net.activation, GatedReLU)
+    at = preactivations(net.arrays, x, net) if gated else None
+    return grad(lambda arrays: anp.sum(coefficients * phi(arrays, x, net, at)))(net.arrays)
 
 
 def per_sample_gradients(net: Network, x: np.ndarray, coefficients: Any = None) -> np.ndarray:
@@ -110,12 +107,7 @@ def per_sample_gradients(net: Network, x: np.ndarray, coefficients: Any = None) 
 
 
 def stationarity_residual(
-    net: Network,
-    x: np.ndarray,
-    y: np.ndarray,
-    multipliers: np.ndarray,
-    *,
-    problem: Problem | None = None,
+    net: Network, x: Array, y: Array, multipliers: Array, *, problem: Problem | None = None
 ) -> np.ndarray:
     """θ − Σ_ic U_ic ∇θΦ_c(θ; x_i), shape (P,), by the loop over samples."""
     x, directions, multipliers = _checked(net, x, y, multipliers, problem)

@@ -13,13 +13,15 @@ outputs too.  Names of dimensions: n samples, K outputs.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy
 
 from kkt_ref._validation import check_classes, check_labels, check_targets
+from kkt_ref.stationarity.backend import namespace
 
-Array = np.ndarray
+Array = Any
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,11 @@ class Loss:
     pull: Callable[[Array, Array], Array]  # −∂ℓ/∂Φ, (n, K)
 
 
-def _right(outputs: Array, y: Array) -> Array:
-    return np.eye(outputs.shape[1], dtype=outputs.dtype)[y]  # 1[c = y], (n, K)
+def one_hot(y: Array, outputs: Array) -> Array:
+    """Return 1 at the class of each sample and 0 elsewhere, shaped like outputs (n, K)."""
+    xp = namespace(outputs)
+    classes = xp.arange(outputs.shape[1], dtype=y.dtype, device=outputs.device)
+    return xp.astype(y[:, None] == classes, outputs.dtype)  # (n, K)
 
 
 def _away(outputs: Array, y: Array) -> Array:
@@ -51,9 +56,9 @@ CROSS_ENTROPY = Loss(
     "cross_entropy",
     check_classes,
     lambda outputs, y: (
-        scipy.special.logsumexp(outputs, axis=1) - np.sum(outputs * _right(outputs, y), axis=1)
+        scipy.special.logsumexp(outputs, axis=1) - np.sum(outputs * one_hot(y, outputs), axis=1)
     ),
-    lambda outputs, y: _right(outputs, y) - scipy.special.softmax(outputs, axis=1),
+    lambda outputs, y: one_hot(y, outputs) - scipy.special.softmax(outputs, axis=1),
 )
 MSE = Loss(
     "mse",

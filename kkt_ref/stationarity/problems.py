@@ -21,7 +21,7 @@ Names of dimensions: n samples, J directions of a sample, K outputs.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,30 +29,28 @@ from kkt_ref._validation import check_classes, check_labels, check_points, check
 from kkt_ref.network.base import check_net
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import namespace
-from kkt_ref.stationarity.losses import Loss
+from kkt_ref.stationarity.losses import Loss, one_hot
 
 Array = Any
 
 
-class Problem(Protocol):
+class Problem:
     """What the functions of this library ask of a problem."""
 
-    @property
-    def signed(self) -> bool:
-        """Whether a feasible multiplier is ≥ 0."""
+    signed: ClassVar[bool] = True  # whether a feasible multiplier is ≥ 0
 
     def check(self, y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
         """Return the targets of n samples for K outputs as an array, or raise."""
+        raise NotImplementedError
 
     def directions(self, y: Array, outputs: Array) -> Array:
         """Return D, shape (n, J, K), for targets and the outputs Φ of shape (n, K)."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class TwoClasses:
+class TwoClasses(Problem):
     """min ½‖θ‖² such that y_i Φ(x_i) ≥ 1, for one output and labels -1 and +1."""
-
-    signed: ClassVar[bool] = True
 
     check = staticmethod(check_labels)
 
@@ -61,10 +59,8 @@ class TwoClasses:
 
 
 @dataclass(frozen=True)
-class Classes:
+class Classes(Problem):
     """min ½‖θ‖² such that Φ_{y_i}(x_i) − Φ_j(x_i) ≥ 1 for each wrong class j."""
-
-    signed: ClassVar[bool] = True
 
     check = staticmethod(check_classes)
 
@@ -86,7 +82,7 @@ class RunnerUp(Classes):
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(Problem):
     """The published problem for regression: a coefficient of any sign for each output."""
 
     signed: ClassVar[bool] = False
@@ -99,11 +95,10 @@ class Regression:
 
 
 @dataclass(frozen=True)
-class WeightDecay:
+class WeightDecay(Problem):
     """A stationary point of (1/n) Σ_i ℓ(Φ(x_i), y_i) + (μ/2)‖θ‖², for any network and loss."""
 
     loss: Loss
-    signed: ClassVar[bool] = True
 
     def check(self, y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
         return self.loss.check(y, n, K, dtype, name)
@@ -161,10 +156,3 @@ def coefficients_of(directions: Array, multipliers: Array) -> Array:
     """Return U_i = Σ_j λ_ij D_ij, shape (n, K), for D (n, J, K) and λ (n, J) or (n,)."""
     flat = multipliers[:, None] if multipliers.ndim == 1 else multipliers  # (n, J)
     return (flat[:, None, :] @ directions)[:, 0, :]
-
-
-def one_hot(y: Array, outputs: Array) -> Array:
-    """Return 1 at the class of each sample and 0 elsewhere, shaped like outputs (n, K)."""
-    xp = namespace(outputs)
-    classes = xp.arange(outputs.shape[1], dtype=y.dtype, device=outputs.device)
-    return xp.astype(y[:, None] == classes, outputs.dtype)  # (n, K)

@@ -20,7 +20,8 @@ from kkt_ref._validation import check_count, check_every_class, check_positive, 
 from kkt_ref.network.base import Network
 from kkt_ref.stationarity.backend import Backend, get_backend, namespace
 from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.stationarity.problems import check_samples, one_hot
+from kkt_ref.stationarity.losses import one_hot
+from kkt_ref.stationarity.problems import check_samples
 from kkt_ref.training.span import Span
 
 Array = Any
