@@ -25,6 +25,7 @@ from kkt_ref.stationarity.evaluation import Equation
 from kkt_ref.stationarity.layer_residual import ArrayResidual
 from kkt_ref.stationarity.problems import coefficients_of, margins_of
 
+Array = np.ndarray
 LIMITS = dict(maxcor=30, ftol=0.0, gtol=1e-12)  # of L-BFGS-B
 
 
@@ -32,13 +33,13 @@ class ClarkeFit(NamedTuple):
     """Multipliers and gates at the best element of Clarke's subdifferential that was found."""
 
     stationarity: Stationarity
-    multipliers: np.ndarray  # λ ≥ 0, (n,), or (n, K) for K classes
-    gates: list[np.ndarray]  # in [0, 1], (n, h_l) for each hidden layer
+    multipliers: Array  # λ ≥ 0, (n,), or (n, K) for K classes
+    gates: list[Array]  # in [0, 1], (n, h_l) for each hidden layer
     freed: int  # number of (sample, neuron) pairs near a kink
 
 
 def clarke_stationarity(
-    net: MLP, x: np.ndarray, y: np.ndarray, *, width: float = 1e-2, max_iterations: int = 1000
+    net: MLP, x: Array, y: Array, *, width: float = 1e-2, max_iterations: int = 1000
 ) -> ClarkeFit:
     """The smallest residual over λ ≥ 0 and the gates of the pairs near a kink.
 
@@ -46,8 +47,8 @@ def clarke_stationarity(
     ----------
     net : MLP
         In float64.
-    x : array of shape (n, d)
-    y : array of shape (n,), entries -1 and +1; for several outputs the classes 0 ... K-1
+    x, y
+        As in :func:`kkt_ref.stationarity_loss`.
     width : float
         A pair is near a kink if |z| ≤ width · (root mean square of its layer's z); > 0.
     max_iterations : int
@@ -66,10 +67,10 @@ def clarke_stationarity(
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
     free = _FreeGates(equation, width)
-    multipliers, fixed = fit(equation), free.trace.gates
-    hard = free.norms(multipliers, fixed)
+    multipliers = fit(equation)
+    hard = free.measured(multipliers, free.trace.gates)
     if free.freed == 0:
-        return ClarkeFit(hard, multipliers, fixed, 0)
+        return hard
     free.scale = float(multipliers.max()) or 1.0
     positive = np.maximum(multipliers / free.scale, 0.1).ravel()
     start = np.concatenate([positive, np.full(free.freed, 0.5)])
@@ -81,11 +82,8 @@ def clarke_stationarity(
         bounds=[(0.0, None)] * positive.size + [(0.0, 1.0)] * free.freed,
         options=LIMITS | dict(maxiter=max_iterations, maxfun=20 * max_iterations),
     )
-    found = free.unpack(result.x)
-    norms = free.norms(*found)
-    if norms.absolute > hard.absolute:
-        return ClarkeFit(hard, multipliers, fixed, free.freed)
-    return ClarkeFit(norms, *found, free.freed)
+    found = free.measured(*free.unpack(result.x))
+    return hard if found.stationarity.absolute > hard.stationarity.absolute else found
 
 
 class _FreeGates:
@@ -97,7 +95,7 @@ class _FreeGates:
         self.near = [np.abs(z) <= width * np.sqrt(np.mean(z**2)) for z in hidden]
         self.freed = sum(int(mask.sum()) for mask in self.near)
 
-    def unpack(self, vector: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    def unpack(self, vector: Array) -> tuple[Array, list[Array]]:
         """Return the multipliers and all gates, those away from kinks at their own value."""
         gates, taken = [gate.copy() for gate in self.trace.gates], vector.size - self.freed
         multipliers = vector[:taken].reshape(self.equation.shape) * self.scale
@@ -107,17 +105,18 @@ class _FreeGates:
         return multipliers, gates
 
     def _backward(
-        self, multipliers: np.ndarray, gates: list[np.ndarray]
-    ) -> tuple[Forward, Backward, list[np.ndarray]]:
+        self, multipliers: Array, gates: list[Array]
+    ) -> tuple[Forward, Backward, list[Array]]:
         """Return both passes with these gates, and Σ U_ic ∇θΦ_ic."""
         trace = self.trace._replace(gates=gates)
         back = backward(trace, coefficients_of(self.equation.directions, multipliers))
         return trace, back, gradient_sum(trace, back.deltas)
 
-    def norms(self, multipliers: np.ndarray, gates: list[np.ndarray]) -> Stationarity:
-        return residual_norms(self.trace.net, self._backward(multipliers, gates)[2])
+    def measured(self, multipliers: Array, gates: list[Array]) -> ClarkeFit:
+        norms = residual_norms(self.trace.net, self._backward(multipliers, gates)[2])
+        return ClarkeFit(norms, multipliers, gates, self.freed)
 
-    def value_and_gradient(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+    def value_and_gradient(self, vector: Array) -> tuple[float, Array]:
         multipliers, gates = self.unpack(vector)
         trace, back, sums = self._backward(multipliers, gates)
         rest = [p - g for p, g in zip(trace.net.arrays, sums, strict=True)]

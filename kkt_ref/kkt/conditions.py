@@ -26,6 +26,7 @@ from kkt_ref.network.base import Network, check_nonzero
 from kkt_ref.stationarity.evaluation import Equation
 from kkt_ref.stationarity.problems import Problem
 
+Array = np.ndarray
 ASSUMED = "the theory, ε and δ hold for ReLU networks with a bias in the first layer only"
 
 
@@ -48,7 +49,7 @@ class KKTReport(NamedTuple):
     delta: float
     margin: float  # q
     normalised_margin: float  # min_i y_iΦ(x_i) / ‖θ‖^L: rescaling θ does not change it
-    multipliers: np.ndarray  # λ, (n,), or (n, K) for K classes
+    multipliers: Array  # λ, (n,), or (n, K) for K classes
     warnings: tuple[str, ...]  # what limits the meaning of these numbers
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,14 +68,13 @@ class KKTReport(NamedTuple):
         return "\n".join([f"{table[0]} (by layer {by_layer})", *table[1:], *lines])
 
 
-def margins(net: Network, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def margins(net: Network, x: Array, y: Array) -> Array:
     """The margins y_i Φ(θ; x_i), for K classes Φ_{y_i}(x_i) − max_j Φ_j(x_i) over j ≠ y_i.
 
     Parameters
     ----------
-    net : MLP or CNN
-    x : array of shape (n, d), dtype as the network's
-    y : array of shape (n,), entries -1 and +1; for several outputs the classes 0 ... K-1
+    net, x, y
+        As in :func:`kkt_ref.stationarity_loss`.
 
     Returns
     -------
@@ -85,19 +85,14 @@ def margins(net: Network, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def stationarity_norms(
-    net: Network,
-    x: np.ndarray,
-    y: np.ndarray,
-    multipliers: np.ndarray,
-    *,
-    problem: Problem | None = None,
+    net: Network, x: Array, y: Array, multipliers: Array, *, problem: Problem | None = None
 ) -> Stationarity:
     """The residual of stationarity for given multipliers, (n,) or (n, J), in norms."""
     equation = Equation(net, x, y, problem)
     return residual_norms(net, equation.gradient_sum(equation.check(multipliers)))
 
 
-def residual_norms(net: Network, total: list[np.ndarray]) -> Stationarity:
+def residual_norms(net: Network, total: list[Array]) -> Stationarity:
     """The norms of θ − Σ_ic U_ic ∇θΦ_c for a sum shaped like ``net.arrays``."""
     theta = net.theta
     residual = theta - np.concatenate([g.ravel() for g in total])
@@ -108,12 +103,7 @@ def residual_norms(net: Network, total: list[np.ndarray]) -> Stationarity:
 
 
 def residual_floor(
-    net: Network,
-    x: np.ndarray,
-    y: np.ndarray,
-    *,
-    layer_weights: Any = None,
-    problem: Problem | None = None,
+    net: Network, x: Array, y: Array, *, layer_weights: Any = None, problem: Problem | None = None
 ) -> Stationarity:
     """The residual on the true data with the best feasible λ.
 
@@ -122,7 +112,7 @@ def residual_floor(
     Parameters
     ----------
     net, x, y
-        As in :func:`margins`.
+        As in :func:`kkt_ref.stationarity_loss`.
     layer_weights : sequence of L numbers ≥ 0, optional
         The weights with which λ is fitted; the norms are returned without weights.
     problem : Problem, optional
@@ -138,9 +128,9 @@ def residual_floor(
 
 def kkt_report(
     net: Network,
-    x: np.ndarray,
-    y: np.ndarray,
-    multipliers: np.ndarray | None = None,
+    x: Array,
+    y: Array,
+    multipliers: Array | None = None,
     *,
     margin: float | None = None,
 ) -> KKTReport:
@@ -149,7 +139,7 @@ def kkt_report(
     Parameters
     ----------
     net, x, y
-        As in :func:`margins`.
+        As in :func:`kkt_ref.stationarity_loss`.
     multipliers : array of shape (n,), or (n, K) for K classes, optional
         λ at this θ; unless given, it is fitted by non-negative least squares.
     margin : float, optional
@@ -170,7 +160,12 @@ def kkt_report(
     multipliers = fit(equation) if multipliers is None else equation.check(multipliers)
     residual = residual_norms(net, equation.gradient_sum(multipliers))
     u, lam = equation.constrained(multipliers)  # (k,)
-    q = _positive(u) if margin is None else check_positive(margin, "margin")
+    q = float(u.min()) if margin is None else check_positive(margin, "margin")
+    if q <= 0:
+        raise ValueError(
+            f"net: no positive margin, {np.sum(u <= 0)} of {len(u)} constraints are violated "
+            f"(smallest margin {q:.3g}); train until all samples are separated"
+        )
     weights = np.abs(lam)  # (k,)
     normalised = lam * q ** ((net.depth - 2) / net.depth)  # λ̃
     return KKTReport(
@@ -185,17 +180,6 @@ def kkt_report(
         multipliers=multipliers,
         warnings=_warnings(net),
     )
-
-
-def _positive(values: np.ndarray) -> float:
-    """Return the smallest margin, or raise unless it is positive."""
-    if values.min() <= 0:
-        wrong = int(np.sum(values <= 0))
-        raise ValueError(
-            f"net: no positive margin, {wrong} of {len(values)} constraints are violated "
-            f"(smallest margin {values.min():.3g}); train until all samples are separated"
-        )
-    return float(values.min())
 
 
 def _ratio(numerator: float, denominator: float) -> float:

@@ -20,28 +20,19 @@ from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.evaluation import Equation, evaluate
 from kkt_ref.stationarity.problems import Problem
 
+Array = np.ndarray
 LARGEST_MATRIX = 50_000_000  # entries of the (n, P) matrix; a larger one is not formed
 
 
 def fit_multipliers(
-    net: Network,
-    x: np.ndarray,
-    y: np.ndarray,
-    *,
-    layer_weights: Any = None,
-    problem: Problem | None = None,
-) -> np.ndarray:
+    net: Network, x: Array, y: Array, *, layer_weights: Any = None, problem: Problem | None = None
+) -> Array:
     """The feasible λ that minimise the stationarity loss for fixed x and y.
 
     Parameters
     ----------
-    net : MLP or CNN
-    x : array of shape (n, d), dtype as the network's
-    y : array of shape (n,), entries -1 and +1; for several outputs the classes 0 ... K-1
-    layer_weights : sequence of L numbers ≥ 0, optional
-        Ones unless given.
-    problem : Problem, optional
-        That of two classes, or of K classes, unless given.
+    net, x, y, layer_weights, problem
+        As in :func:`kkt_ref.stationarity_loss`.
 
     Returns
     -------
@@ -50,7 +41,7 @@ def fit_multipliers(
     return fit(Equation(net, x, y, problem), layer_weights)
 
 
-def fit(equation: Equation, layer_weights: Any = None) -> np.ndarray:
+def fit(equation: Equation, layer_weights: Any = None) -> Array:
     """As :func:`fit_multipliers`, for an equation whose network has been evaluated."""
     net, directions, signed = equation.net, equation.directions, equation.problem.signed
     weights = check_layer_weights(layer_weights, net)
@@ -70,8 +61,8 @@ def fit(equation: Equation, layer_weights: Any = None) -> np.ndarray:
 
 
 def gram_matrix(
-    net: MLP, x: np.ndarray, coefficients: np.ndarray, weights: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray]:
+    net: MLP, x: Array, coefficients: Array, weights: tuple[float, ...]
+) -> tuple[Array, Array]:
     """Return ⟨g_a, g_b⟩, shape (k, k), and ⟨g_a, θ⟩, shape (k,), without forming g_a.
 
     Row a belongs to the sample x_a, (k, d), and the coefficients of its outputs, (k, K).
@@ -87,13 +78,13 @@ def gram_matrix(
     return gram, toward
 
 
-def scale_layers(vectors: np.ndarray, net: Network, weights: tuple[float, ...]) -> np.ndarray:
+def scale_layers(vectors: Array, net: Network, weights: tuple[float, ...]) -> Array:
     """Multiply each layer's part of vectors (..., P) by √w_l and drop layers of weight zero."""
     kept = zip(weights, net.layer_slices, strict=True)
     return np.concatenate([np.sqrt(w) * vectors[..., s] for w, s in kept if w > 0], axis=-1)
 
 
-def solve_nnls(matrix: np.ndarray, target: np.ndarray, *, batch: int = 100) -> np.ndarray:
+def solve_nnls(matrix: Array, target: Array, *, batch: int = 100) -> Array:
     """Solve min_{λ ≥ 0} ‖target − λᵀ matrix‖ for a matrix of shape (k, P) with large k.
 
     SciPy's NNLS runs on a working set of rows: those that carry a multiplier, and the
@@ -122,7 +113,7 @@ def solve_nnls(matrix: np.ndarray, target: np.ndarray, *, batch: int = 100) -> n
         residual = target - multipliers @ matrix  # (P,)
 
 
-def solve_nnls_gram(gram: np.ndarray, toward: np.ndarray) -> np.ndarray:
+def solve_nnls_gram(gram: Array, toward: Array) -> Array:
     """Solve min_{λ ≥ 0} λᵀ gram λ − 2 λᵀ toward, for the (k, k) Gram matrix of k rows.
 
     This equals :func:`solve_nnls` and needs no rows.  A Gram matrix has the square of the

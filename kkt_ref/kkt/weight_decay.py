@@ -15,7 +15,7 @@ import numpy as np
 from kkt_ref._validation import check_positive
 from kkt_ref.kkt.conditions import Stationarity, residual_norms
 from kkt_ref.network.base import Network, check_net, check_nonzero
-from kkt_ref.stationarity.evaluation import evaluate
+from kkt_ref.stationarity.evaluation import Equation
 from kkt_ref.stationarity.losses import loss_by_name
 from kkt_ref.stationarity.problems import WeightDecay, check_samples
 
@@ -61,10 +61,9 @@ def weight_decay_stationarity(
     """
     check_net(net)
     problem = WeightDecay(loss_by_name(loss))
-    x, y, _ = check_samples(net, x, y, problem)
+    equation = Equation(net, x, y, problem)
     check_nonzero(net)
-    here = evaluate(net, x)
-    pull = here.gradient_sum(problem.loss.pull(here.outputs, y) / len(x))  # g
+    pull = equation.gradient_sum(np.ones(equation.shape, net.dtype))  # g
     flat, theta = np.concatenate([g.ravel() for g in pull]), net.theta  # (P,)
     if decay is None:
         along = float(theta @ flat)
@@ -73,7 +72,8 @@ def weight_decay_stationarity(
         decay = check_positive(decay, "decay")
     inverse = 0.0 if decay is None else 1.0 / decay
     norms = residual_norms(net, [g * inverse for g in pull])
-    return DecayFit(norms, decay, problem.multipliers(y, here.outputs) * inverse)
+    implied = problem.multipliers(equation.y, equation.here.outputs)
+    return DecayFit(norms, decay, implied * inverse)
 
 
 def best_decay(net: Network, x: np.ndarray, y: np.ndarray) -> tuple[str, DecayFit]:

@@ -48,8 +48,7 @@ class _Rectifier:
     def slope(self, z: Array, xp: Any) -> Array:
         return _step(z, xp)
 
-    def gate(self, z: Array, xp: Any) -> Array:
-        return _step(z, xp)
+    gate = slope
 
     def gate_slope(self, gate: Array) -> Array | None:
         return None  # zero everywhere: the caller skips the product

@@ -26,7 +26,8 @@ from kkt_ref.stationarity.layer_residual import ArrayResidual, GramResidual, lay
 from kkt_ref.stationarity.problems import Problem, coefficients_of, margins_of, max_margin
 
 Array = Any
-Direction = ArrayResidual | GramResidual | None  # s of one layer; None is zero
+Direction = list[ArrayResidual | GramResidual | None]  # s of each layer; None is zero
+Tangents = list[Array | None]  # of each layer; None is zero
 
 
 class Forward(NamedTuple):
@@ -86,7 +87,7 @@ def gradient_sum(trace: Forward, deltas: list[Array]) -> list[Array]:
     return sums
 
 
-def tangent(trace: Forward, back: Backward, direction: list[Direction]) -> list[Array | None]:
+def tangent(trace: Forward, back: Backward, direction: Direction) -> Tangents:
     """The forward tangent of Φ in a direction s of parameter space, at z_1 ... z_L.
 
     It is t_l = (gate_{l-1} ⊙ t_{l-1}) W_lᵀ + A_{l-1} s_lᵀ, shape (m, h_l), or None where it is
@@ -106,11 +107,7 @@ def tangent(trace: Forward, back: Backward, direction: list[Direction]) -> list[
 
 
 def reverse(
-    trace: Forward,
-    back: Backward,
-    tangents: list[Array | None],
-    direction: list[Direction],
-    zeta: Array | None = None,
+    trace: Forward, back: Backward, tangents: Tangents, direction: Direction, zeta: Any = None
 ) -> Array:
     """∇_x of Σ_ic U_ic S_c(x_i) + ζ_ic Φ_c(x_i), shape (m, d), with the U of ``back``.
 
@@ -166,9 +163,8 @@ def stationarity_and_gradient(
     ----------
     net : MLP
         Its parameters are in the namespace of ``x``.
-    x : array of shape (m, d)
-    y : array of shape (m,), entries -1 and +1; for several outputs the classes 0 ... K-1
-    multipliers : array of shape (m,), or (m, J) if the problem has J directions a sample
+    x, y, multipliers
+        As in :func:`~kkt_ref.stationarity_loss`, for m candidates.
     layer_weights : L numbers ≥ 0, optional
         Ones unless given; a layer of weight zero costs nothing.
     output_term : callable, optional
@@ -187,7 +183,7 @@ def stationarity_and_gradient(
     directions = problem.directions(y, outputs)  # (m, J, K)
     back = backward(trace, coefficients_of(directions, multipliers))
 
-    direction: list[Direction] = []  # s = w ⊙ (Σ U_ic ∇Φ_ic − θ)
+    direction: Direction = []  # s = w ⊙ (Σ U_ic ∇Φ_ic − θ)
     by_layer: list[Array | None] = []
     value: Array = 0.0
     for layer, (W, b) in enumerate(net.layers):

@@ -138,7 +138,8 @@ def stationarity_loss(
     net : MLP or CNN
     x : array of shape (n, d), dtype as the network's
     y : array of shape (n,), entries -1 and +1; for several outputs the classes 0 ... K-1
-    multipliers : array of shape (n,), dtype as the network's; (n, K) for K classes
+    multipliers : array of shape (n,), dtype as the network's
+        (n, J) if the problem has J directions a sample, such as (n, K) for K classes.
     layer_weights : sequence of L numbers ≥ 0, optional
         Ones unless given.
     problem : Problem, optional

@@ -17,15 +17,8 @@ from kkt_ref._validation import check_multipliers
 from kkt_ref.network.base import Network
 from kkt_ref.network.cnn import CNN
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity import closed_form
+from kkt_ref.stationarity import closed_form, problems
 from kkt_ref.stationarity.backend import namespace
-from kkt_ref.stationarity.problems import (
-    Problem,
-    check_samples,
-    coefficients_of,
-    constraints_of,
-    shape_of,
-)
 
 Array = Any
 
@@ -107,13 +100,13 @@ class _CNNAt(Evaluation):
 class Equation:
     """θ = Σ_i Σ_c U_ic ∇θΦ_c(θ; x_i) at checked samples of a problem, by default max-margin."""
 
-    def __init__(self, net: Network, x: Any, y: Any, problem: Problem | None = None) -> None:
+    def __init__(self, net: Network, x: Any, y: Any, problem: Any = None) -> None:
         self.net = net
-        self.x, self.y, self.problem = check_samples(net, x, y, problem)
+        self.x, self.y, self.problem = problems.check_samples(net, x, y, problem)
         self.here: Any = evaluate(net, self.x)
         self.directions = self.problem.directions(self.y, self.here.outputs)  # (n, J, K)
-        self.shape = shape_of(self.directions)  # of the multipliers
-        self.constraints = constraints_of(self.directions, self.here.outputs)  # (n, J)
+        self.shape = problems.shape_of(self.directions)  # of the multipliers
+        self.constraints = problems.constraints_of(self.directions, self.here.outputs)  # (n, J)
 
     def check(self, multipliers: Any) -> np.ndarray:
         """Return multipliers as an array of the right shape and dtype, or raise."""
@@ -121,7 +114,7 @@ class Equation:
 
     def gradient_sum(self, multipliers: np.ndarray) -> list[np.ndarray]:
         """Return the right side of the equation, shaped like ``net.arrays``."""
-        return self.here.gradient_sum(coefficients_of(self.directions, multipliers))
+        return self.here.gradient_sum(problems.coefficients_of(self.directions, multipliers))
 
     def constrained(self, multipliers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ⟨D_ij, Φ(x_i)⟩ and λ_ij of all k constraints, both (k,)."""
