@@ -13,6 +13,7 @@ kernel of k x k pixels, K outputs.
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Self
 
 import autograd.numpy as anp
@@ -199,15 +200,11 @@ def init_cnn(
     if not isinstance(convolutions, (tuple, list)) or not convolutions:
         raise ValueError(f"convolutions: expected (channels, side, stride, pool), {convolutions!r}")
     convolutions = [check_counts(each, "convolutions", 4) for each in convolutions]
-    kernels, channels = [], shape[0]
-    for out, k, _, _ in convolutions:
-        kernels.append(draw_uniform((out, channels, k, k), channels * k * k, rng, dtype))
-        channels = out
+    channels, sides, strides, pools = zip(*convolutions, strict=True)
+    plan = zip(channels, (shape[0], *channels), sides, strict=False)
+    kernels = [draw_uniform((out, c, k, k), c * k * k, rng, dtype) for out, c, k in plan]
     bias = draw_uniform(kernels[0].shape[:1], kernels[0][0].size, rng, dtype)
-    strides, pools = [c[2] for c in convolutions], [c[3] for c in convolutions]
-    weights, fan_in = [], math.prod(_sizes(shape, kernels, strides, pools)[-1])
-    for out in dense:
-        weights.append(draw_uniform((out, fan_in), fan_in, rng, dtype))
-        fan_in = out
+    widths = math.prod(_sizes(shape, kernels, strides, pools)[-1]), *dense
+    weights = [draw_uniform((out, h), h, rng, dtype) for h, out in pairwise(widths)]
     net = CNN(shape, kernels, strides, pools, weights, bias, activation or ReLU())
     return net if first_layer is None else net.with_normal_first_layer(first_layer, rng)

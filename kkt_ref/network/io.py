@@ -117,10 +117,9 @@ def from_state_dict(
         without padding, in order, and ``<name>.bias`` of shape (out,) where the layer has one.
     activation : Activation, optional
         ReLU unless given; a state dict does not name it.
-    shape : (int, int, int), optional
-        Channels, height and width of the images; needed if there is a Conv2d.
-    strides, pools : sequences of int, optional
-        Of each Conv2d, and of the average pooling after its activation; ones unless given.
+    shape, strides, pools
+        As in :class:`~kkt_ref.network.CNN`.  The shape is needed if there is a Conv2d; strides and
+        pools are ones unless given.
 
     Returns
     -------

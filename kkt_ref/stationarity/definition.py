@@ -98,10 +98,8 @@ def per_sample_gradients(net: Network, x: np.ndarray, coefficients: Any = None) 
             f"coefficients: expected shape (n, {net.K}), because the network has several outputs; "
             "for class c give ones in column c and zeros elsewhere"
         )
-    U = np.ones((len(x), 1), net.dtype)
-    if coefficients is not None:
-        U = check_targets(coefficients, len(x), net.K, net.dtype, "coefficients")
-        U = U.reshape(len(x), net.K)
+    U = np.ones((len(x), 1)) if coefficients is None else coefficients
+    U = check_targets(U, len(x), net.K, net.dtype, "coefficients").reshape(len(x), net.K)
     rows = [weighted_phi_gradient(net, x[i : i + 1], U[i : i + 1]) for i in range(len(x))]
     return np.stack([np.concatenate([g.ravel() for g in row]) for row in rows])  # (n, P)
 
