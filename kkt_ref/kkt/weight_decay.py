@@ -14,7 +14,7 @@ import numpy as np
 
 from kkt_ref._validation import check_positive
 from kkt_ref.kkt.conditions import Stationarity, residual_norms
-from kkt_ref.network.base import Network, check_net, check_nonzero
+from kkt_ref.network.base import Network, check_nonzero
 from kkt_ref.stationarity.evaluation import Equation
 from kkt_ref.stationarity.losses import loss_by_name
 from kkt_ref.stationarity.problems import WeightDecay, check_samples
@@ -59,7 +59,6 @@ def weight_decay_stationarity(
     -----
     Source: the stationary point of the training objective, by its derivative.
     """
-    check_net(net)
     problem = WeightDecay(loss_by_name(loss))
     equation = Equation(net, x, y, problem)
     check_nonzero(net)

@@ -1,7 +1,8 @@
 """A network at given samples: its outputs Φ, and sums of its gradients with coefficients U.
 
 For an MLP the numbers come from the closed form; for a CNN autograd takes one backward pass.
-So everything that needs only Φ and ∇θΦ is written once for all networks.
+So everything that needs only Φ and ∇θΦ is written once for all networks.  :class:`Equation` is the
+equation of stationarity at samples, by which fits and reports are made.
 
 Names of dimensions: n samples, K outputs, P parameters; the weights of a layer multiply inputs of
 shape (in, p) and give (out, p), with p positions in a convolution and p = 1 in a dense layer.

@@ -33,9 +33,7 @@ class ArrayResidual(NamedTuple):
     def tangent(self, a: Array, z: Array, delta: Array) -> Array:
         """Return A sᵀ, shape (m, h)."""
         t = a @ self.weight.T  # (m, h)
-        if self.bias is not None:
-            t += self.bias
-        return t
+        return t if self.bias is None else t + self.bias
 
     def pull(self, a: Array, delta: Array, W: Array, z_bar: Array | None) -> Array:
         """Return D s + Z̄ W, shape (m, p)."""
@@ -54,19 +52,14 @@ class GramResidual(NamedTuple):
 
     def tangent(self, a: Array, z: Array, delta: Array) -> Array:
         """Return A sᵀ, shape (m, h)."""
-        t = self.inputs @ delta  # (m, h)
-        t -= z
-        t *= self.w
-        return t
+        return self.w * (self.inputs @ delta - z)
 
     def pull(self, a: Array, delta: Array, W: Array, z_bar: Array | None) -> Array:
         """Return D s + Z̄ W, shape (m, p)."""
         pulled = -self.w * delta  # (m, h)
         if z_bar is not None:
             pulled += z_bar
-        a_bar = pulled @ W  # (m, p)
-        a_bar += (self.w * self.signals) @ a
-        return a_bar
+        return pulled @ W + (self.w * self.signals) @ a
 
 
 def gram_is_cheaper(m: int, h: int, p: int) -> bool:
@@ -91,13 +84,10 @@ def layer_residual(
     residual -= W
     square, bias = _inner(residual, residual, dtype), None
     if b is not None:
-        bias = namespace(delta).sum(delta, axis=0)  # (h,)
-        bias -= b
-        square = square + _inner(bias, bias, dtype)
+        rest = namespace(delta).sum(delta, axis=0) - b  # (h,)
+        square, bias = square + _inner(rest, rest, dtype), w * rest
     if w != 1:
         residual *= w
-        if bias is not None:
-            bias *= w
     return square, ArrayResidual(residual, bias)
 
 
