@@ -92,8 +92,9 @@ class Network:
     def with_normal_first_layer(self, scale: Any, rng: np.random.Generator) -> Self:
         """Return this network with a first layer, and its bias, drawn from N(0, scale²)."""
         scale = check_positive(scale, "first_layer", zero=True)
-        first = [rng.normal(0.0, scale, p.shape).astype(p.dtype) for p in self.arrays[:2]]
-        return self.with_arrays([*first, *self.arrays[2:]])
+        count = 1 if self.layers[0][1] is None else 2
+        first = [rng.normal(0.0, scale, p.shape).astype(p.dtype) for p in self.arrays[:count]]
+        return self.with_arrays([*first, *self.arrays[count:]])
 
 
 def draw_uniform(

@@ -5,14 +5,13 @@ Everything fast is tested against this definition.  With layer weights w the nor
 outputs the sum is Σ_ic U_ic ∇θΦ_c(θ; x_i), with the coefficients U of
 :mod:`kkt_ref.stationarity.problems`; for two classes U_i = λ_i y_i.
 
-For ReLU and softplus ∇θΦ is reverse-mode differentiation of Φ.  The smoothed gates replace
-a derivative, and each of the two activations that have them says where:
+For ReLU and softplus ∇θΦ is reverse-mode differentiation of Φ.  The smoothed gates of
+:mod:`kkt_ref.network.activations` replace a derivative:
 
-* :class:`~kkt_ref.network.activations.GatedReLU` only in ∇θΦ.  There, each activation is
-  replaced by the line act(z) ≈ value(z̄) + gate(z̄) (z − z̄) with z̄ = z at the present θ,
-  which is differentiated in the θ of z only.
-* :class:`~kkt_ref.network.activations.AuthorsGatedReLU` in every backward pass: autograd is
-  told that the derivative of max(z, 0) is σ(αz).
+* GatedReLU only in ∇θΦ.  There, each activation is replaced by the line
+  act(z) ≈ value(z̄) + gate(z̄) (z − z̄) with z̄ = z at the present θ, which is differentiated in
+  the θ of z only.
+* AuthorsGatedReLU in every backward pass: autograd is told that the derivative is σ(αz).
 """
 
 from typing import Any
