@@ -103,7 +103,7 @@ def test_every_accepted_step_lowers_the_residual_and_every_trial_is_counted(prob
             return FirstLayer.fit(self, atoms)
 
     counting = Counting(problem.net)
-    run = alternate(counting, random_start(problem, 2))
+    run = alternate(counting, random_start(problem, 2), steps=300)
     assert run.stop_reason == "No trial step lowered the residual."
     assert run.evaluations == counting.calls
     assert run.evaluations >= 1 + run.steps + 5 + 4  # turns over five times, rejects four trials
