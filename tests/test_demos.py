@@ -19,7 +19,7 @@ WITH_OUTPUTS = sorted(
     if "__main__" in path.read_text(encoding="utf-8")
     and path.stem not in ("handout", "verify_pytorch")
 )
-WITHOUT_PICTURE = ("basin", "benchmark_cores", "elsewhere", "levers", "search")
+WITHOUT_PICTURE = ("benchmark_cores", "elsewhere", "levers", "search")
 
 
 def run(name, *options, cwd, **environment):
@@ -162,7 +162,6 @@ def test_quick_margin_and_baselines(tmp_path, images):
 @pytest.mark.parametrize(
     "name",
     [
-        "basin",
         "benchmark_cores",
         "cnn",
         "elsewhere",
@@ -175,6 +174,14 @@ def test_quick_margin_and_baselines(tmp_path, images):
 )
 def test_quick_study(tmp_path, name):
     assert table(name, "--quick", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_all_images_come_back_with_the_past_but_not_without_the_gates(tmp_path):
+    found = table("limits", "--quick", "--mixed", "1", cwd=tmp_path)
+    back = {row["known"]: row["ncc_08"] for row in found["rows"]}
+    assert found["equation"] < 1e-5 and back["all networks"] == found["n"] == 10
+    assert back["own gates"] + 2 <= back["true gates"] <= 10
 
 
 @pytest.mark.slow
