@@ -34,7 +34,7 @@ from kkt_ref.kkt.multipliers import solve_nnls_gram
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.training.descent import loss_weights, soft_margins
+from kkt_ref.training.descent import log_mean_loss, loss_weights, soft_margins
 
 RIDGES = np.logspace(-8, 1, 19)  # relative to the mean of the diagonal
 Array = np.ndarray
@@ -64,13 +64,13 @@ def train(split: Split, mixed: Array, width: int, seed: int) -> Training:
         path, before = path + float(np.linalg.norm(layer - before)), layer
         here = evaluate(net, x)
         margins, labels = soft_margins(y, here.outputs)  # (n,), (n, 1)
-        p = loss_weights(margins)
+        p = loss_weights(margins, log_mean_loss(margins))
         squares = here.weighted_sum(labels, p)[1]  # ‖∇Φ(x_i)‖², (n,)
         share = (0.0 if last else RATE / squares.max()) * p[:, None]  # of this step, (n, 1)
-        gates = closed_form.gates_of(net, closed_form.forward(net, both))
-        back = closed_form.backward(net, gates, np.tile(labels, (2, 1)))
+        trace = closed_form.forward(net, both)
+        back = closed_form.backward(trace, np.tile(labels, (2, 1)))
         signal, at_mixed = np.split(back.deltas[0], 2)
-        sums[:] += share * np.stack([signal, at_mixed, gates[0][:n] * back.pulled[0][n:]])
+        sums[:] += share * np.stack([signal, at_mixed, trace.gates[0][:n] * back.pulled[0][n:]])
         if last or path >= 1.01 * paths[-1]:  # not all networks, to save memory
             paths.append(path)
             signals.append(signal)

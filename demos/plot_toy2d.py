@@ -79,25 +79,22 @@ def _heights(net: kkt_ref.MLP, x: np.ndarray) -> np.ndarray:
     return ordered[:, -1] - ordered[:, -2]
 
 
-def _background(ax: Axes, net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> Any:
-    """Draw Φ / q, its contours and the training points; return the filled contours."""
+def _landscape(net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Φ / q on a grid, (400, 400)."""
     ticks = np.linspace(-LIMIT, LIMIT, 400)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)  # (400, 400, 2)
     outputs = _heights(net, grid.reshape(-1, 2)).reshape(400, 400)
-    q = float(kkt_ref.margins(net, x, y).min())
-    levels = np.linspace(-3 if net.K == 1 else 0, 3, 25)
-    filled = ax.contourf(
-        ticks,
-        ticks,
-        outputs / q,
-        levels,
-        cmap="RdBu_r" if net.K == 1 else "Greys",
-        alpha=0.35,
-        extend="both",
-    )
+    return outputs / kkt_ref.margins(net, x, y).min()
+
+
+def _background(ax: Axes, heights: np.ndarray, x: np.ndarray, classes: int) -> Any:
+    """Draw Φ / q, its contours and the training points; return the filled contours."""
+    ticks, levels = np.linspace(-LIMIT, LIMIT, 400), np.linspace(-3 if classes == 2 else 0, 3, 25)
+    colours = "RdBu_r" if classes == 2 else "Greys"
+    filled = ax.contourf(ticks, ticks, heights, levels, cmap=colours, alpha=0.35, extend="both")
     margin = dict(colors="0.35", linewidths=0.9, linestyles="solid")
-    ax.contour(ticks, ticks, outputs / q, [-1.0, 1.0], **margin)
-    ax.contour(ticks, ticks, outputs, [0.0], colors="0.5", linewidths=0.8, linestyles="dotted")
+    ax.contour(ticks, ticks, heights, [-1.0, 1.0], **margin)
+    ax.contour(ticks, ticks, heights, [0.0], colors="0.5", linewidths=0.8, linestyles="dotted")
     ax.scatter(*x.T, s=190, facecolors="none", edgecolors=BLACK, linewidths=1.3, zorder=5)
     ax.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), aspect="equal")
     ax.set(xlabel="first input $x_1$", ylabel="second input $x_2$")
@@ -149,9 +146,9 @@ def draw(
     )
     figure.get_layout_engine().set(w_pad=0.1)
     axes = axes[0]
-    filled = None
+    filled, heights, classes = None, _landscape(net, x, y), _classes(net)
     for ax, (name, trace) in zip(axes, traces.items(), strict=False):
-        filled = _background(ax, net, x, y)
+        filled = _background(ax, heights, x, len(classes))
         if trace.atoms is not None:
             ax.scatter(*trace.atoms.T, s=16, marker="+", color="0.3", linewidths=0.8, zorder=4)
         (begin, _), (end, multipliers) = trace.frames[0], trace.frames[-1]
@@ -159,7 +156,6 @@ def draw(
             paths = np.stack([frame for frame, _ in trace.frames])  # (iterations, m, 2)
             ax.plot(paths[:, :, 0], paths[:, :, 1], color="0.25", lw=0.5, alpha=0.6, zorder=3)
             ax.scatter(*begin.T, s=16, marker="x", color="0.3", linewidths=0.8, zorder=4)
-        classes = _classes(net)
         _place(_candidates(ax, classes), end, multipliers, trace.labels, classes)
         shown = "paper_best" if name == "paper" else name
         ax.set_title(summary(shown, methods[shown], len(x)))
@@ -170,7 +166,7 @@ def draw(
         height = "output Φ(x)" if net.K == 1 else "largest output − next output"
         bar.set_label(f"{height} / margin q")
     _residual_panel(axes[-1], net, traces, methods, kkt)
-    figure.legend(handles=_handles(traces, _classes(net)), loc="outside lower center", ncols=3)
+    figure.legend(handles=_handles(traces, classes), loc="outside lower center", ncols=3)
     if show:
         plt.show()
     save_figure(figure, path)
@@ -243,11 +239,11 @@ def animate(
     figure, axes = plt.subplots(
         1, len(traces), figsize=(5 * len(traces), 5.4), squeeze=False, layout="constrained"
     )
-    dots = {}
+    dots, heights, classes = {}, _landscape(net, x, y), _classes(net)
     for ax, name in zip(axes[0], traces, strict=True):
-        _background(ax, net, x, y)
+        _background(ax, heights, x, len(classes))
         ax.set_title(NAMES[name])
-        dots[name] = _candidates(ax, _classes(net))
+        dots[name] = _candidates(ax, classes)
 
     def update(tick: int) -> list[PathCollection]:
         for name, trace in traces.items():
@@ -256,7 +252,7 @@ def animate(
             # while candidates come and go, the network's own answer is the label
             comes_and_goes = trace.atoms is not None
             labels = own_margins(net, place)[0] if comes_and_goes else trace.labels
-            _place(dots[name], place, multipliers, labels, _classes(net))
+            _place(dots[name], place, multipliers, labels, classes)
         return [one for pair in dots.values() for one in pair]
 
     animation = FuncAnimation(figure, update, frames=60)

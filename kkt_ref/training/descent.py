@@ -182,7 +182,7 @@ def _descend(
             raise ValueError(
                 f"step: the loss is not finite after {steps} steps; use a smaller step or rate"
             )
-        weights = loss_weights(margins)
+        weights = loss_weights(margins, log_loss)
         ascent, squares = here.weighted_sum(directions, weights)
 
         reached, last = log_loss <= target, steps == max_steps
@@ -254,8 +254,11 @@ def log_mean_loss(margins: Array) -> float:
     return float(top + xp.log(xp.mean(xp.exp(logs - top))))
 
 
-def loss_weights(margins: Array) -> Array:
-    """Return p_i = −∂ log(mean loss)/∂margin_i, shape (n,): positive, with a sum of at most 1."""
+def loss_weights(margins: Array, log_loss: float) -> Array:
+    """Return p_i = −∂ log(mean loss)/∂margin_i, shape (n,): positive, with a sum of at most 1.
+
+    ``log_loss`` is :func:`log_mean_loss` of the margins.
+    """
     xp = namespace(margins)
     log_sigmoid = -xp.logaddexp(xp.zeros_like(margins), margins)
-    return xp.exp(log_sigmoid - log_mean_loss(margins)) / margins.shape[0]
+    return xp.exp(log_sigmoid - log_loss) / margins.shape[0]
