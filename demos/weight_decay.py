@@ -113,22 +113,34 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         help="numbers: the class, 0 to 9",
     )
     parser.add_argument("--attack", choices=("recommended", "paper"), default="recommended")
+    parser.add_argument("--activation", choices=("softplus", "relu"), default="softplus")
+    parser.add_argument("--decays", type=float, nargs="+", default=DECAYS, help="values of μ, > 0")
+    parser.add_argument(
+        "--iterations", type=int, nargs="+", default=BUDGETS, help="when to attack, rising"
+    )
     options, images, quick = read_options(parser, arguments)
     if options.targets == "numbers" and options.loss == "logistic":
         parser.error("--targets numbers: expected --loss mse or huber")
-    n, width, budgets = options.n, 300, BUDGETS
+    if not min(options.decays) > 0:
+        parser.error(f"--decays: expected numbers above 0, got {options.decays}")
+    budgets = options.iterations
+    if budgets[0] < 1 or sorted(set(budgets)) != list(budgets):
+        parser.error(f"--iterations: expected rising numbers above 0, got {budgets}")
+    n, width = options.n, 300
     if quick:
-        n, width, budgets = min(n, 10), 50, BUDGETS[:2]
+        n, width, budgets = min(n, 10), 50, budgets[:2]
     clock = Clock()
     split = binary_split(images, n, unseen=n)
     if options.targets == "numbers":
         split = ten_class_split(images, n, unseen=n)
         split = replace(split, y=split.y / 4.5 - 1.0)
     rows = []
-    for decay in DECAYS[-1:] if quick else DECAYS:
+    for decay in options.decays[-1:] if quick else options.decays:
         rng = np.random.default_rng(options.seed)
         start = kkt_ref.init_paper((split.x.shape[1], width, 1), rng, first_layer=1e-2)
-        net, done = start.with_activation(kkt_ref.Softplus(20.0)), 0
+        if options.activation == "softplus":
+            start = start.with_activation(kkt_ref.Softplus(20.0))
+        net, done = start, 0
         for budget in budgets:
             # 1. Train on: L-BFGS continues from where it was.
             trained = weight_decay_optimum(
@@ -154,7 +166,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
                 break
     draw(rows, n, options.save)
     clock.say(f"figure: {options.save}")
-    asked = {name: getattr(options, name) for name in ("seed", "loss", "targets", "attack")}
+    names = ("seed", "loss", "targets", "attack", "activation")
+    asked = {name: getattr(options, name) for name in names}
     table = {"n": n, "width": width, **asked, "rows": rows, "seconds": clock.seconds}
     write_json(options.json, table)
     return table
