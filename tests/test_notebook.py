@@ -34,7 +34,7 @@ def test_notebook_is_valid_and_cleared():
 
 def test_notebook_needs_only_the_package_and_matplotlib():
     imported = re.findall(r"^(?:import|from) (\w+)", "\n".join(source("code")), re.M)
-    assert set(imported) == {"kkt_ref", "matplotlib", "numpy"}
+    assert set(imported) == {"kkt_ref", "matplotlib", "numpy", "os"}
 
 
 @pytest.mark.slow
