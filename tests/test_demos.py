@@ -199,6 +199,21 @@ def test_verify_pytorch(tmp_path):
 
 
 @pytest.mark.slow
+def test_quick_scaling(tmp_path):
+    found = table("scaling", "--quick", cwd=tmp_path)
+    counted = {name: kinds["step"]["counted"] for name, kinds in found["exponents"].items()}
+    # with n < d, n samples have n coordinates: n² and n in n, h and h² in the width h
+    assert 1 < counted["n"] < 2 and 1 < counted["width"] < 2 and abs(counted["d"]) < 1e-9
+    for row in (row for panel in found["panels"].values() for row in panel):
+        assert all(seconds > 0 for seconds in row["seconds"].values())
+        assert row["attack"]["m"] == 3 * row["attack"]["k"] >= row["attack"]["used"] > 0
+        assert row["attack"]["evaluations"] > 6 and (row["trained"] or row["steps"] >= 150)
+    step, steps, _, start = found["far"]
+    assert steps["seconds_by_count"] > step["seconds_by_count"] > 0
+    assert start["bytes"] > 4 * found["far_n"] ** 2  # the Gram matrix alone
+
+
+@pytest.mark.slow
 def test_quick_benchmark(tmp_path):
     rows = table("benchmark", "--quick", cwd=tmp_path)
     first = {row["implementation"]: row["ratio_to_products"] for row in rows[:3]}
