@@ -113,7 +113,7 @@ def draw(panels: list[dict[str, Any]], title: str, path: Path) -> None:
         null = max(rows[-1]["null_top10"] for rows in panel["attacks"].values())
         null = max(null, ours["null_top10"])
         ax.axhline(null, color=GREY, ls=":", label="the best score on unseen images")
-        ax.axvline(1.0, color=GREY, lw=1)
+        ax.axvline(1.0, color=GREY, lw=1, label="the loss of the true data")
         ax.set(xscale="log", ylim=(0, 1.02), xlabel="loss / loss of the true data")
         ax.set_title(f"{title}, shift {panel['shift']:g}")
         ax.grid(True)
