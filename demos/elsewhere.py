@@ -81,6 +81,7 @@ def draw(rows: list[dict[str, Any]], images: str, path: Path) -> None:
     ax.set(
         xlabel=f"images of {rows[0]['n']} with NCC ≥ 0.8", title=f"{images}, the same attack on all"
     )
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(True, axis="x")
     figure.legend(loc="outside lower center", ncols=2)
     save_figure(figure, path)
