@@ -78,7 +78,7 @@ def draw(
     figure, axes = plt.subplots(
         len(ns),
         len(widths),
-        figsize=(3.4 * len(widths), 2.7 * len(ns) + 0.4),
+        figsize=(max(3.4 * len(widths), 5.0), 2.7 * len(ns) + 0.4),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -106,7 +106,7 @@ def draw(
         ax.set_ylabel(
             "best NCC of a candidate" if score == "ncc" else "SSIM of the candidate", fontsize=10
         )
-    figure.legend(handles=[dots, chance], loc="outside lower center", ncols=2)
+    figure.legend(handles=[dots, chance], loc="outside lower center", ncols=min(2, len(widths)))
     save_figure(figure, path)
 
 

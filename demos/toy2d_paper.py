@@ -1,8 +1,8 @@
 """The toy with the network of the paper: three layers, 1000 neurons in each hidden one.
 
-This is a part of `toy2d.py --paper`.  The authors' public files give the network, 2-1000-1000-1
-with a start of 1e-4 in the first layer, and about 50 candidates; they do not say how long the toy
-was trained.  A million weights leave no room for the matrix of all gradients that the attack on
+This is a part of `toy2d.py --paper`.  The authors' public files have d-1000-1000-1 networks, with a
+start of 1e-4 in the first layer, for images; for the toy they state neither the network nor the
+length of training, so the same network is used here and trained to a loss of 1e-16.  A million weights leave no room for the matrix of all gradients that the attack on
 two layers needs, so all conditions are here imposed on the first layer only.
 
 Names of dimensions: v vertices, s points of a star.
