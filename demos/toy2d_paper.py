@@ -2,8 +2,9 @@
 
 This is a part of `toy2d.py --paper`.  The authors' public files have d-1000-1000-1 networks, with a
 start of 1e-4 in the first layer, for images; for the toy they state neither the network nor the
-length of training, so the same network is used here and trained to a loss of 1e-16.  A million weights leave no room for the matrix of all gradients that the attack on
-two layers needs, so all conditions are here imposed on the first layer only.
+length of training, so the same network is used here and trained to a loss of 1e-16.  A million
+weights leave no room for the matrix of all gradients that the attack on two layers needs, so all
+conditions are here imposed on the first layer only.
 
 Names of dimensions: v vertices, s points of a star.
 """
