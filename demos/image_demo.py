@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from image_run import ATTACKS, Outcome, Settings, run
-from plot_images import draw
+from plot_images import TITLES, draw
 from report import add_outputs, seed_number, write_json
 
 from kkt_ref._io import claim, forget
 from kkt_ref.attacks.pooling import distinct
 from kkt_ref.datasets.download import download_images
 from kkt_ref.datasets.images import default_images
-
-TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 
 
 def parse(

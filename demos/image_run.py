@@ -39,6 +39,8 @@ class Settings(NamedTuple):
     seed: int
     attack: str
     classes: int = 2
+    first_layer: float | None = 1e-4  # scale of its start; None: PyTorch's default
+    bias: str = "first"  # or "all": which layers have one
 
 
 def make_split(images: ImageSet, n: int, classes: int = 2) -> Split:
@@ -58,15 +60,25 @@ class Trained(NamedTuple):
     seconds: float
 
 
+def start(widths: tuple[int, ...], settings: Settings) -> kkt_ref.MLP:
+    """The network before training: the paper's start unless the settings have another."""
+    rng = np.random.default_rng(settings.seed)
+    net = kkt_ref.init_uniform(widths, rng, bias=settings.bias)
+    if settings.first_layer is not None:
+        small = [rng.normal(0.0, settings.first_layer, p.shape) for p in net.arrays[:2]]
+        net = net.with_arrays([*small, *net.arrays[2:]])
+    return net.astype(np.float32)
+
+
 def train(split: Split, settings: Settings, folder: Path) -> Trained:
-    """Train by loss-scaled descent in float32, from the paper's start to a mean loss of 4e-6.
+    """Train by loss-scaled descent in float32, from the start to a mean loss of 4e-6.
 
     The folder keeps the network every 20 seconds.  Descent has no other state, so that a stopped
     training ends with the same numbers as another one.
     """
     outputs = 1 if settings.classes == 2 else settings.classes
     widths = (split.x.shape[1], *(settings.width,) * (settings.depth - 1), outputs)
-    net = kkt_ref.init_paper(widths, np.random.default_rng(settings.seed)).astype(np.float32)
+    net = start(widths, settings)
     path, done, spent = folder / "training.npz", 0, 0.0
     if path.exists():
         saved = read_npz(path, "the state of this training; delete it to train anew")

@@ -14,6 +14,7 @@ from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.scores import stretch
 
+TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 COLUMNS = 12
 
 

@@ -7,6 +7,10 @@ training data (their appendix B).  Here each trial makes two runs and is judged 
 these agree: what is real comes back in another run, what is accidental does not.  Each
 trial is saved, so the same command continues a search that was stopped.  The last column,
 which no attacker has, shows how good the choice was.
+
+The candidates of all trials can also be pooled.  The picture shows the score of the pool as
+trials are added, beside the attack's default settings.  A larger pool scores higher on images
+that the network never saw, too, so the same pool is scored on them.
 """
 
 from __future__ import annotations
@@ -16,18 +20,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 from image_run import Settings, make_split, train
 from report import Clock, write_json
 from scipy.stats import spearmanr
-from search_trial import Trial, run_trial
+from search_trial import Trial, default_candidates, run_trial
 from study import read_options, study_parser
+from style import BLACK, curve, save_figure
 
 import kkt_ref
 from kkt_ref._io import claim, write_atomically
 from kkt_ref._parallel import run_all
-from kkt_ref.metrics.matching import match_one_to_one
-from kkt_ref.metrics.ncc import ncc_all_pairs
+from kkt_ref.datasets.split import Split
+from kkt_ref.metrics.scores import Scores, score_candidates
 
 
 def search(
@@ -50,9 +56,42 @@ def search(
     return sorted(done, key=lambda trial: -trial.agreement)
 
 
+def scored(split: Split, candidates: np.ndarray) -> Scores:
+    """One-to-one scores on the training images and on as many unseen images."""
+    return score_candidates(split.x, candidates, split.unseen_x, mean=split.mean, shape=split.shape)
+
+
+def draw(pooled: list[Scores], single: Scores, top: int, path: Path) -> None:
+    """Draw the score of the pool by its number of trials, and that of the default settings."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    ticks = 1 + np.arange(len(pooled))
+    names = (f"mean NCC of the {top} best images", "images with NCC ≥ 0.8")
+    for ax, name, field in zip(axes, names, ("ncc_top10", "ncc_08"), strict=True):
+        for number, which in enumerate(("data", "unseen")):
+            images = "training images" if which == "data" else "unseen images"
+            values = [getattr(getattr(scores, which), field) for scores in pooled]
+            ax.plot(ticks, values, label=f"pool, {images}", **curve(number))
+            value = getattr(getattr(single, which), field)
+            style = dict(color=BLACK, ls=("-", "--")[number], lw=1.2)
+            ax.axhline(value, label=f"default settings, {images}", **style)
+        ax.set(xlabel="trials in the pool", ylabel=name)
+        ax.grid(True)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    save_figure(figure, path)
+
+
+def line(name: str, scores: Scores, count: int) -> str:
+    """A line of the table of pools."""
+    data, unseen = scores.data, scores.unseen
+    return (
+        f"{name:28} {data.ncc_top10:.3f} ({unseen.ncc_top10:.3f})  "
+        f"{data.ncc_08:3d} ({unseen.ncc_08})  {count:10d}"
+    )
+
+
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
-    parser = study_parser("search", __doc__.split("\n")[0], figure=False, attack=False)
+    parser = study_parser("search", __doc__.split("\n")[0], attack=False)
     parser.add_argument("--n", type=int, default=20, help="number of training images")
     parser.add_argument("--width", type=int, default=200, help="neurons in a hidden layer")
     parser.add_argument("--trials", type=int, default=12, help="number of trials")
@@ -60,6 +99,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     options, images, _ = read_options(parser, arguments)
     clock = Clock()
     trials, iterations = (3, 20) if options.quick else (options.trials, options.iterations)
+    # 1. Train: towards a KKT point of the max-margin problem (P).
     split = make_split(images, options.n)
     settings = Settings(
         options.images, images.source, options.n, options.width, 3, options.seed, "search"
@@ -70,14 +110,18 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     except ValueError as error:
         parser.error(str(error))
     net = train(split, settings, folder).result.net.astype(np.float64)
-    found = search(net, options.out, 2 * options.n, trials, iterations, options.seed, clock)
+    # 2. Attack with the settings of each trial, which minimise the loss (R), and by the default.
+    m = 2 * options.n
+    found = search(net, options.out, m, trials, iterations, options.seed, clock)
+    single = default_candidates(net, m, iterations, options.seed)
 
+    # 3. Score each trial alone; the attacker sees its agreement only.
     print("\ntrial  alpha  lambda_min   start  steps  residual  agreement   true NCC top 10")
-    truth = []
+    truth, candidates = [], []
     for trial in found:
         with np.load(options.out / f"trial_{trial.number:04d}.npz", allow_pickle=False) as arrays:
-            match = match_one_to_one(ncc_all_pairs(split.x, arrays["candidates"]))
-        truth.append(match.top_mean(10))
+            candidates.append(arrays["candidates"])
+        truth.append(scored(split, candidates[-1]).data.ncc_top10)
         print(
             f"{trial.number:5d}  {trial.alpha:5.0f}  {trial.lambda_min:10.4f}  "
             f"{trial.start_scale:6.3f}  {trial.iterations:5d}  {trial.residual:8.3f}  "
@@ -86,9 +130,25 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     correlation = float(spearmanr([trial.agreement for trial in found], truth).statistic)
     print(f"chosen without data: trial {found[0].number}, {truth[0]:.3f}; best {max(truth):.3f}")
     print(f"Spearman's correlation of agreement and truth {correlation:.2f}")
+
+    # 4. Pool the candidates of several trials, the best agreement first, beside the null.
+    pooled = [scored(split, np.concatenate(candidates[: k + 1])) for k in range(trials)]
+    default = scored(split, single)
+    print(f"\n{'one-to-one scores':28} NCC ten best   >= 0.8  candidates")
+    print(line("default settings, one trial", default, len(single)))
+    print(line("trial chosen without data", pooled[0], len(candidates[0])))
+    print(line(f"pool of {trials} trials", pooled[-1], sum(map(len, candidates))))
+    draw(pooled, default, min(10, options.n), options.save)
+    clock.say(f"picture: {options.save}")
+
+    def plain(scores: Scores) -> dict[str, Any]:
+        return {"data": scores.data._asdict(), "unseen": scores.unseen._asdict()}
+
     table = {
         "trials": [trial._asdict() | {"truth": t} for trial, t in zip(found, truth, strict=True)],
         "spearman": correlation,
+        "default": plain(default),
+        "pooled": [plain(scores) for scores in pooled],
         "seconds": clock.seconds,
     }
     write_json(options.json, table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,16 +44,13 @@ def run_trial(
 ) -> tuple[Trial, np.ndarray]:
     """Attack twice with the settings of a trial; return it, and the candidates."""
     trial = draw(net, m, iterations, np.random.default_rng([seed, number]), number)
-    found = kkt_ref.attacks.reconstruct_paper(
+    found = attack_twice(
         net,
-        candidates=m,
-        seed=int(np.random.default_rng([seed, trial.number, 1]).integers(2**31)),
+        m,
+        int(np.random.default_rng([seed, trial.number, 1]).integers(2**31)),
         start_scale=trial.start_scale,
         lambda_min=trial.lambda_min,
         alpha=trial.alpha,
-        layer_weights=(1.0, *(0.0,) * (net.depth - 1)),
-        restarts=2,
-        workers=1,
         max_iterations=trial.iterations,
     )
     agreement = np.sort(agreements(unit_images(found.candidates), found.run_index))
@@ -62,3 +59,22 @@ def run_trial(
         agreement=float(agreement[-max(1, m // 5) :].mean()),
     )
     return trial, found.candidates
+
+
+def attack_twice(net: kkt_ref.MLP, m: int, seed: int, **settings: Any) -> kkt_ref.Reconstruction:
+    """Two runs of the paper's attack on the first layer."""
+    return kkt_ref.attacks.reconstruct_paper(
+        net,
+        candidates=m,
+        seed=seed,
+        layer_weights=(1.0, *(0.0,) * (net.depth - 1)),
+        restarts=2,
+        workers=1,
+        **settings,
+    )
+
+
+def default_candidates(net: kkt_ref.MLP, m: int, iterations: int, seed: int) -> np.ndarray:
+    """The candidates of two runs with the settings of the image demos."""
+    alpha = kkt_ref.attacks.gate_alpha(net, 0.25)
+    return attack_twice(net, m, seed, alpha=alpha, max_iterations=iterations).candidates

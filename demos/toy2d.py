@@ -1,10 +1,12 @@
 """The 2D toy: reconstruct training points in the plane from the weights of a network.
 
     python demos/toy2d.py
+    python demos/toy2d.py --paper
 
 This demo trains a ReLU network on 20 points by gradient descent, and then reconstructs the
 points from the weights in two ways: from all four KKT conditions, and from stationarity
-alone, which is the attack of the paper.  It prints a table and saves a figure.
+alone, which is the attack of the paper.  It prints a table and saves a figure.  With --paper
+the network has three layers and 1000 neurons in each hidden one, as the authors' networks have.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import numpy as np
 from page_toy2d import Snapshots, page_data, write_page
 from plot_toy2d import NAMES, PAPER_GATES, Trace, animate, draw, summary
 from report import Clock, add_outputs, page_path, seed_number, write_json
+from toy2d_paper import by_layer_1, train_wide
 
 import kkt_ref
 from kkt_ref.datasets import toys
@@ -48,7 +51,13 @@ def data_set(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def train(
-    x: np.ndarray, y: np.ndarray, seed: int, quick: bool, clock: Clock, snapshots: Snapshots | None
+    x: np.ndarray,
+    y: np.ndarray,
+    seed: int,
+    quick: bool,
+    clock: Clock,
+    snapshots: Snapshots | None,
+    paper: bool = False,
 ) -> Any:
     """Train to a very small loss, which brings the network close to a KKT point."""
     width, target = (100, 1e-6) if quick else (300, 1e-16)
@@ -64,6 +73,8 @@ def train(
                 f"margins {record.margin_min:.2f} to {record.margin_max:.2f}"
             )
 
+    if paper:
+        return train_wide(x, y, seed, quick, progress)
     return kkt_ref.loss_scaled_descent(
         start,
         x,
@@ -171,6 +182,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         default="both",
         help="all four conditions (full), stationarity alone (paper), or both",
     )
+    parser.add_argument(
+        "--paper", action="store_true", help="the paper's network, 2-1000-1000-1 (two minutes)"
+    )
     parser.add_argument("--data", choices=names, default="circle", help="the training points")
     add_outputs(parser, "toy2d.png")
     parser.add_argument("--html", type=page_path, help="also write a web page that can be moved")
@@ -179,12 +193,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(arguments)
     if options.html and options.method != "both":
         parser.error("--html: the page shows both attacks; leave --method out")
+    if options.paper and (options.html or options.data == "three-classes"):
+        parser.error("--paper: this network is too large for a page, and has one output")
 
     clock = Clock()
     # 1. Train: gradient descent converges to a KKT point of the max-margin problem (P).
     x, y = data_set(options.data, options.seed)
     snapshots = Snapshots() if options.html else None
-    trained = train(x, y, options.seed, options.quick, clock, snapshots)
+    trained = train(x, y, options.seed, options.quick, clock, snapshots, options.paper)
     last, train_seconds = trained.history.records[-1], clock.seconds
     if snapshots is not None and snapshots.taken[-1][0].step < last.step:
         snapshots.taken.append((last, trained.net.theta))
@@ -194,15 +210,19 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
     methods, traces = {}, {}
     # 3. Attack with all four conditions: only points on the margin have a multiplier λ > 0.
+    full = "layer_1" if options.paper else "full"
     if options.method in ("both", "full"):
         begin, trace = clock.seconds, Trace()
         try:
-            found = by_all_conditions(trained.net, trace)
-            methods["full"] = row(x, found, clock.seconds - begin)
-            traces["full"] = trace.ended(found)
-            clock.say(f"all four conditions: {found.runs[0].stop_reason}")
+            if options.paper:  # on the first layer alone, since there are a million weights
+                found = by_layer_1(trained.net, BOX, trace)
+            else:
+                found = by_all_conditions(trained.net, trace)
+            methods[full] = row(x, found, clock.seconds - begin)
+            traces[full] = trace.ended(found)
+            clock.say(f"{NAMES[full]}: {found.runs[0].stop_reason}")
         except ValueError as error:  # no margin is found if the network is trained too little
-            methods["full"] = NOTHING | {"missed": len(x), "seconds": clock.seconds - begin}
+            methods[full] = NOTHING | {"missed": len(x), "seconds": clock.seconds - begin}
             clock.say(f"all four conditions found nothing: {error}")
     # 4. Attack with stationarity alone: the loss (R) of the paper, from random starts.
     if options.method in ("both", "paper"):
@@ -217,7 +237,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     # 5. Compare with the training points, which the attacks have not seen.
     print_table(len(x), kkt, methods)
     print()
-    for name in ("full", "paper_best"):
+    for name in (full, "paper_best"):
         if name in methods:
             print(summary(name, methods[name], len(x)).replace("\n", " "))
 
@@ -237,6 +257,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     table = {
         "seed": options.seed,
         "data": options.data,
+        "widths": trained.net.widths,
         "seconds": clock.seconds,
         "train": {
             "steps": trained.steps,

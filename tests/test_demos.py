@@ -1,5 +1,6 @@
 """The demos run as they are printed, and refuse wrong options before any work."""
 
+import itertools
 import json
 import os
 import runpy
@@ -19,7 +20,7 @@ WITH_OUTPUTS = sorted(
     if "__main__" in path.read_text(encoding="utf-8")
     and path.stem not in ("handout", "verify_pytorch")
 )
-WITHOUT_PICTURE = ("benchmark_cores", "elsewhere", "levers", "search")
+WITHOUT_PICTURE = ("benchmark_cores", "levers")
 
 
 def run(name, *options, cwd, **environment):
@@ -87,6 +88,14 @@ def test_quick_toy(tmp_path, data):
 
 
 @pytest.mark.slow
+def test_quick_toy_with_three_layers(tmp_path):
+    found = table("toy2d", "--quick", "--paper", cwd=tmp_path)
+    assert found["widths"] == [2, 100, 100, 1] and found["train"]["loss"] <= 1e-6
+    assert set(found["methods"]) == {"layer_1", "paper", "paper_best"}
+    assert found["methods"]["layer_1"]["strays"] <= found["methods"]["paper_best"]["strays"]
+
+
+@pytest.mark.slow
 def test_animation_and_single_methods(tmp_path):
     assert run("toy2d", "--quick", "--method", "full", "--animate", cwd=tmp_path).returncode == 0
     assert (tmp_path / "toy2d.gif").read_bytes().startswith(b"GIF")
@@ -146,13 +155,16 @@ def test_default_image_demo_shows_recognisable_images(tmp_path, name, images, to
 @pytest.mark.slow
 @pytest.mark.parametrize("images", ["mnist", "cifar10"])
 def test_quick_margin_and_baselines(tmp_path, images):
-    panels = table("margin", "--quick", "--images", images, cwd=tmp_path)["panels"]
+    options = ("--quick", "--images", images, "--score", "ncc", "ssim")
+    panels = table("margin", *options, cwd=tmp_path)["panels"]
+    assert (tmp_path / "margin_ssim.png").stat().st_size > 5_000
     assert [(panel["n"], panel["width"]) for panel in panels[1:3]] == [(6, 200), (10, 100)]
-    for panel in panels:
-        distance, score = panel["distance"], np.array(panel["score"])
+    for panel, which in itertools.product(panels, ("ncc", "ssim")):
+        distance, line = panel["distance"], panel[which]
+        score = np.array(line["score"])
         assert len(distance) == len(score) == panel["n"] and min(distance) == 0
-        assert panel["spearman"] == pytest.approx(spearmanr(distance, score).statistic)
-        assert panel["above_null"] == np.sum(score > panel["null_95"]) >= panel["n"] - 1
+        assert line["spearman"] == pytest.approx(spearmanr(distance, score).statistic)
+        assert line["above_null"] == np.sum(score > line["null_95"]) >= panel["n"] - 1
     methods = table("baselines", "--quick", "--images", images, cwd=tmp_path)["methods"]
     ours, inversion = methods["ours, from the weights"], methods["model inversion"]
     assert ours["data"]["ncc_top10"] > inversion["data"]["ncc_top10"] + 0.2
@@ -168,7 +180,6 @@ def test_quick_margin_and_baselines(tmp_path, images):
         "kinks",
         "levers",
         "membership",
-        "search",
         "weight_decay",
     ],
 )
@@ -182,6 +193,32 @@ def test_all_images_come_back_with_the_past_but_not_without_the_gates(tmp_path):
     back = {row["known"]: row["ncc_08"] for row in found["rows"]}
     assert found["equation"] < 1e-5 and back["all networks"] == found["n"] == 10
     assert back["own gates"] + 2 <= back["true gates"] <= 10
+
+
+@pytest.mark.slow
+def test_a_large_start_hides_the_images(tmp_path):
+    rows = table("elsewhere", "--quick", "--groups", "start", cwd=tmp_path)
+    assert [row["case"] for row in rows] == ["as in the other demos", "layer 1 starts at 1e-2"]
+    assert rows[0]["ncc_top10"] > rows[1]["ncc_top10"]
+
+
+@pytest.mark.slow
+def test_trials_are_pooled_beside_the_null(tmp_path):
+    found = table("search", "--quick", cwd=tmp_path)
+    assert len(found["pooled"]) == len(found["trials"]) == 3
+    assert found["pooled"][0]["data"]["ncc_top10"] == found["trials"][0]["truth"]
+    best = [pool["unseen"]["ncc_top10"] for pool in found["pooled"]]
+    assert best[0] <= best[-1] + 0.02  # more candidates: chance reaches more
+
+
+@pytest.mark.slow
+def test_residuals_fall_below_that_of_the_true_data(tmp_path):
+    first, second = table("prior", "--quick", cwd=tmp_path)["panels"]
+    assert len(first["attacks"]) == 3 and len(second["attacks"]) == 5
+    for panel in (first, second):
+        assert 0 < panel["floor"] < 1 and panel["ours"]["top10"] > 0.5
+        for rows in panel["attacks"].values():
+            assert rows[-1]["residual"] < rows[0]["residual"]
 
 
 @pytest.mark.slow
