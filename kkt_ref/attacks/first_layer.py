@@ -57,7 +57,7 @@ class FirstLayer:
 
     ``noise`` holds the noise level of the neurons (left) and of the inputs (right) as a fraction
     of the largest singular value; a level far above 1 switches that whitening off.  Unless given,
-    both are 0.1, but for several outputs the left one is 0.2.  The gates are σ(αz) with
+    both are 0.1, or 0.3 for several outputs.  The gates are σ(αz) with
     α = sharpness / typical |z_1|, so that signals are smooth in x.
     """
 
@@ -67,7 +67,7 @@ class FirstLayer:
     ) -> None:
         check_mlp(net)
         # q is a model of the training, so with several outputs the signals are less exact
-        noise = (0.1 if net.K == 1 else 0.2, 0.1) if noise is None else noise
+        noise = ((0.1, 0.1) if net.K == 1 else (0.3, 0.3)) if noise is None else noise
         left, right = (check_positive(level, "noise") for level in check_numbers(noise, "noise", 2))
         check_positive(sharpness, "sharpness")
         if net.depth < 2:
@@ -79,8 +79,8 @@ class FirstLayer:
             raise ValueError("net: the first layer is zero, so it holds no data")
         U, s, Vt = np.linalg.svd(W, full_matrices=False)
         self.k = k = int(np.sum(s > 0.1 * min(right, 0.1) * s[0]))
-        # Three times the coordinates were measured to be enough.  A run holds m² numbers.
-        self.default_candidates = min(3 * k, 1000)
+        # Measured to be enough: some candidates of a run must be near every sample of every class.
+        self.default_candidates = min((3 if net.K == 1 else 5) * k, 1000)  # a run holds m² numbers
         self._flat = np.float32(1 / (left * s[0]))
         kept = s > 0.1 * left * s[0]
         U, inverse = U[:, kept], (s[kept] ** 2 + (left * s[0]) ** 2) ** -0.5
