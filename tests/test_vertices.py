@@ -120,3 +120,9 @@ def test_the_papers_toy_on_seeds_that_nothing_was_chosen_by(seed):
     found = kkt_ref.reconstruct(net)
     match = kkt_ref.match_points(x, found.candidates, 0.01, found.multipliers)
     assert match.matched == 20 and match.stray_mass <= 0.02
+
+
+def test_a_network_whose_gradients_do_not_fit_in_memory_is_refused():
+    wide = kkt_ref.init_paper((2, 1000, 1000, 1), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="over 8 GB; use attacks.reconstruct_paper"):
+        kkt_ref.reconstruct(wide)

@@ -42,6 +42,7 @@ _UNEXPLAINED = 0.7  # a band with a larger relative residual does not explain θ
 _LIGHT = 1e-3  # points with a smaller share of the largest multiplier are dropped
 _FAINT = 0.1  # the same for candidates, each of which stands for several points
 _MAX_POINTS = 1_000_000  # of a grid
+_MAX_BYTES = 8e9  # of the gradients at the points that are tried first
 
 
 class Atoms(NamedTuple):
@@ -89,6 +90,11 @@ def find_margin(net: MLP, points: np.ndarray, likely: np.ndarray) -> tuple[float
     score of at most 1.5 times the smallest, and the number of problems solved.
     """
     points = np.concatenate([points, likely])
+    if 8 * len(points) * net.theta.size > _MAX_BYTES:
+        raise ValueError(
+            f"net: the attack needs gradients of up to {len(points)} points in {net.theta.size} "
+            f"parameters, over {_MAX_BYTES / 1e9:.0f} GB; use attacks.reconstruct_paper"
+        )
     top = q = float(own_margins(net, points)[1].min(axis=1).max())
     tried: list[tuple[float, float]] = []
     smallest_residual, smallest_score, its_q = 1.0, 1.0, 0.0

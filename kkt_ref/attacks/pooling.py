@@ -50,8 +50,8 @@ def reconstruct_first_layer(
     candidates, box, seed, restarts, callback, workers
         As in :func:`kkt_ref.attacks.reconstruct`.  By default a run has three times as many
         candidates as the first layer shows coordinates, or five times for several outputs, and
-        there are 16 runs, or 24; there must be two, and more find more images.  The callback's stage is
-        "alternation", after each run.
+        there are 16 runs, or 24; there must be two, and more find more images.  The callback's
+        stage is "alternation", after each run.
     noise : (float, float), optional
         Noise level of the neurons and of the inputs as a fraction of the largest singular
         value, > 0; a level far above 1 switches that whitening off.  Both are 0.1 unless given,
