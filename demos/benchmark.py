@@ -7,9 +7,9 @@ take turns, and the median time counts.  On another machine only the ratios are 
 "matrix products" is the time of the matrix products alone that the closed form needs.  PyTorch
 and JAX take part if they are installed.
 
-Then the demo compares two recipes of the paper with ours on the package's MNIST digits: training
-to a loss of 4e-6, and minimising the loss to a given residual.  Last it measures the memory that
-one value and gradient takes.
+Then the demo times a step of training beside PyTorch's, and compares two recipes of the
+paper with ours on the package's MNIST digits: training to a loss of 4e-6, and minimising the loss
+to a given residual.  Last it measures the memory that one value and gradient takes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ SIZES = {
 }
 RATIOS = ("ratio_to_pytorch", "ratio_to_products")
 THREADS = int(os.environ["OMP_NUM_THREADS"])
+STEPS = 50  # of training that are timed together
 AUTOGRAD_AT_MOST = 200  # candidates: beyond, our definition takes minutes
 Run = Callable[[], Any]
 
@@ -135,6 +137,31 @@ def row(widths: tuple[int, ...], m: int, dtype: Any, name: str, times: Any) -> d
     }
 
 
+def training_rows(quick: bool, seconds: float) -> list[dict[str, Any]]:
+    """Time a step of loss-scaled descent beside one of PyTorch's descent, in float32."""
+    rows, rng = list[dict[str, Any]](), np.random.default_rng(0)
+    for d, n in [(784, 100)] if quick else [(784, 100), (784, 500), (3072, 100), (3072, 500)]:
+        net = kkt_ref.init_paper((d, 1000, 1000, 1), rng, dtype=np.float32)
+        x = rng.normal(0.0, 0.25, (n, d)).astype(np.float32)
+        y = np.resize(np.float32([-1.0, 1.0]), n)
+        fit = dict(rate=benchmark_recipes.RATE, max_steps=STEPS)
+        runs: dict[str, Run] = {
+            "descent": partial(kkt_ref.loss_scaled_descent, net, x, y, **fit)  # type: ignore[arg-type]
+        }
+        peer = benchmark_peers.pytorch_training(net, x, y, THREADS, STEPS)
+        if peer is not None:
+            runs["pytorch"] = peer
+        times = {name: whole / STEPS for name, whole in medians(runs, seconds).items()}
+        for name, one in times.items():
+            ratio = one / times["pytorch"] if peer is not None else None
+            shown = "" if ratio is None else f"{ratio:6.2f}"
+            print(f"a step of training, {d}-1000-1000-1, n = {n}: {name:8} {one:.5f} s {shown}")
+            row = {"task": "training step", "sizes": f"{d}-1000-1000-1", "m": n, "dtype": "float32"}
+            row |= {"implementation": name, "seconds": one} | dict.fromkeys(RATIOS)
+            rows.append(row | {"ratio_to_pytorch": ratio})
+    return rows
+
+
 def recipe_rows(quick: bool) -> list[dict[str, Any]]:
     """Time training and reconstruction by the paper's recipe and by ours; print the times."""
     n_train, n, seconds = (10, 10, 2.0) if quick else (500, 100, 60.0)
@@ -221,6 +248,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
                 times = medians(contestants(net, m), seconds)
                 rows += [row(widths, m, dtype, name, times) for name in times]
     draw(rows, options.save)
+    rows += training_rows(options.quick, seconds)
     rows += [*recipe_rows(options.quick), memory_row()]
     clock.say(f"picture: {options.save}")
     write_json(options.json, rows)

@@ -41,6 +41,26 @@ def pytorch(net: kkt_ref.MLP, x: Array, y: Array, lam: Array, threads: int) -> R
     return run
 
 
+def pytorch_training(net: kkt_ref.MLP, x: Array, y: Array, threads: int, steps: int) -> Run | None:
+    """Steps of gradient descent on the logistic loss: forward, backward, and the update by SGD."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    torch.set_num_threads(threads)
+    arrays = [torch.tensor(p, requires_grad=True) for p in net.arrays]
+    x, y, optimiser = torch.tensor(x), torch.tensor(y), torch.optim.SGD(arrays, lr=0.01)
+
+    def run() -> None:
+        for _ in range(steps):
+            margins = y * _phi(net.biases, arrays, x, torch.relu)
+            optimiser.zero_grad()
+            torch.nn.functional.softplus(-margins).mean().backward()
+            optimiser.step()
+
+    return run
+
+
 def jax(net: kkt_ref.MLP, x: Array, y: Array, lam: Array, threads: int) -> Run | None:
     """The compiled gradient of the loss, through the gradient in θ; JAX uses all threads."""
     try:

@@ -90,11 +90,6 @@ def find_margin(net: MLP, points: np.ndarray, likely: np.ndarray) -> tuple[float
     score of at most 1.5 times the smallest, and the number of problems solved.
     """
     points = np.concatenate([points, likely])
-    if 8 * len(points) * net.theta.size > _MAX_BYTES:
-        raise ValueError(
-            f"net: the attack needs gradients of up to {len(points)} points in {net.theta.size} "
-            f"parameters, over {_MAX_BYTES / 1e9:.0f} GB; use attacks.reconstruct_paper"
-        )
     top = q = float(own_margins(net, points)[1].min(axis=1).max())
     tried: list[tuple[float, float]] = []
     smallest_residual, smallest_score, its_q = 1.0, 1.0, 0.0
@@ -153,7 +148,14 @@ def check_grid(net: Any, box: Any, step: Any) -> tuple[tuple[float, float], floa
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64, got {net.dtype}; use net.astype(float)")
     low, high = check_box((-1.5, 1.5) if box is None else box)
-    return (low, high), check_positive((high - low) / 150 if step is None else step, "step")
+    step = check_positive((high - low) / 150 if step is None else step, "step")
+    first = len(lattice((low, high), net.d, 2.5 * step)) if net.d < 4 else 0  # else refused later
+    if 8 * first * net.theta.size > _MAX_BYTES:
+        raise ValueError(
+            f"net: the attack needs gradients of up to {first} points in {net.theta.size} "
+            f"parameters, over {_MAX_BYTES / 1e9:.0f} GB; use attacks.reconstruct_paper"
+        )
+    return (low, high), step
 
 
 def reconstruct_on_grid(
