@@ -65,8 +65,7 @@ def start(widths: tuple[int, ...], settings: Settings) -> kkt_ref.MLP:
     rng = np.random.default_rng(settings.seed)
     net = kkt_ref.init_uniform(widths, rng, bias=settings.bias)
     if settings.first_layer is not None:
-        small = [rng.normal(0.0, settings.first_layer, p.shape) for p in net.arrays[:2]]
-        net = net.with_arrays([*small, *net.arrays[2:]])
+        net = net.with_normal_first_layer(settings.first_layer, rng)
     return net.astype(np.float32)
 
 

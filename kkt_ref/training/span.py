@@ -38,9 +38,11 @@ class Span:
 
     def leave(self, inner: Any) -> Any:
         """Return the network with W_1, which has changed by the change of V since it entered."""
+        if self._basis is None:
+            return inner
         V, *rest = inner.arrays
-        changes = self.lift([V - self._entered])
-        return inner.with_arrays([self._net.arrays[0] + changes[0], *rest])
+        (change,) = self.lift([V - self._entered])
+        return self._net.with_arrays([self._net.arrays[0] + change, *rest])
 
     def lift(self, gradient: list[Array]) -> list[Array]:
         """Return a gradient of the inner network's shape as one of the whole network's."""
