@@ -16,7 +16,6 @@ from style import BLACK, GREEN, GREY, NEGATIVE, ORANGE, POSITIVE, save_figure
 
 import kkt_ref
 from kkt_ref.attacks.grid import own_margins
-from kkt_ref.stationarity.closed_form import forward
 
 LIMIT = 1.5
 PAPER_GATES = 0.02  # distance in the inputs over which the gates of the paper's attack open
@@ -71,21 +70,13 @@ def _classes(net: kkt_ref.MLP) -> Any:
     return TWO if net.K == 1 else THREE
 
 
-def _heights(net: kkt_ref.MLP, x: np.ndarray) -> np.ndarray:
-    """Φ at points, (n,); for several outputs how far the largest is above the next one."""
-    outputs = forward(net, x).outputs
-    if net.K == 1:
-        return outputs
-    ordered = np.sort(outputs, axis=1)
-    return ordered[:, -1] - ordered[:, -2]
-
-
 def _landscape(net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Φ / q on a grid, (400, 400)."""
+    """Φ / q on a grid, (400, 400); for several outputs the largest minus the next one, / q."""
     ticks = np.linspace(-LIMIT, LIMIT, 400)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)  # (400, 400, 2)
-    outputs = _heights(net, grid.reshape(-1, 2)).reshape(400, 400)
-    return outputs / kkt_ref.margins(net, x, y).min()
+    own = own_margins(net, grid.reshape(-1, 2))
+    heights = own.nearest * (own.y if net.K == 1 else 1.0)  # (160000,)
+    return heights.reshape(400, 400) / kkt_ref.margins(net, x, y).min()
 
 
 def _background(ax: Axes, heights: np.ndarray, x: np.ndarray, classes: int) -> Any:
@@ -208,18 +199,20 @@ def _residual_panel(
             value = methods[name]["relative_residual"]
             ax.axhline(value, color=GREEN, ls="-", label=f"{label} (convex, one value)")
     label = "stationarity alone (smoothed gates)"
-    if "paper" in traces and net.K > 1:
-        ax.axhline(methods["paper"]["relative_residual"], color=ORANGE, label=label)
-    elif "paper" in traces:
+    if "paper" in traces:
         trace = traces["paper"]
         gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.attacks.gate_alpha(net, PAPER_GATES)))
-        values = [
-            kkt_ref.kkt.stationarity_norms(gated, x, trace.labels, multipliers).relative
-            for x, multipliers in trace.frames
-        ]
-        ticks = 1 + np.arange(len(values))
-        every = np.unique(np.geomspace(1, len(values), 8).astype(int) - 1)
-        style = dict(color=ORANGE, ls="-", marker="s", markevery=every.tolist())
+        ticks = np.unique(np.geomspace(1, len(trace.frames), 150).astype(int))
+        values = []
+        for x, multipliers in (trace.frames[tick - 1] for tick in ticks):
+            if net.K == 1:
+                norms = kkt_ref.kkt.stationarity_norms(gated, x, trace.labels, multipliers)
+            else:  # the callback tells the sum of a sample's multipliers, so take the best ones
+                norms = kkt_ref.residual_floor(gated, x, trace.labels)
+            values.append(norms.relative)
+        if net.K > 1:
+            label = "stationarity alone (smoothed gates), best λ"
+        style = dict(color=ORANGE, ls="-", marker="s", markevery=20)
         ax.plot(ticks, values, label=label, **style)
     if "paper" in traces:
         ax.axhline(kkt["floor"], color=BLACK, ls="--", label="true data, smoothed gates")
@@ -253,7 +246,7 @@ def animate(
             place, multipliers = trace.frames[round(len(trace.frames) ** (tick / 59)) - 1]
             # while candidates come and go, the network's own answer is the label
             comes_and_goes = trace.atoms is not None
-            labels = own_margins(net, place)[0] if comes_and_goes else trace.labels
+            labels = own_margins(net, place).y if comes_and_goes else trace.labels
             _place(dots[name], place, multipliers, labels, classes)
         return [one for pair in dots.values() for one in pair]
 

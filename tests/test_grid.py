@@ -11,6 +11,7 @@ from kkt_ref.attacks.grid import (
     find_margin,
     lattice,
     merge_neighbours,
+    own_margins,
     reconstruct_on_grid,
     solve_in_band,
 )
@@ -36,14 +37,14 @@ def test_lattice_covers_the_box_and_refuses_to_be_huge():
 
 def test_atoms_lie_in_the_band_with_their_own_labels(toy):
     net = smoothed(toy[0], 0.1)
-    atoms = solve_in_band(net, lattice((-1.5, 1.5), 2, 0.1), 5.0, 50.0)
+    atoms = solve_in_band(own_margins(net, lattice((-1.5, 1.5), 2, 0.1)), 5.0, 50.0)
     outputs = kkt_ref.margins(net, atoms.x, np.ones(len(atoms.x)))
     assert len(atoms.y) > 0 and np.all(atoms.multipliers > 0)
     assert np.all((np.abs(outputs) >= 5.0) & (np.abs(outputs) <= 50.0))
     assert np.array_equal(atoms.y, np.sign(outputs))
     norms = kkt_ref.kkt.stationarity_norms(net, atoms.x, atoms.y, atoms.multipliers)
     assert np.isclose(norms.relative, atoms.residual, rtol=1e-3)
-    assert solve_in_band(net, lattice((-1.5, 1.5), 2, 0.5), 1e6, 2e6).residual == 1.0
+    assert solve_in_band(own_margins(net, lattice((-1.5, 1.5), 2, 0.5)), 1e6, 2e6).residual == 1.0
 
 
 def test_the_margin_is_found_from_the_weights(toy):
@@ -59,14 +60,14 @@ def test_the_margin_is_found_from_the_weights(toy):
 
 def test_points_come_back_with_their_labels_and_all_steps_are_counted(toy):
     net, x, y = toy
-    seen = []
-    found = reconstruct_on_grid(net, step=0.08, callback=lambda stage, *_: seen.append(stage))
+    own = []
+    found = reconstruct_on_grid(net, step=0.08, callback=lambda stage, *_: own.append(stage))
     matches = kkt_ref.match_points(x, found.candidates, 0.05, found.multipliers)
     assert matches.matched >= 11 and matches.stray_mass < 0.15
     assert np.array_equal(found.labels[matches.pairs[:, 1]], y[matches.pairs[:, 0]])
-    assert seen[:3] == ["grid", "local", "merged"] and seen[-1] == "moved"
-    assert seen.count("merged") > 1  # rounds of merging and moving
-    assert found.runs[0].evaluations > found.runs[0].steps == seen.count("moved") > 0
+    assert own[:3] == ["grid", "local", "merged"] and own[-1] == "moved"
+    assert own.count("merged") > 1  # rounds of merging and moving
+    assert found.runs[0].evaluations > found.runs[0].steps == own.count("moved") > 0
 
 
 def softplus_optimum(x, y):

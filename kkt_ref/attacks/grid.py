@@ -42,6 +42,7 @@ _UNEXPLAINED = 0.7  # a band with a larger relative residual does not explain θ
 _LIGHT = 1e-3  # points with a smaller share of the largest multiplier are dropped
 _FAINT = 0.1  # the same for candidates, each of which stands for several points
 _MAX_POINTS = 1_000_000  # of a grid
+_AT_A_TIME = 1000  # points; larger arrays take new memory from the system for each product
 _MAX_BYTES = 8e9  # of the gradients at the points that are tried first
 
 
@@ -54,22 +55,35 @@ class Atoms(NamedTuple):
     residual: float  # relative, ‖θ − Σ ...‖ / ‖θ‖
 
 
-def own_margins(net: MLP, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the labels that the network gives to points, their margins and their directions.
+class OwnMargins(NamedTuple):
+    """N points, with the labels that the network gives to them and their margins."""
 
-    The shapes are (N,), (N, J) and (N, J, K); the margin of the own class is infinite.
-    """
-    outputs = evaluate(net, points).outputs  # (N, K)
+    net: MLP
+    points: np.ndarray  # (N, d)
+    y: np.ndarray  # (N,)
+    directions: np.ndarray  # (N, J, K), of the margins
+    margins: np.ndarray  # (N, J); the margin of the own class is infinite
+
+    @property
+    def nearest(self) -> np.ndarray:
+        """The smallest margin of each point, (N,)."""
+        return self.margins.min(axis=1)
+
+
+def own_margins(net: MLP, points: np.ndarray) -> OwnMargins:
+    """Evaluate the network at points (N, d), a few at a time."""
+    parts = np.array_split(points, 1 + len(points) // _AT_A_TIME)
+    outputs = np.concatenate([evaluate(net, part).outputs for part in parts])  # (N, K)
     y = outputs.argmax(axis=1)
     if net.K == 1:
         y = np.where(outputs[:, 0] >= 0, 1.0, -1.0)
     directions = max_margin(net.K).directions(y, outputs)  # (N, J, K)
-    return y, constraints_of(directions, outputs), directions
+    return OwnMargins(net, points, y, directions, constraints_of(directions, outputs))
 
 
-def solve_in_band(net: MLP, points: np.ndarray, low: float, high: float) -> Atoms:
-    """Fit multipliers to the margins in [low, high] of points (N, d); drop those near zero."""
-    y, margins, directions = own_margins(net, points)
+def solve_in_band(own: OwnMargins, low: float, high: float) -> Atoms:
+    """Fit multipliers to the margins in [low, high]; drop those near zero."""
+    net, points, y, directions, margins = own
     sample, j = np.nonzero((margins >= low) & (margins <= high))  # (k,)
     if len(sample) == 0:
         return Atoms(points[sample], y[sample], np.zeros(0), 1.0)
@@ -89,14 +103,14 @@ def find_margin(net: MLP, points: np.ndarray, likely: np.ndarray) -> tuple[float
     residual of all points times that of the likely ones.  Returned are the highest q with a
     score of at most 1.5 times the smallest, and the number of problems solved.
     """
-    points = np.concatenate([points, likely])
-    top = q = float(own_margins(net, points)[1].min(axis=1).max())
+    everywhere, near = own_margins(net, np.concatenate([points, likely])), own_margins(net, likely)
+    top = q = float(everywhere.nearest.max())
     tried: list[tuple[float, float]] = []
     smallest_residual, smallest_score, its_q = 1.0, 1.0, 0.0
     while q > max(1e-4 * top, its_q / 4):
         q /= _RATIO
-        residual = solve_in_band(net, points, q, BAND * q).residual
-        score = residual * solve_in_band(net, likely, q, BAND * q).residual
+        residual = solve_in_band(everywhere, q, BAND * q).residual
+        score = residual * solve_in_band(near, q, BAND * q).residual
         tried.append((q, score))
         smallest_residual = min(smallest_residual, residual)
         if score < smallest_score:
@@ -205,12 +219,14 @@ def reconstruct_on_grid(
 
     coarse = lattice(box, net.d, 2 * step)
     q, solves = find_margin(smoothed(2 * step), coarse, coarse[:0])
-    atoms = solve_in_band(smoothed(step / 3), lattice(box, net.d, step), 0.95 * q, 1.5 * q)
+    own = own_margins(smoothed(step / 3), lattice(box, net.d, step))
+    atoms = solve_in_band(own, 0.95 * q, 1.5 * q)
     report("grid", 0, atoms.x, atoms.multipliers)
     # the margins of the network itself, whose gates are hard
-    margins, weights = own_margins(net, atoms.x)[1].min(axis=1), atoms.multipliers
+    margins, weights = own_margins(net, atoms.x).nearest, atoms.multipliers
     low = 0.98 * float(np.quantile(margins, 0.05, weights=weights, method="inverted_cdf"))
-    atoms = solve_in_band(smoothed(step / 4), finer_lattice(atoms.x, step), low, 1.3 * low)
+    own = own_margins(smoothed(step / 4), finer_lattice(atoms.x, step))
+    atoms = solve_in_band(own, low, 1.3 * low)
     report("local", 0, atoms.x, atoms.multipliers)
 
     x, y, multipliers = merge_neighbours(atoms.x, atoms.y, atoms.multipliers, 6 * step)

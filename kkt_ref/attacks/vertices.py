@@ -92,12 +92,13 @@ def reconstruct_on_kinks(
     vertices, _ = kink_vertices(net, box=box, lines=3)
     q, solves = grid.find_margin(net, lattice(box, 2, 2.5 * step), _stars(vertices))
     low, high = 0.97 * q, grid.BAND * q
-    nearest = grid.own_margins(net, vertices)[1].min(axis=1)
+    nearest = grid.own_margins(net, vertices).nearest
     vertices = vertices[(nearest >= low) & (nearest <= high)]
 
     stars, points = _stars(vertices), lattice(box, 2, step)
     for finer, stage in ((1, "grid"), (4, "local"), (16, "local")):
-        atoms = grid.solve_in_band(net, np.concatenate([stars, points]), low, high)
+        own = grid.own_margins(net, np.concatenate([stars, points]))
+        atoms = grid.solve_in_band(own, low, high)
         report(stage, 0, atoms.x, atoms.multipliers)
         distances, _ = scipy.spatial.cKDTree(vertices).query(atoms.x)
         points = grid.finer_lattice(atoms.x[distances > 1.5 * step], step / finer)
@@ -143,19 +144,22 @@ def _without_superfluous(
     rows = [evaluate(net, stars).gradient_rows(D) for D in np.moveaxis(directions, 1, 0)]
     gradients = np.stack(rows, axis=1).reshape(len(x), -1, net.theta.size)  # (k, s J, P)
     kept = list(range(len(x)))
-    multipliers, residual = _fit_stars(gradients, net.theta)
+    multipliers, residual = _fit_stars(gradients, net.theta, np.zeros(gradients.shape[:2]))
     solves, limit = solves + 1, (1 + GROWTH) * residual
     reason = "Only one candidate is left."
     while len(kept) > 1:
-        without = [kept[:i] + kept[i + 1 :] for i in np.argsort(multipliers)[:3]]
-        fits = [_fit_stars(gradients[rest], net.theta) for rest in without]
+        fits = []
+        for i in np.argsort(multipliers.sum(axis=1))[:3]:
+            rest, guess = kept[:i] + kept[i + 1 :], np.delete(multipliers, i, axis=0)
+            fits.append((rest, *_fit_stars(gradients[rest], net.theta, guess)))
         solves += len(fits)
-        best = int(np.argmin([left for _, left in fits]))
-        if fits[best][1] > limit:
+        best = min(fits, key=lambda fit: fit[2])
+        if best[2] > limit:
             reason = f"Removing another candidate would raise the residual by over {GROWTH:.0%}."
             break
-        kept, (multipliers, residual) = without[best], fits[best]
-        report("removed", 0, x[kept], multipliers)
+        kept, multipliers, residual = best
+        report("removed", 0, x[kept], multipliers.sum(axis=1))
+    multipliers = multipliers.sum(axis=1)  # (k,)
     run = measured_run(
         net,
         x[kept],
@@ -170,9 +174,11 @@ def _without_superfluous(
     return Reconstruction(x[kept], y[kept], multipliers, np.zeros(len(kept), int), (run,), None)
 
 
-def _fit_stars(gradients: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return λ of each star, (k,), and the norm of the residual, for gradients (k, s J, P)."""
+def _fit_stars(
+    gradients: np.ndarray, theta: np.ndarray, guess: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Return λ, (k, s J), and the norm of the residual, for gradients (k, s J, P)."""
     flat = gradients.reshape(-1, len(theta))  # (k s J, P)
-    multipliers = solve_nnls(flat, theta)  # (k s J,)
+    multipliers = solve_nnls(flat, theta, guess=guess.ravel())  # (k s J,)
     residual = float(np.linalg.norm(theta - multipliers @ flat))
-    return multipliers.reshape(len(gradients), -1).sum(axis=1), residual
+    return multipliers.reshape(guess.shape), residual

@@ -113,7 +113,7 @@ def _audit(options: argparse.Namespace, out: Path) -> int:
     for condition in options.fail_if:
         condition.check(data is not None, len(held_out.x) if held_out else 0, net.d)
     names = ("candidates", "restarts", "seed", "box")
-    settings = attack_settings(net, **{name: getattr(options, name) for name in names})
+    problem, settings = attack_settings(net, **{name: getattr(options, name) for name in names})
     claim(out, run_settings(net, settings))
 
     seconds: dict[str, float] = {}
@@ -133,7 +133,7 @@ def _audit(options: argparse.Namespace, out: Path) -> int:
 
     done = len(list(out.glob("start_*.npz")))  # of a stopped run
     if net.d > 2:
-        _announce(net, settings, options.restarts - done)
+        _announce(problem, settings, options.restarts - done)
     bar = tqdm(
         desc="reconstruct",
         unit="start",
@@ -145,7 +145,7 @@ def _audit(options: argparse.Namespace, out: Path) -> int:
     )
     # small matrices, as in the plane, lose time by threads
     with threadpool_limits(limits=1 if net.d == 2 else None), bar, _timed(seconds, "attack"):
-        found, failure = run_attack(net, settings, out, partial(_show_start, bar))
+        found, failure = run_attack(problem, settings, out, partial(_show_start, bar))
     audit = audit._replace(found=found, failure=failure)
     if data is not None and len(found.labels):
         with _timed(seconds, "comparison"):
@@ -211,11 +211,11 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     seconds[stage] = time.perf_counter() - began
 
 
-def _announce(net: MLP, settings: dict[str, Any], restarts: int) -> None:
+def _announce(problem: FirstLayer, settings: dict[str, Any], restarts: int) -> None:
     """Say how long the attack will take, before it starts."""
     if restarts < 1:
         return
-    one = start_seconds(FirstLayer(net), settings["candidates"], settings["seed"])
+    one = start_seconds(problem, settings["candidates"], settings["seed"])
     cores = min(usable_cores(), restarts)
     whole = one * -(-restarts // cores) + START_OF_WORKERS * (cores > 1)
     text = f"the attack: {restarts} starts of about {in_words(one)} on {cores} cores"

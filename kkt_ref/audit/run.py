@@ -84,19 +84,20 @@ def attack_settings(
     restarts: int = 16,
     seed: int = 0,
     box: tuple[float, float] = (-1.5, 1.5),
-) -> dict[str, Any]:
-    """Return which attack suits the network, with the settings that it uses; or raise."""
+) -> tuple[FirstLayer, dict[str, Any]]:
+    """Return the equation of layer 1, and which attack suits with which settings; or raise."""
     if net.d == 1:
         raise ValueError("net: expected at least two inputs, got one; no attack is known for that")
     with np.errstate(over="ignore"):
         check_net(net.astype(np.float32))  # the attack works in single precision
-    default = FirstLayer(net).default_candidates
+    problem = FirstLayer(net)
+    default = problem.default_candidates
     if net.depth == 2:
         default = min(default, MOST_OF_TWO_LAYERS)
     if net.d == 2:
         name = "kinks" if isinstance(net.activation, ReLU) else "grid"
-        return {"attack": name, "box": check_box(box)}
-    return {
+        return problem, {"attack": name, "box": check_box(box)}
+    return problem, {
         "attack": "first layer",
         "candidates": default if candidates is None else check_count(candidates, "candidates"),
         "restarts": check_count(restarts, "restarts", 2),
@@ -145,7 +146,7 @@ def measure_conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> Conditions:
 
 
 def run_attack(
-    net: MLP,
+    problem: FirstLayer,
     settings: dict[str, Any],
     folder: Path,
     callback: Callable[[int, Alternation], object],
@@ -155,14 +156,13 @@ def run_attack(
     ``folder`` was claimed for these settings.  It keeps every finished start, so that the same
     call continues a stopped run; ``callback`` is called after each start.
     """
-    if net.d == 2:
+    if problem.net.d == 2:
         try:
             options = {"method": settings["attack"], "box": settings["box"]}
-            return reconstruct(net.astype(np.float64), **options), None
+            return reconstruct(problem.net.astype(np.float64), **options), None
         except ValueError as error:  # a result and no misuse, since all arguments were checked
             empty, index = np.zeros(0), np.zeros(0, int)
             return Reconstruction(np.zeros((0, 2)), empty, empty, index, (), None), str(error)
-    problem = FirstLayer(net)
     starts = {name: settings[name] for name in ("candidates", "restarts", "seed")}
     with np.errstate(all="ignore"):  # the solver of the multipliers refuses what overflows
         runs = run_alternations(problem, **starts, folder=folder, callback=callback)

@@ -84,17 +84,20 @@ def scale_layers(vectors: Array, net: Network, weights: tuple[float, ...]) -> Ar
     return np.concatenate([np.sqrt(w) * vectors[..., s] for w, s in kept if w > 0], axis=-1)
 
 
-def solve_nnls(matrix: Array, target: Array, *, batch: int = 100) -> Array:
+def solve_nnls(
+    matrix: Array, target: Array, *, batch: int = 100, guess: Array | None = None
+) -> Array:
     """Solve min_{λ ≥ 0} ‖target − λᵀ matrix‖ for a matrix of shape (k, P) with large k.
 
-    SciPy's NNLS runs on a working set of rows: those that carry a multiplier, and the
-    ``batch`` rows that violate the optimality condition ⟨row, residual⟩ ≤ 0 most.  This
-    repeats until no row violates it.  The solution is that of all rows, in less time.
+    SciPy's NNLS runs on a working set of rows: those that carry a multiplier, in the beginning
+    that of a ``guess`` (k,), and the ``batch`` rows that violate the optimality condition
+    ⟨row, residual⟩ ≤ 0 most.  This repeats until no row violates it.  The solution is that of
+    all rows, in less time.
     """
     norms = np.linalg.norm(matrix, axis=1)
     norms[norms == 0] = 1.0  # such a row never violates the condition
-    multipliers = np.zeros(len(matrix))
-    residual, smallest = target, np.inf
+    multipliers = np.zeros(len(matrix)) if guess is None else guess
+    residual, smallest = target - multipliers @ matrix, np.inf
     while True:
         violation = (matrix @ residual) / norms
         worst = np.argsort(-violation)[:batch]

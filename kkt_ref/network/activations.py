@@ -53,12 +53,19 @@ class _Rectifier:
     def gate_slope(self, gate: Array) -> Array | None:
         return None  # zero everywhere: the caller skips the product
 
+    def value_and_gate(self, z: Array, xp: Any) -> tuple[Array, Array]:
+        return self.value(z, xp), self.gate(z, xp)
+
 
 @dataclass(frozen=True)
 class ReLU(_Rectifier):
     """max(z, 0), with gate 1[z > 0]; by convention relu'(0) = 0."""
 
     name: ClassVar[str] = "relu"
+
+    def value_and_gate(self, z: Array, xp: Any) -> tuple[Array, Array]:
+        gate = self.gate(z, xp)
+        return z * gate, gate
 
 
 @dataclass(frozen=True)
