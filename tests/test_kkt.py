@@ -105,9 +105,14 @@ def test_working_sets_solve_the_whole_problem(seed, k, size, batch):
     matrix, target = rng.normal(size=(k, size)), rng.normal(size=size)
     ours = solve_nnls(matrix, target, batch=batch)
     peer = lsq_linear(matrix.T, target, (0.0, np.inf), method="bvls", tol=1e-14).x
-    ours_left, peer_left = (np.linalg.norm(target - v @ matrix) for v in (ours, peer))
-    assert np.all(ours >= 0)
+    guess = np.maximum(rng.normal(size=len(matrix)), 0.0)
+    guessed = solve_nnls(matrix, target, batch=batch, guess=guess)
+    ours_left, guessed_left, peer_left = (
+        np.linalg.norm(target - v @ matrix) for v in (ours, guessed, peer)
+    )
+    assert np.all(ours >= 0) and np.all(guessed >= 0)
     assert np.isclose(ours_left, peer_left, rtol=1e-7, atol=1e-9)
+    assert np.isclose(guessed_left, peer_left, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

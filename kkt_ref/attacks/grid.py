@@ -53,6 +53,7 @@ class Atoms(NamedTuple):
     y: np.ndarray  # (k,), labels -1 and +1, or classes
     multipliers: np.ndarray  # (k,), > 0
     residual: float  # relative, ‖θ − Σ ...‖ / ‖θ‖
+    of_margins: np.ndarray  # (N, J), the multipliers of all margins of all points
 
 
 class OwnMargins(NamedTuple):
@@ -81,18 +82,26 @@ def own_margins(net: MLP, points: np.ndarray) -> OwnMargins:
     return OwnMargins(net, points, y, directions, constraints_of(directions, outputs))
 
 
-def solve_in_band(own: OwnMargins, low: float, high: float) -> Atoms:
-    """Fit multipliers to the margins in [low, high]; drop those near zero."""
+def solve_in_band(
+    own: OwnMargins, low: float, high: float, guess: np.ndarray | None = None
+) -> Atoms:
+    """Fit multipliers to the margins in [low, high]; drop those near zero.
+
+    A ``guess`` of the multipliers, (N, J), saves time and does not change the result.
+    """
     net, points, y, directions, margins = own
     sample, j = np.nonzero((margins >= low) & (margins <= high))  # (k,)
+    of_margins = np.zeros_like(margins) if guess is None else guess  # (N, J)
     if len(sample) == 0:
-        return Atoms(points[sample], y[sample], np.zeros(0), 1.0)
+        return Atoms(points[sample], y[sample], np.zeros(0), 1.0, of_margins)
     gradients = evaluate(net, points[sample]).gradient_rows(directions[sample, j])  # (k, P)
-    multipliers = solve_nnls(gradients, net.theta)  # (k,)
+    multipliers = solve_nnls(gradients, net.theta, guess=of_margins[sample, j])  # (k,)
+    of_margins = np.zeros_like(margins)
+    of_margins[sample, j] = multipliers
     residual = np.linalg.norm(net.theta - multipliers @ gradients) / np.linalg.norm(net.theta)
     atom = multipliers > _LIGHT * multipliers.max()
     kept = sample[atom]
-    return Atoms(points[kept], y[kept], multipliers[atom], float(residual))
+    return Atoms(points[kept], y[kept], multipliers[atom], float(residual), of_margins)
 
 
 def find_margin(net: MLP, points: np.ndarray, likely: np.ndarray) -> tuple[float, int]:
@@ -107,10 +116,12 @@ def find_margin(net: MLP, points: np.ndarray, likely: np.ndarray) -> tuple[float
     top = q = float(everywhere.nearest.max())
     tried: list[tuple[float, float]] = []
     smallest_residual, smallest_score, its_q = 1.0, 1.0, 0.0
+    of_points = of_likely = None  # multipliers in the last band
     while q > max(1e-4 * top, its_q / 4):
         q /= _RATIO
-        residual = solve_in_band(everywhere, q, BAND * q).residual
-        score = residual * solve_in_band(near, q, BAND * q).residual
+        *_, residual, of_points = solve_in_band(everywhere, q, BAND * q, of_points)
+        *_, of_near, of_likely = solve_in_band(near, q, BAND * q, of_likely)
+        score = residual * of_near
         tried.append((q, score))
         smallest_residual = min(smallest_residual, residual)
         if score < smallest_score:

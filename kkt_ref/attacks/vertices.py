@@ -96,9 +96,13 @@ def reconstruct_on_kinks(
     vertices = vertices[(nearest >= low) & (nearest <= high)]
 
     stars, points = _stars(vertices), lattice(box, 2, step)
+    of_stars = np.zeros((len(stars), 1))
     for finer, stage in ((1, "grid"), (4, "local"), (16, "local")):
         own = grid.own_margins(net, np.concatenate([stars, points]))
-        atoms = grid.solve_in_band(own, low, high)
+        guess = np.zeros_like(own.margins)
+        guess[: len(stars)] = of_stars
+        atoms = grid.solve_in_band(own, low, high, guess)
+        of_stars = atoms.of_margins[: len(stars)]
         report(stage, 0, atoms.x, atoms.multipliers)
         distances, _ = scipy.spatial.cKDTree(vertices).query(atoms.x)
         points = grid.finer_lattice(atoms.x[distances > 1.5 * step], step / finer)

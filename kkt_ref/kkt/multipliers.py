@@ -89,16 +89,25 @@ def solve_nnls(
 ) -> Array:
     """Solve min_{λ ≥ 0} ‖target − λᵀ matrix‖ for a matrix of shape (k, P) with large k.
 
-    SciPy's NNLS runs on a working set of rows: those that carry a multiplier, in the beginning
-    that of a ``guess`` (k,), and the ``batch`` rows that violate the optimality condition
-    ⟨row, residual⟩ ≤ 0 most.  This repeats until no row violates it.  The solution is that of
-    all rows, in less time.
+    SciPy's NNLS runs on a working set of rows: those that carry a multiplier, and the ``batch``
+    rows that violate the optimality condition ⟨row, residual⟩ ≤ 0 most.  This repeats until no
+    row violates it.  The solution is that of all rows, in less time; the rows that are positive
+    in a ``guess``, shape (k,), are the first working set.
     """
     norms = np.linalg.norm(matrix, axis=1)
     norms[norms == 0] = 1.0  # such a row never violates the condition
-    multipliers = np.zeros(len(matrix)) if guess is None else guess
-    residual, smallest = target - multipliers @ matrix, np.inf
+    working = np.zeros(0, int) if guess is None else np.flatnonzero(guess)  # (w,)
+    smallest = np.inf
     while True:
+        multipliers = np.zeros(len(matrix))
+        if len(working):
+            columns = np.column_stack([matrix[working].T, target])  # (P, w + 1)
+            if columns.shape[0] > columns.shape[1]:
+                columns = np.linalg.qr(columns, mode="r")  # (w + 1, w + 1), the same minimiser
+            most = 30 * columns.shape[1]
+            solved = scipy.optimize.nnls(columns[:, :-1], columns[:, -1], maxiter=most)
+            multipliers[working] = solved[0]
+        residual = target - multipliers @ matrix  # (P,)
         violation = (matrix @ residual) / norms
         worst = np.argsort(-violation)[:batch]
         worst = worst[violation[worst] > 1e-10 * np.linalg.norm(target)]
@@ -107,13 +116,6 @@ def solve_nnls(
             return multipliers
         smallest = size
         working = np.union1d(np.flatnonzero(multipliers), worst)
-        columns = np.column_stack([matrix[working].T, target])  # (P, w + 1)
-        if columns.shape[0] > columns.shape[1]:
-            columns = np.linalg.qr(columns, mode="r")  # (w + 1, w + 1), with the same minimiser
-        multipliers = np.zeros(len(matrix))
-        solved = scipy.optimize.nnls(columns[:, :-1], columns[:, -1], maxiter=30 * columns.shape[1])
-        multipliers[working] = solved[0]
-        residual = target - multipliers @ matrix  # (P,)
 
 
 def solve_nnls_gram(gram: Array, toward: Array) -> Array:
