@@ -13,7 +13,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from image_run import Settings, by_first_layer, make_split, train
+from image_run import Settings, by_first_layer, make_split, score, train
 from plot_images import show_image
 from report import Clock, write_json
 from study import fresh_folder, read_options, study_parser
@@ -23,7 +23,7 @@ from kkt_ref.attacks.baselines import first_layer_rows, model_inversion
 from kkt_ref.datasets.split import Split
 from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
-from kkt_ref.metrics.scores import score_candidates, stretch
+from kkt_ref.metrics.scores import stretch
 
 COLUMNS = 10
 
@@ -103,10 +103,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     print(f"{'':32}  NCC: ten best  >= 0.8    SSIM: ten best  candidates")
     # 5. Score all methods in the same way.
     for name, candidates in found.items():
-        score = score_candidates(
-            split.x, candidates, split.unseen_x, mean=split.mean, shape=split.shape
-        )
-        data, unseen = score.data, score.unseen
+        data, unseen, _ = score(split, candidates)
         print(
             f"{name:32}  {data.ncc_top10:5.2f} / {unseen.ncc_top10:4.2f}   {data.ncc_08:3d} / "
             f"{unseen.ncc_08:<3d}   {data.ssim_top10:5.2f} / {unseen.ssim_top10:4.2f}     "

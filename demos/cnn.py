@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from image_run import score
 from plot_images import draw
 from report import Clock, write_json
 from study import read_options, study_parser
@@ -20,7 +21,6 @@ from study import read_options, study_parser
 import kkt_ref
 from kkt_ref.attacks.features import reconstruct_features
 from kkt_ref.datasets.split import binary_split
-from kkt_ref.metrics.scores import score_candidates
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -60,9 +60,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     candidates = reconstruct_features(trained.net, starts=starts, seed=options.seed)
     seconds = clock.seconds - begin
     # 4. Judge, beside chance.
-    scored = score_candidates(
-        split.x, candidates, split.unseen_x, mean=split.mean, shape=split.shape
-    )
+    scored = score(split, candidates)
     title = (
         f"A CNN: NCC ≥ 0.8 for {scored.data.ncc_08} of {n} training images "
         f"and for {scored.unseen.ncc_08} of {n} unseen images"

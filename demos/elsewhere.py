@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
-from image_run import Settings, by_first_layer, make_split, train
+from image_run import Settings, by_first_layer, make_split, score, train
 from plot_images import TITLES
 from report import Clock, write_json
 from study import fresh_folder, read_options, study_parser
@@ -24,7 +24,6 @@ from style import BLUE, GREY, VERMILLION, save_figure
 
 from kkt_ref.datasets.images import ImageSet
 from kkt_ref.kkt.conditions import residual_floor
-from kkt_ref.metrics.scores import score_candidates
 
 
 class Case(NamedTuple):
@@ -126,9 +125,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         # 3. Attack stationarity (S) in layer 1, and score beside as many unseen images.
         attacked = by_first_layer(net, settings, folder, restarts)
         found = attacked.found.candidates
-        scores = score_candidates(
-            split.x, found, split.unseen_x, mean=split.mean, shape=split.shape
-        )
+        scores = score(split, found)
         rows.append(
             {
                 "case": case.what,

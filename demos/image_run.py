@@ -21,7 +21,7 @@ from kkt_ref.attacks.restarts import run_alternations
 from kkt_ref.datasets.images import ImageSet
 from kkt_ref.datasets.split import POSITIVE, Split, binary_split, ten_class_split
 from kkt_ref.metrics.ncc import ncc_all_pairs
-from kkt_ref.metrics.scores import score_candidates
+from kkt_ref.metrics.scores import Scores, score_candidates
 from kkt_ref.training import TrainResult
 
 TARGET = 4e-6  # mean logistic loss at which the paper's networks were stopped
@@ -236,11 +236,14 @@ def conditions(net: kkt_ref.MLP, split: Split) -> dict[str, Any]:
     }
 
 
+def score(split: Split, candidates: np.ndarray) -> Scores:
+    """One-to-one scores on the training images, and on as many unseen images."""
+    return score_candidates(split.x, candidates, split.unseen_x, mean=split.mean, shape=split.shape)
+
+
 def scores(split: Split, found: kkt_ref.Reconstruction) -> dict[str, Any]:
     """Scores on training and unseen images, and how well agreement ranks the candidates."""
-    scored = score_candidates(
-        split.x, found.candidates, split.unseen_x, mean=split.mean, shape=split.shape
-    )
+    scored = score(split, found.candidates)
     table: dict[str, Any] = {
         "scores": {
             "data": scored.data._asdict(),

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-from image_run import Settings, by_first_layer, make_split, train
+from image_run import Settings, by_first_layer, make_split, score, train
 from plot_images import TITLES
 from report import Clock, write_json
 from study import fresh_folder, read_options, study_parser
@@ -30,7 +30,6 @@ from style import BLACK, GREY, curve, save_figure
 import kkt_ref
 from kkt_ref.attacks.haim import refine
 from kkt_ref.datasets.split import Split
-from kkt_ref.metrics.scores import score_candidates
 from kkt_ref.stationarity.evaluation import evaluate
 
 NO_RANGE = (-1e6, 1e6)  # a box that never binds
@@ -64,12 +63,9 @@ KNOWLEDGE = {
 }
 
 
-def score(split: Split, candidates: Array) -> dict[str, float]:
+def numbers(split: Split, candidates: Array) -> dict[str, float]:
     """One-to-one scores, beside the null; the NCC does not depend on the shift."""
-    scores = score_candidates(
-        split.x, candidates, split.unseen_x, mean=split.mean, shape=split.shape
-    )
-    data, unseen = scores.data, scores.unseen
+    data, unseen, _ = score(split, candidates)
     counts = {"good": data.ncc_08, "null_good": unseen.ncc_08}
     return {"top10": data.ncc_top10, "null_top10": unseen.ncc_top10, **counts}
 
@@ -92,7 +88,7 @@ def attack(
         calls += 1
         if calls % 10 == 0 or calls == 1:
             norms = kkt_ref.kkt.stationarity_norms(net, x, y, multipliers)
-            rows.append({"residual": norms.by_layer[0], **score(split, x)})
+            rows.append({"residual": norms.by_layer[0], **numbers(split, x)})
 
     gates = dict(alpha=net.activation.alpha, layer_weights=FIRST_ONLY)
     refine(net, x, y, multipliers, box=box, callback=watch, max_iterations=iterations, **gates)
@@ -147,7 +143,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         floor = kkt_ref.residual_floor(net, shifted.x, shifted.y, layer_weights=FIRST_ONLY)
         # 3. Our attack knows nothing about the data; it solves (S) in the first layer.
         found = by_first_layer(trained, settings, folder, 4 if few else options.restarts).found
-        ours = score(split, found.candidates)
+        ours = numbers(split, found.candidates)
         panel = {"shift": shift, "floor": floor.by_layer[0], "ours": ours, "attacks": {}}
         panels.append(panel)
         print(f"\nshift {shift:g}: residual of layer 1 on the true data {panel['floor']:.3f}")

@@ -22,7 +22,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from image_run import Settings, make_split, train
+from image_run import Settings, make_split, score, train
 from report import Clock, write_json
 from scipy.stats import spearmanr
 from search_trial import Trial, default_candidates, run_trial
@@ -32,8 +32,7 @@ from style import BLACK, curve, save_figure
 import kkt_ref
 from kkt_ref._io import claim, write_atomically
 from kkt_ref._parallel import run_all
-from kkt_ref.datasets.split import Split
-from kkt_ref.metrics.scores import Scores, score_candidates
+from kkt_ref.metrics.scores import Scores
 
 
 def search(
@@ -54,11 +53,6 @@ def search(
     run_all(partial(run_trial, net, m, iterations, seed), missing, save)
     done = [Trial(**json.loads(path.read_text())) for path in paths]
     return sorted(done, key=lambda trial: -trial.agreement)
-
-
-def scored(split: Split, candidates: np.ndarray) -> Scores:
-    """One-to-one scores on the training images and on as many unseen images."""
-    return score_candidates(split.x, candidates, split.unseen_x, mean=split.mean, shape=split.shape)
 
 
 def draw(pooled: list[Scores], single: Scores, top: int, path: Path) -> None:
@@ -121,7 +115,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     for trial in found:
         with np.load(options.out / f"trial_{trial.number:04d}.npz", allow_pickle=False) as arrays:
             candidates.append(arrays["candidates"])
-        truth.append(scored(split, candidates[-1]).data.ncc_top10)
+        truth.append(score(split, candidates[-1]).data.ncc_top10)
         print(
             f"{trial.number:5d}  {trial.alpha:5.0f}  {trial.lambda_min:10.4f}  "
             f"{trial.start_scale:6.3f}  {trial.iterations:5d}  {trial.residual:8.3f}  "
@@ -132,8 +126,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     print(f"Spearman's correlation of agreement and truth {correlation:.2f}")
 
     # 4. Pool the candidates of several trials, the best agreement first, beside the null.
-    pooled = [scored(split, np.concatenate(candidates[: k + 1])) for k in range(trials)]
-    default = scored(split, single)
+    pooled = [score(split, np.concatenate(candidates[: k + 1])) for k in range(trials)]
+    default = score(split, single)
     print(f"\n{'one-to-one scores':28} NCC ten best   >= 0.8  candidates")
     print(line("default settings, one trial", default, len(single)))
     print(line("trial chosen without data", pooled[0], len(candidates[0])))

@@ -21,6 +21,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from image_run import score
 from report import Clock, write_json
 from study import read_options, study_parser
 from style import COLOURS, LINES, MARKERS, save_figure
@@ -29,7 +30,6 @@ import kkt_ref
 from kkt_ref.attacks import reconstruct_paper
 from kkt_ref.datasets.split import Split, binary_split, ten_class_split
 from kkt_ref.kkt.weight_decay import weight_decay_stationarity
-from kkt_ref.metrics.scores import score_candidates
 from kkt_ref.stationarity import Regression
 from kkt_ref.training import weight_decay_optimum
 
@@ -66,9 +66,7 @@ def row(net: kkt_ref.MLP, split: Split, options: Any, restarts: int) -> dict[str
         net, split.x, split.y, layer_weights=first_only, problem=problem
     ).by_layer[0]
     found = attack(net, len(split.x), options, restarts)
-    scored = score_candidates(
-        split.x, found.candidates, split.unseen_x, mean=split.mean, shape=split.shape
-    )
+    scored = score(split, found.candidates)
     return {
         "residual": fit.stationarity.relative,
         "floor_layer_1": floor,

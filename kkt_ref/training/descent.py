@@ -169,11 +169,11 @@ def _descend(
 
     tiny = float(np.finfo(net.dtype).tiny)
     span = Span(net, x, backend)
-    net, y, history = span.enter(backend.put_net(net)), backend.put(y), History()
+    net, y, history = backend.put_net(net), backend.put(y), History()
     for steps in range(max_steps + 1):
         due = steps % record_every == 0
         if due:  # enter again, so that descent from a record's network takes the same steps
-            whole = span.leave(net)
+            whole = span.leave(net) if steps else net
             net = span.enter(whole)
         here = evaluate(net, span.x)
         margins, directions = soft_margins(y, here.outputs)  # (n,), (n, K)
