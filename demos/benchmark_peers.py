@@ -21,14 +21,21 @@ def _phi(biases: tuple[Any, ...], arrays: Any, x: Any, relu: Callable[[Any], Any
     return a[:, 0]
 
 
-def pytorch(net: kkt_ref.MLP, x: Array, y: Array, lam: Array, threads: int) -> Run | None:
-    """Double backward: the gradient in θ is differentiated again in x and λ."""
+def _pytorch(net: kkt_ref.MLP, threads: int) -> tuple[Any, list[Any]] | None:
+    """PyTorch itself, and the parameters as its tensors."""
     try:
         import torch
     except ImportError:
         return None
     torch.set_num_threads(threads)
-    arrays = [torch.tensor(p, requires_grad=True) for p in net.arrays]
+    return torch, [torch.tensor(p, requires_grad=True) for p in net.arrays]
+
+
+def pytorch(net: kkt_ref.MLP, x: Array, y: Array, lam: Array, threads: int) -> Run | None:
+    """Double backward: the gradient in θ is differentiated again in x and λ."""
+    if (found := _pytorch(net, threads)) is None:
+        return None
+    torch, arrays = found
     x, lam = (torch.tensor(a, requires_grad=True) for a in (x, lam))
     y = torch.tensor(y)
 
@@ -43,12 +50,9 @@ def pytorch(net: kkt_ref.MLP, x: Array, y: Array, lam: Array, threads: int) -> R
 
 def pytorch_training(net: kkt_ref.MLP, x: Array, y: Array, threads: int, steps: int) -> Run | None:
     """Steps of gradient descent on the logistic loss: forward, backward, and the update by SGD."""
-    try:
-        import torch
-    except ImportError:
+    if (found := _pytorch(net, threads)) is None:
         return None
-    torch.set_num_threads(threads)
-    arrays = [torch.tensor(p, requires_grad=True) for p in net.arrays]
+    torch, arrays = found
     x, y, optimiser = torch.tensor(x), torch.tensor(y), torch.optim.SGD(arrays, lr=0.01)
 
     def run() -> None:

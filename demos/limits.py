@@ -33,7 +33,6 @@ from kkt_ref.datasets.split import Split
 from kkt_ref.kkt.multipliers import solve_nnls_gram
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.stationarity import closed_form
-from kkt_ref.stationarity.evaluation import evaluate
 from kkt_ref.training.descent import log_mean_loss, loss_weights, soft_margins
 
 RIDGES = np.logspace(-8, 1, 19)  # relative to the mean of the diagonal
@@ -62,13 +61,16 @@ def train(split: Split, mixed: Array, width: int, seed: int) -> Training:
         nonlocal before, path
         layer, last = np.column_stack(net.layers[0]), record.log_loss <= np.log(TARGET)
         path, before = path + float(np.linalg.norm(layer - before)), layer
-        here = evaluate(net, x)
-        margins, labels = soft_margins(y, here.outputs)  # (n,), (n, 1)
-        p = loss_weights(margins, log_mean_loss(margins))
-        squares = here.weighted_sum(labels, p)[1]  # ‖∇Φ(x_i)‖², (n,)
-        share = (0.0 if last else RATE / squares.max()) * p[:, None]  # of this step, (n, 1)
         trace = closed_form.forward(net, both)
+        margins, labels = soft_margins(y, trace.preactivations[-1][:n])  # (n,), (n, 1)
+        p = loss_weights(margins, log_mean_loss(margins))
         back = closed_form.backward(trace, np.tile(labels, (2, 1)))
+        layers = zip(back.deltas, trace.inputs, net.biases, strict=True)
+        squares = sum(  # ‖∇Φ(x_i)‖², (n,)
+            np.sum(delta[:n] ** 2, axis=1) * (np.sum(a[:n] ** 2, axis=1) + (b is not None))
+            for delta, a, b in layers
+        )
+        share = (0.0 if last else RATE / np.max(squares)) * p[:, None]  # of this step, (n, 1)
         signal, at_mixed = np.split(back.deltas[0], 2)
         sums[:] += share * np.stack([signal, at_mixed, trace.gates[0][:n] * back.pulled[0][n:]])
         if last or path >= 1.01 * paths[-1]:  # not all networks, to save memory

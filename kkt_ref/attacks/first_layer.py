@@ -129,7 +129,8 @@ class FirstLayer:
         if self.net.K == 1:
             return multipliers
         outputs = closed_form.forward(self._net, a).outputs  # (m, K)
-        pull = pull_of_training(outputs, self.net.depth)  # e_y − q, (m, K)
+        y = np.arange(len(a)) % self.net.K  # (m,)
+        pull = pull_of_training(outputs, y, self.net.depth)  # e_y − q, (m, K)
         return multipliers[:, None] * np.where(pull > 0, 0.0, -pull)
 
     def atoms(self, a: Array, *, formed: bool = True) -> Atoms:
@@ -143,11 +144,11 @@ class FirstLayer:
             labels = np.where(outputs[:, 0] < 0, np.float32(-1), np.float32(1))  # (m,)
             pull = labels[:, None]  # (m, 1)
         else:
-            labels = (np.arange(len(a)) % self.net.K).astype(np.float32)  # (m,)
-            pull = pull_of_training(outputs, self.net.depth if formed else 0)  # (m, K)
+            labels = np.arange(len(a)) % self.net.K  # (m,)
+            pull = pull_of_training(outputs, labels, self.net.depth if formed else 0)  # (m, K)
         signals = self._whitened_left(closed_form.backward(trace, pull).deltas[0])
         bias = np.full((len(a), 1), self._bias_weight)
-        return Atoms(signals, np.hstack([a * self.weights, bias]), labels)
+        return Atoms(signals, np.hstack([a * self.weights, bias]), labels.astype(np.float32))
 
     def fit(self, atoms: Atoms) -> tuple[Array, float]:
         """Return the best λ ≥ 0, (m,) in float32, and the squared relative residual."""
@@ -159,13 +160,12 @@ class FirstLayer:
         return multipliers, max(float(loss), 0.0)
 
 
-def pull_of_training(outputs: Array, depth: int) -> Array:
-    """Return e_y − q, shape (m, K), for the class y = i mod K of candidate i; depth 0: uniform q.
+def pull_of_training(outputs: Array, y: Array, depth: int) -> Array:
+    """Return e_y − q, shape (m, K), for candidates of the classes y, (m,); depth 0: uniform q.
 
     The integral over s is the mean over the midpoints of eight intervals.
     """
-    m, K = outputs.shape
-    own = np.eye(K, dtype=bool)[np.arange(m) % K]  # (m, K)
+    own = np.eye(outputs.shape[1], dtype=bool)[y]  # (m, K)
     sizes = _MIDPOINTS**depth if depth else np.zeros(1)  # s^L
     shares = [
         scipy.special.softmax(np.where(own, -np.inf, size * outputs), axis=1) for size in sizes

@@ -33,6 +33,7 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_points
+from kkt_ref.attacks.first_layer import pull_of_training
 from kkt_ref.network.base import check_nonzero
 from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.stationarity import closed_form
@@ -107,8 +108,7 @@ def _signals(net: MLP, x: Array) -> Array:
     if net.K == 1:
         pull = np.where(outputs < 0, -1.0, 1.0)
     else:
-        pull = np.full(outputs.shape, -1.0 / (net.K - 1))
-        pull[np.arange(len(x)), outputs.argmax(axis=1)] = 1.0
+        pull = pull_of_training(outputs, outputs.argmax(axis=1), depth=0)
     deltas = closed_form.backward(trace, pull).deltas[0]
     return deltas / np.maximum(np.linalg.norm(deltas, axis=1, keepdims=True), 1e-300)
 
