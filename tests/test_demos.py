@@ -196,6 +196,13 @@ def test_all_images_come_back_with_the_past_but_not_without_the_gates(tmp_path):
 
 
 @pytest.mark.slow
+def test_digits_come_back_from_their_black_background(tmp_path):
+    found = table("background", cwd=tmp_path, KKT_REF_DATA="")
+    assert found["data"]["ncc_08"] >= 30 and found["unseen"]["ncc_08"] <= 5
+    assert found["data"]["ncc_top10"] > 0.98
+
+
+@pytest.mark.slow
 def test_a_large_start_hides_the_images(tmp_path):
     rows = table("elsewhere", "--quick", "--groups", "start", cwd=tmp_path)
     assert [row["case"] for row in rows] == ["as in the other demos", "layer 1 starts at 1e-2"]

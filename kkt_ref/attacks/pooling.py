@@ -170,11 +170,11 @@ def in_variety(units: Array, classes: Array, most: int) -> Array:
     return np.array(kept, int)
 
 
-def distinct(found: Reconstruction) -> Array:
-    """Return at most 100 candidates (p, d), with |cosine| < 0.7 to all earlier ones."""
-    units = found.candidates / np.linalg.norm(found.candidates, axis=1, keepdims=True)
+def distinct(candidates: Array) -> Array:
+    """Return at most 100 candidates (p, d) of (m, d), with |cosine| < 0.7 to all earlier ones."""
+    units = candidates / np.linalg.norm(candidates, axis=1, keepdims=True)
     chosen: list[int] = []
     for i, unit in enumerate(units):
         if len(chosen) < 100 and np.all(np.abs(units[chosen] @ unit) < 0.7):
             chosen.append(i)
-    return found.candidates[chosen]
+    return candidates[chosen]

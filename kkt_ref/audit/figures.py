@@ -44,7 +44,7 @@ def draw_pictures(audit: Audit, shape: Shape | None) -> list[Picture]:
     if not len(found.labels):
         return curves
     candidates, mean = found.candidates, np.zeros(audit.weights.net.d)
-    first = distinct(found)[:SHOWN]
+    first = distinct(found.candidates)[:SHOWN]
     rows = [int(np.argmax((candidates == candidate).all(axis=1))) for candidate in first]
     if audit.data is not None:  # shows candidates with the contrast of the data
         typical = np.median(np.linalg.norm(audit.data.x, axis=1))
