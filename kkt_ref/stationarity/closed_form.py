@@ -72,7 +72,8 @@ def backward(trace: Forward, coefficients: Array) -> Backward:
     """Run the backward pass from δ_L = U, the coefficients of shape (m, K), through the gates."""
     deltas, pulled = [coefficients], []
     for W, gate in zip(trace.net.weights[:0:-1], trace.gates[::-1], strict=True):
-        pulled.append(deltas[-1] @ W)  # (m, h_l)
+        # with one output there is nothing to sum, and a product of matrices takes longer
+        pulled.append(deltas[-1] * W if W.shape[0] == 1 else deltas[-1] @ W)  # (m, h_l)
         deltas.append(gate * pulled[-1])  # (m, h_l)
     return Backward(deltas[::-1], pulled[::-1])
 
