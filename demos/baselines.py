@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     print(f"{'':32}  NCC: ten best  >= 0.8    SSIM: ten best  candidates")
     # 5. Score all methods in the same way.
     for name, candidates in found.items():
-        data, unseen, _ = score(split, candidates)
+        data, unseen = score(split, candidates)
         print(
             f"{name:32}  {data.ncc_top10:5.2f} / {unseen.ncc_top10:4.2f}   {data.ncc_08:3d} / "
             f"{unseen.ncc_08:<3d}   {data.ssim_top10:5.2f} / {unseen.ssim_top10:4.2f}     "

@@ -45,7 +45,7 @@ SIZES = {
 }
 RATIOS = ("ratio_to_pytorch", "ratio_to_products")
 THREADS = int(os.environ["OMP_NUM_THREADS"])
-STEPS = 50  # of training that are timed together
+STEPS = 200  # of training that are timed together, as many as a short training takes
 AUTOGRAD_AT_MOST = 200  # candidates: beyond, our definition takes minutes
 Run = Callable[[], Any]
 

@@ -65,7 +65,7 @@ KNOWLEDGE = {
 
 def numbers(split: Split, candidates: Array) -> dict[str, float]:
     """One-to-one scores, beside the null; the NCC does not depend on the shift."""
-    data, unseen, _ = score(split, candidates)
+    data, unseen = score(split, candidates)
     counts = {"good": data.ncc_08, "null_good": unseen.ncc_08}
     return {"top10": data.ncc_top10, "null_top10": unseen.ncc_top10, **counts}
 
