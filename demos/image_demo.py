@@ -90,13 +90,8 @@ def main(name: str, what: str, defaults: dict[str, int], arguments: list[str] | 
         f"and for {found['unseen']} of {n} unseen images"
     )
     print(f"\n{title}")
-    draw(
-        outcome.split,
-        outcome.found.candidates,
-        distinct(outcome.found.candidates),
-        title,
-        options.save,
-    )
+    candidates = outcome.found.candidates
+    draw(outcome.split, candidates, distinct(candidates), title, options.save)
     print(f"picture: {options.save}")
     write_json(options.json, outcome.table)
     return outcome.table

@@ -87,7 +87,7 @@ def solve_in_band(
 ) -> Atoms:
     """Fit multipliers to the margins in [low, high]; drop those near zero.
 
-    A ``guess`` of the multipliers, (N, J), saves time and does not change the result.
+    A ``guess`` of the multipliers, (N, J), saves time; the residual does not depend on it.
     """
     net, points, y, directions, margins = own
     sample, j = np.nonzero((margins >= low) & (margins <= high))  # (k,)
