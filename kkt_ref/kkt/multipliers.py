@@ -21,7 +21,7 @@ from kkt_ref.stationarity.evaluation import Equation, evaluate
 from kkt_ref.stationarity.problems import Problem
 
 Array = np.ndarray
-LARGEST_MATRIX = 50_000_000  # entries of the (n, P) matrix; a larger one is not formed
+LARGEST_MATRIX = 10_000_000  # entries of the (n, P) matrix; a larger one takes seconds and memory
 
 
 def fit_multipliers(
