@@ -15,9 +15,12 @@ regression with multipliers of any sign.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose by threads
 
 import matplotlib.pyplot as plt
 import numpy as np

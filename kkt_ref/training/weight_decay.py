@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import scipy
 
+from kkt_ref._parallel import one_thread
 from kkt_ref._validation import check_count, check_every_class, check_positive, check_separable
 from kkt_ref.network.base import Network, check_net
 from kkt_ref.stationarity.evaluation import evaluate
@@ -21,6 +22,7 @@ from kkt_ref.stationarity.problems import WeightDecay, check_samples
 from kkt_ref.training.descent import History, TrainResult, make_record, soft_margins
 
 
+@one_thread()  # SciPy's L-BFGS and NumPy would wait for each other's threads
 def weight_decay_optimum(
     net: Network,
     x: np.ndarray,
@@ -80,13 +82,17 @@ def weight_decay_optimum(
             "ReLU or Softplus and reconstruct with the gates"
         )
     history, n = History(), len(x)
+    last: tuple[Any, Any] = None, None  # θ and what is known there: each θ is asked for twice
 
     def evaluated(theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        here = evaluate(net.with_theta(theta), x)
-        pull = here.gradient_sum(problem.loss.pull(here.outputs, y) / n)
-        flat = np.concatenate([g.ravel() for g in pull])  # (P,)
-        mean = float(np.mean(problem.loss.value(here.outputs, y)))
-        return mean, theta - flat / decay, here.outputs
+        nonlocal last
+        if not np.array_equal(theta, last[0]):
+            here = evaluate(net.with_theta(theta), x)
+            pull = here.gradient_sum(problem.loss.pull(here.outputs, y) / n)
+            flat = np.concatenate([g.ravel() for g in pull])  # (P,)
+            mean = float(np.mean(problem.loss.value(here.outputs, y)))
+            last = theta.copy(), (mean, theta - flat / decay, here.outputs)
+        return last[1]
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
         mean, residual, _ = evaluated(theta)
