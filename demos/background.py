@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from image_run import Settings, make_split, score, train
-from plot_images import TITLES, draw
+from plot_images import TITLES, draw, headline
 from report import Clock, write_json
 from study import fresh_folder, read_options, study_parser
 
@@ -80,11 +80,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     seconds = clock.seconds - begin
     # 3. Judge, beside chance.
     scored = score(split, candidates)
-    title = (
-        f"{TITLES[options.images]}, mean and background known: NCC ≥ 0.8 for "
-        f"{scored.data.ncc_08} of {n} training images and for {scored.unseen.ncc_08} of {n} unseen "
-        "images"
-    )
+    what = f"{TITLES[options.images]}, mean and background known"
+    title = headline(what, n, scored.data.ncc_08, scored.unseen.ncc_08)
     clock.say(title)
     draw(split, candidates, distinct(candidates), title, options.save)
     clock.say(f"figure: {options.save}")

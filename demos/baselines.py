@@ -14,7 +14,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from image_run import Settings, by_first_layer, make_split, score, train
-from plot_images import show_image
+from plot_images import headline, show_image
 from report import Clock, write_json
 from study import fresh_folder, read_options, study_parser
 from style import save_figure
@@ -109,10 +109,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             f"{unseen.ncc_08:<3d}   {data.ssim_top10:5.2f} / {unseen.ssim_top10:4.2f}     "
             f"{len(candidates):9d}"
         )
-        titles[name] = (
-            f"{name}: NCC ≥ 0.8 for {data.ncc_08} of {n} training images "
-            f"and for {unseen.ncc_08} of {n} unseen images"
-        )
+        titles[name] = headline(name, n, data.ncc_08, unseen.ncc_08)
         table["methods"][name] = {"data": data._asdict(), "unseen": unseen._asdict()}
     draw(split, found, titles, options.save)
     clock.say(f"picture: {options.save}")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from image_run import score
-from plot_images import draw
+from plot_images import draw, headline
 from report import Clock, write_json
 from study import read_options, study_parser
 
@@ -61,10 +61,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     seconds = clock.seconds - begin
     # 4. Judge, beside chance.
     scored = score(split, candidates)
-    title = (
-        f"A CNN: NCC ≥ 0.8 for {scored.data.ncc_08} of {n} training images "
-        f"and for {scored.unseen.ncc_08} of {n} unseen images"
-    )
+    title = headline("A CNN", n, scored.data.ncc_08, scored.unseen.ncc_08)
     clock.say(title)
     draw(split, candidates, candidates, title, options.save)
     clock.say(f"figure: {options.save}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from image_run import ATTACKS, Outcome, Settings, run
-from plot_images import TITLES, draw
+from plot_images import TITLES, draw, headline
 from report import add_outputs, seed_number, write_json
 
 from kkt_ref._io import claim, forget
@@ -85,10 +85,7 @@ def main(name: str, what: str, defaults: dict[str, int], arguments: list[str] | 
         parser.error(str(error))
     print_table(outcome)
     found = {which: scores["ncc_08"] for which, scores in outcome.table["scores"].items()}
-    title = (
-        f"{TITLES[name]}: NCC ≥ 0.8 for {found['data']} of {n} training images "
-        f"and for {found['unseen']} of {n} unseen images"
-    )
+    title = headline(TITLES[name], n, found["data"], found["unseen"])
     print(f"\n{title}")
     candidates = outcome.found.candidates
     draw(outcome.split, candidates, distinct(candidates), title, options.save)

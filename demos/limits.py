@@ -65,12 +65,8 @@ def train(split: Split, mixed: Array, width: int, seed: int) -> Training:
         margins, labels = soft_margins(y, trace.preactivations[-1][:n])  # (n,), (n, 1)
         p = loss_weights(margins, log_mean_loss(margins))
         back = closed_form.backward(trace, np.tile(labels, (2, 1)))
-        layers = zip(back.deltas, trace.inputs, net.biases, strict=True)
-        squares = sum(  # ‖∇Φ(x_i)‖², (n,)
-            np.sum(delta[:n] ** 2, axis=1) * (np.sum(a[:n] ** 2, axis=1) + (b is not None))
-            for delta, a, b in layers
-        )
-        share = (0.0 if last else RATE / np.max(squares)) * p[:, None]  # of this step, (n, 1)
+        squares = closed_form.gradient_squares(trace, back.deltas)[:n]  # ‖∇Φ(x_i)‖², (n,)
+        share = (0.0 if last else RATE / squares.max()) * p[:, None]  # of this step, (n, 1)
         signal, at_mixed = np.split(back.deltas[0], 2)
         sums[:] += share * np.stack([signal, at_mixed, trace.gates[0][:n] * back.pulled[0][n:]])
         if last or path >= 1.01 * paths[-1]:  # not all networks, to save memory

@@ -18,6 +18,12 @@ TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 COLUMNS = 12
 
 
+def headline(what: str, n: int, found: int, unseen: int) -> str:
+    """What a method found, beside the null, as a title."""
+    start = f"{what}: NCC ≥ 0.8 for {found} of {n} training images"
+    return f"{start} and for {unseen} of {n} unseen images"
+
+
 def show_image(ax: Axes, image: np.ndarray, split: Split) -> None:
     """Show one image, (d,) in [0, 1], without ticks."""
     pixels = np.clip(image.reshape(split.shape), 0, 1).transpose(1, 2, 0)  # (h, w, channels)

@@ -60,14 +60,14 @@ def test_the_margin_is_found_from_the_weights(toy):
 
 def test_points_come_back_with_their_labels_and_all_steps_are_counted(toy):
     net, x, y = toy
-    own = []
-    found = reconstruct_on_grid(net, step=0.08, callback=lambda stage, *_: own.append(stage))
+    seen = []
+    found = reconstruct_on_grid(net, step=0.08, callback=lambda stage, *_: seen.append(stage))
     matches = kkt_ref.match_points(x, found.candidates, 0.05, found.multipliers)
     assert matches.matched >= 11 and matches.stray_mass < 0.15
     assert np.array_equal(found.labels[matches.pairs[:, 1]], y[matches.pairs[:, 0]])
-    assert own[:3] == ["grid", "local", "merged"] and own[-1] == "moved"
-    assert own.count("merged") > 1  # rounds of merging and moving
-    assert found.runs[0].evaluations > found.runs[0].steps == own.count("moved") > 0
+    assert seen[:3] == ["grid", "local", "merged"] and seen[-1] == "moved"
+    assert seen.count("merged") > 1  # rounds of merging and moving
+    assert found.runs[0].evaluations > found.runs[0].steps == seen.count("moved") > 0
 
 
 def softplus_optimum(x, y):

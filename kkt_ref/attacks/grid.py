@@ -53,7 +53,7 @@ class Atoms(NamedTuple):
     y: np.ndarray  # (k,), labels -1 and +1, or classes
     multipliers: np.ndarray  # (k,), > 0
     residual: float  # relative, ‖θ − Σ ...‖ / ‖θ‖
-    of_margins: np.ndarray  # (N, J), the multipliers of all margins of all points
+    all_multipliers: np.ndarray  # (N, J), of every margin of every point, most of them 0
 
 
 class OwnMargins(NamedTuple):
@@ -91,17 +91,17 @@ def solve_in_band(
     """
     net, points, y, directions, margins = own
     sample, j = np.nonzero((margins >= low) & (margins <= high))  # (k,)
-    of_margins = np.zeros_like(margins) if guess is None else guess  # (N, J)
+    all_multipliers = np.zeros_like(margins) if guess is None else guess  # (N, J)
     if len(sample) == 0:
-        return Atoms(points[sample], y[sample], np.zeros(0), 1.0, of_margins)
+        return Atoms(points[sample], y[sample], np.zeros(0), 1.0, all_multipliers)
     gradients = evaluate(net, points[sample]).gradient_rows(directions[sample, j])  # (k, P)
-    multipliers = solve_nnls(gradients, net.theta, guess=of_margins[sample, j])  # (k,)
-    of_margins = np.zeros_like(margins)
-    of_margins[sample, j] = multipliers
+    multipliers = solve_nnls(gradients, net.theta, guess=all_multipliers[sample, j])  # (k,)
+    all_multipliers = np.zeros_like(margins)
+    all_multipliers[sample, j] = multipliers
     residual = np.linalg.norm(net.theta - multipliers @ gradients) / np.linalg.norm(net.theta)
     atom = multipliers > _LIGHT * multipliers.max()
     kept = sample[atom]
-    return Atoms(points[kept], y[kept], multipliers[atom], float(residual), of_margins)
+    return Atoms(points[kept], y[kept], multipliers[atom], float(residual), all_multipliers)
 
 
 def find_margin(net: MLP, points: np.ndarray, likely: np.ndarray) -> tuple[float, int]:
@@ -116,12 +116,12 @@ def find_margin(net: MLP, points: np.ndarray, likely: np.ndarray) -> tuple[float
     top = q = float(everywhere.nearest.max())
     tried: list[tuple[float, float]] = []
     smallest_residual, smallest_score, its_q = 1.0, 1.0, 0.0
-    of_points = of_likely = None  # multipliers in the last band
+    guess = guess_near = None  # the multipliers of the last band
     while q > max(1e-4 * top, its_q / 4):
         q /= _RATIO
-        *_, residual, of_points = solve_in_band(everywhere, q, BAND * q, of_points)
-        *_, of_near, of_likely = solve_in_band(near, q, BAND * q, of_likely)
-        score = residual * of_near
+        *_, residual, guess = solve_in_band(everywhere, q, BAND * q, guess)
+        *_, residual_near, guess_near = solve_in_band(near, q, BAND * q, guess_near)
+        score = residual * residual_near
         tried.append((q, score))
         smallest_residual = min(smallest_residual, residual)
         if score < smallest_score:
@@ -174,7 +174,7 @@ def check_grid(net: Any, box: Any, step: Any) -> tuple[tuple[float, float], floa
         raise TypeError(f"net: expected float64, got {net.dtype}; use net.astype(float)")
     low, high = check_box((-1.5, 1.5) if box is None else box)
     step = check_positive((high - low) / 150 if step is None else step, "step")
-    first = len(lattice((low, high), net.d, 2.5 * step)) if net.d < 4 else 0  # else refused later
+    first = len(lattice((low, high), net.d, 2.5 * step))
     if 8 * first * net.theta.size > _MAX_BYTES:
         raise ValueError(
             f"net: the attack needs gradients of up to {first} points in {net.theta.size} "

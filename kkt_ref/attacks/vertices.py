@@ -96,13 +96,13 @@ def reconstruct_on_kinks(
     vertices = vertices[(nearest >= low) & (nearest <= high)]
 
     stars, points = _stars(vertices), lattice(box, 2, step)
-    of_stars = np.zeros((len(stars), 1))
+    star_multipliers = np.zeros((len(stars), 1))
     for finer, stage in ((1, "grid"), (4, "local"), (16, "local")):
         own = grid.own_margins(net, np.concatenate([stars, points]))
         guess = np.zeros_like(own.margins)
-        guess[: len(stars)] = of_stars
+        guess[: len(stars)] = star_multipliers
         atoms = grid.solve_in_band(own, low, high, guess)
-        of_stars = atoms.of_margins[: len(stars)]
+        star_multipliers = atoms.all_multipliers[: len(stars)]
         report(stage, 0, atoms.x, atoms.multipliers)
         distances, _ = scipy.spatial.cKDTree(vertices).query(atoms.x)
         points = grid.finer_lattice(atoms.x[distances > 1.5 * step], step / finer)

@@ -15,7 +15,8 @@ of the value, and ``gate_slope``, the derivative of the gate.
     Softplus            log(1+e^{αz})/α σ(αz)      σ(αz)     yes
 
 Every method takes an array ``z`` and its array namespace ``xp`` and returns an array like
-it.  ``gate_slope`` takes the gate g instead, because the derivative of σ(αz) is αg(1 − g).
+it, but for two: ``value_and_gate`` returns two such arrays, and ``gate_slope`` takes the gate g
+instead of ``z``, because the derivative of σ(αz) is αg(1 − g).
 """
 
 from dataclasses import dataclass

@@ -88,6 +88,12 @@ def gradient_sum(trace: Forward, deltas: list[Array]) -> list[Array]:
     return sums
 
 
+def gradient_squares(trace: Forward, deltas: list[Array]) -> Array:
+    """‖Σ_c U_ic ∇θΦ_c(θ; x_i)‖² of each sample, (m,), from the signals δ_l."""
+    xp, layers = namespace(deltas[0]), zip(deltas, trace.inputs, trace.net.biases, strict=True)
+    return sum(xp.vecdot(d, d) * (xp.vecdot(a, a) + float(b is not None)) for d, a, b in layers)
+
+
 def tangent(trace: Forward, back: Backward, direction: Direction) -> Tangents:
     """The forward tangent of Φ in a direction s of parameter space, at z_1 ... z_L.
 

@@ -19,7 +19,6 @@ from kkt_ref.network.base import Network
 from kkt_ref.network.cnn import CNN
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form, problems
-from kkt_ref.stationarity.backend import namespace
 
 Array = Any
 
@@ -75,12 +74,9 @@ class _MLPAt(Evaluation):
         return closed_form.gradient_sum(self.trace, self._deltas(coefficients))
 
     def weighted_sum(self, coefficients: Array, weights: Array) -> tuple[list[Array], Array]:
-        deltas, xp = self._deltas(coefficients), namespace(weights)
-        squares = sum(
-            xp.vecdot(delta, delta) * (xp.vecdot(a, a) + (0.0 if b is None else 1.0))
-            for delta, a, b in zip(deltas, self.trace.inputs, self.net.biases, strict=True)
-        )  # (n,)
+        deltas = self._deltas(coefficients)
         weighted = [weights[:, None] * delta for delta in deltas]  # (n, h_l)
+        squares = closed_form.gradient_squares(self.trace, deltas)  # (n,)
         return closed_form.gradient_sum(self.trace, weighted), squares
 
 
