@@ -1,7 +1,8 @@
 """Independent runs in several processes, or in the executor of another engine.
 
-A worker has one BLAS thread.  It does not import the user's script, so that a script needs no
-``if __name__ == "__main__"``.  It leaves Ctrl-C to its parent, and ends when its parent ends.
+The processes are those of ``concurrent.futures``, started in another way: a worker has one BLAS
+thread, and it does not import the user's script, so that a script needs no
+``if __name__ == "__main__"``.  Workers ignore Ctrl-C, which the parent handles, and end with it.
 """
 
 import importlib.util
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 import numpy as np
@@ -34,7 +35,7 @@ def usable_cores() -> int:
     """Return how many processor cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return min(os.cpu_count() or 1, 61)  # Windows waits for no more processes
 
 
 def check_workers(workers: Workers) -> Workers:
@@ -69,42 +70,29 @@ def run_all(
     """
     numbers, task = list(numbers), partial(_call, run, np.geterr())
     if isinstance(workers, Executor):
-        _collect(workers, task, numbers, done)
+        _collect({workers.submit(task, number): number for number in numbers}, done)
         return
-    nested = multiprocessing.parent_process() is not None and workers in (None, 1)
-    stays = nested or (workers is None and seconds < _SHORT)
-    most = 61 if sys.platform == "win32" else len(numbers)  # Windows waits for no more
-    count = min(workers or usable_cores(), len(numbers), most)
-    if count <= 1:
-        stays |= usable_cores() == 1 or importlib.util.find_spec("threadpoolctl") is not None
-        stays |= "1" in (os.environ.get(name) for name in _THREADS)
-    if stays or not numbers or not _can_be_sent(task):
+    count = min(workers or usable_cores(), len(numbers))
+    short = workers is None and seconds < _SHORT
+    nested = workers in (None, 1) and multiprocessing.parent_process() is not None
+    if short or nested or (count <= 1 and _has_one_thread()) or not _can_be_sent(task):
         for number in numbers:
             done(number, task(number))
         return
-    context = _Context()
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
-    try:
-        _collect(pool, task, numbers, done)
-    except BaseException:
-        for process in context.started:
-            if process.is_alive():
-                process.kill()  # its run has no other state than the result
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    spawn = multiprocessing.get_context("spawn")
+    waits, stop = spawn.Pipe(duplex=False)
+    with waits, stop, ProcessPoolExecutor(count, spawn, _start_worker, (waits,)) as pool:
+        try:
+            with _starting_workers():  # they start when runs are submitted
+                futures = {pool.submit(task, number): number for number in numbers}
+            _collect(futures, done)
+        except BaseException:
+            stop.close()  # workers have no other state than their results
+            raise
 
 
-def _collect(
-    executor: Executor,
-    task: Callable[[int], Result],
-    numbers: list[int],
-    done: Callable[[int, Result], object],
-) -> None:
-    futures: dict[Future[Result], int] = {}
+def _collect(futures: dict[Future[Result], int], done: Callable[[int, Result], object]) -> None:
     try:
-        for number in numbers:
-            futures[executor.submit(task, number)] = number
         for future in as_completed(list(futures)):
             done(futures.pop(future), future.result())
     except BaseException:
@@ -132,6 +120,12 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+def _has_one_thread() -> bool:
+    """Return whether BLAS has one thread in ``one_thread``."""
+    limited = usable_cores() == 1 or importlib.util.find_spec("threadpoolctl") is not None
+    return limited or "1" in (os.environ.get(name) for name in _THREADS)
+
+
 def _call(run: Callable[[int], Result], errors: Any, number: int) -> Result:
     """Run with one BLAS thread, and with the caller's treatment of overflow."""
     with one_thread(), np.errstate(**errors):
@@ -145,46 +139,33 @@ def _can_be_sent(task: object) -> bool:
         return False
 
 
-class _Worker(SpawnProcess):
-    def start(self) -> None:
-        """Start with one BLAS thread, without the user's script, and deaf to Ctrl-C."""
-        main, before = sys.modules["__main__"], {name: os.environ.get(name) for name in _THREADS}
+@contextmanager
+def _starting_workers() -> Iterator[None]:
+    """Let processes start with one BLAS thread, without the user's script, and without Ctrl-C."""
+    main, before = sys.modules["__main__"], dict(os.environ)
+    if hasattr(signal, "pthread_sigmask"):
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a child inherits it
+    try:
+        os.environ.update(dict.fromkeys(_THREADS, "1"))
+        sys.modules["__main__"] = types.ModuleType("__main__")  # has no file to import again
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        for name in _THREADS:
+            del os.environ[name]
+        os.environ.update({name: before[name] for name in _THREADS if name in before})
         if hasattr(signal, "pthread_sigmask"):
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a child inherits it
-        try:
-            os.environ.update(dict.fromkeys(_THREADS, "1"))
-            sys.modules["__main__"] = types.ModuleType("__main__")  # has no file to import again
-            super().start()
-        finally:
-            sys.modules["__main__"] = main
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
-            if hasattr(signal, "pthread_sigmask"):
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-class _Context(SpawnContext):
-    """The standard way to spawn, with workers as above."""
-
-    def __init__(self) -> None:
-        self.started: list[_Worker] = []
-
-    def Process(self, *args: Any, **kwargs: Any) -> _Worker:  # type: ignore[override]  # noqa: N802
-        """Return a new worker, which is not started yet."""
-        self.started.append(_Worker(*args, **kwargs))
-        return self.started[-1]
-
-
-def _start_worker() -> None:
+def _start_worker(waits: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there are no signal masks
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(waits,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
+def _end_with_parent(waits: Connection) -> None:
+    """End this process when the other end of the pipe is closed, by the parent or by its end."""
+    try:
+        waits.poll(None)
+    finally:
         os._exit(1)
