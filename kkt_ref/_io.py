@@ -1,4 +1,8 @@
-"""Atomic writes, npz files without pickle, and the folder that holds the state of a long run."""
+"""Files: atomic writes, npz files without pickle, and the folder with the state of a long run.
+
+Every file is written to a temporary name and renamed, so that a file under its own name is whole.
+Nothing that is read from a file is executed.
+"""
 
 import hashlib
 import io

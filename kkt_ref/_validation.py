@@ -1,4 +1,4 @@
-"""What functions ask of plain arguments: counts, numbers, paths, types."""
+"""Checks of arguments, and the errors that say what was expected, what came, and what to do."""
 
 import os
 from collections.abc import Sequence
@@ -6,30 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-
-def size_limit(dtype: np.dtype) -> float:
-    """The size up to which products of four numbers do not overflow."""
-    largest = float(np.finfo(dtype).max)
-    return largest if dtype.itemsize < 4 else largest**0.25
-
-
-def as_array(values: Any, name: str) -> np.ndarray:
-    """Return ``values`` as an array, or raise if its rows differ in length."""
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name}: expected an array, but {error}") from error
-
-
-def check_array(values: Any, name: str) -> np.ndarray:
-    """Return ``values`` as a finite float64 array of any shape but an empty one, or raise."""
-    array = as_array(values, name)
-    if array.dtype.kind not in "iuf" or not array.size:
-        raise ValueError(f"{name}: expected numbers, got {values!r}")
-    if not np.all(np.abs(array := array.astype(np.float64)) <= size_limit(array.dtype)):
-        raise ValueError(f"{name}: expected finite numbers whose squares are finite")
-    return array
 
 
 def check_count(value: Any, name: str, minimum: int = 1) -> int:
@@ -60,20 +36,20 @@ def check_positive(value: Any, name: str, *, zero: bool = False) -> float:
     return float(value)
 
 
-def check_box(box: Any) -> tuple[float, float]:
-    """Return (low, high) with low < high, or raise."""
-    low, high = check_numbers(box, "box", 2)
-    if not low < high:
-        raise ValueError(f"box: expected (low, high) with low < high, got {(low, high)}")
-    return low, high
-
-
 def check_numbers(values: Any, name: str, count: int) -> tuple[float, ...]:
     """Return ``values`` as ``count`` floats whose products can be represented, or raise."""
     array = check_array(values, name)
     if array.shape != (count,):
         raise ValueError(f"{name}: expected {count} numbers, got {values!r}")
     return tuple(array.tolist())
+
+
+def check_box(box: Any) -> tuple[float, float]:
+    """Return (low, high) with low < high, or raise."""
+    low, high = check_numbers(box, "box", 2)
+    if not low < high:
+        raise ValueError(f"box: expected (low, high) with low < high, got {(low, high)}")
+    return low, high
 
 
 def check_rng(rng: Any) -> np.random.Generator:
@@ -103,13 +79,36 @@ def check_path(path: Any, name: str) -> Path:
     return Path(path)
 
 
-def check_points(
-    points: Any, name: str, *, d: int | None = None, dtype: Any = None, huge: bool = False
-) -> np.ndarray:
-    """Return ``points`` as a finite float array of shape (n, d), n ≥ 1, or raise.
+def check_kind(value: Any, kind: type, name: str) -> None:
+    """Raise unless ``value`` is of a class of kkt_ref."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
 
-    ``huge`` allows numbers whose products overflow.
-    """
+
+def size_limit(dtype: np.dtype) -> float:
+    """Return the size up to which products of four numbers do not overflow."""
+    largest = float(np.finfo(dtype).max)
+    return largest if dtype.itemsize < 4 else largest**0.25
+
+
+def as_array(values: Any, name: str) -> np.ndarray:
+    """Return ``values`` as an array, or raise if its rows differ in length."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected an array, but {error}") from error
+
+
+def check_array(values: Any, name: str) -> np.ndarray:
+    """Return ``values`` as a finite float64 array of any shape but an empty one, or raise."""
+    array = as_array(values, name)
+    if array.dtype.kind not in "iuf" or not array.size:
+        raise ValueError(f"{name}: expected numbers, got {values!r}")
+    return _of_good_size(array.astype(np.float64), name)
+
+
+def check_points(points: Any, name: str, *, d: int | None = None, dtype: Any = None) -> np.ndarray:
+    """Return ``points`` as a finite float array of shape (n, d), n ≥ 1, or raise."""
     points = as_array(points, name)
     if points.dtype.kind != "f":
         raise TypeError(
@@ -127,34 +126,7 @@ def check_points(
             f"{name}: expected dtype {dtype} as the network's, got {points.dtype}; convert "
             "one of them with astype, mixed dtypes hide rounding"
         )
-    _check_size(points, name, huge)
-    return points
-
-
-def _check_size(values: np.ndarray, name: str, huge: bool = False) -> None:
-    if not np.all(np.isfinite(values)):
-        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
-    largest = np.abs(values).max()
-    if largest > size_limit(values.dtype) and not huge:
-        raise ValueError(
-            f"{name}: expected values up to {size_limit(values.dtype):.0e}, whose products can be "
-            f"represented, got {largest:.3g}; rescale them"
-        )
-
-
-def check_labels(y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
-    """Return ``y`` as an array of shape (n,) of ``dtype`` with entries -1 and +1, or raise."""
-    if K != 1:
-        raise ValueError(f"net: expected one output for labels -1 and +1, got {K}")
-    y = as_array(y, name)
-    if y.shape != (n,):
-        raise ValueError(f"{name}: expected shape ({n},), one label a sample, got {y.shape}")
-    if y.dtype.kind not in "iuf" or not np.all(np.isin(y, (-1, 1))):
-        found = list(dict.fromkeys(y.tolist()))[:5]
-        raise ValueError(
-            f"{name}: expected labels -1 and +1, got {found}; map {{0, 1}} with 2 * y - 1"
-        )
-    return y.astype(dtype)
+    return _of_good_size(points, name)
 
 
 def check_multipliers(multipliers: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -166,9 +138,39 @@ def check_multipliers(multipliers: Any, shape: tuple[int, ...], dtype: Any) -> n
         raise TypeError(
             f"multipliers: expected dtype {dtype} as the network's, got {multipliers.dtype}"
         )
-    if multipliers.dtype.kind == "f":
-        _check_size(multipliers, "multipliers")
-    return multipliers
+    return _of_good_size(multipliers, "multipliers")
+
+
+def check_labels(y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
+    """Return ``y`` as an array of shape (n,) of ``dtype`` with entries -1 and +1, or raise."""
+    if K != 1:
+        raise ValueError(f"net: expected one output for labels -1 and +1, got {K}")
+    return _of_allowed(y, n, [-1, 1], name, "labels -1 and +1").astype(dtype)
+
+
+def check_classes(y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
+    """Return ``y`` as an integer array of shape (n,) with entries 0 ... K-1, or raise."""
+    expected = f"classes 0 ... {K - 1}, one an output"
+    return _of_allowed(y, n, list(range(K)), name, expected).astype(np.int64)
+
+
+def check_targets(y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
+    """Return finite real targets (n, K), or (n,) for one output, in ``dtype``; or raise."""
+    y = as_array(y, name)
+    shapes = ((n, K), (n,))[: 2 if K == 1 else 1]
+    if y.shape not in shapes or y.dtype.kind not in "iuf":
+        expected = " or ".join(map(str, shapes))
+        raise ValueError(f"{name}: expected real targets of shape {expected}, got {y.shape}")
+    return _of_good_size(y.astype(dtype), name)
+
+
+def check_every_class(y: np.ndarray, K: int) -> None:
+    """Raise if one of K > 1 classes has no sample: its output would not be trained."""
+    missing = np.setdiff1d(np.arange(K), y).tolist()
+    if K > 1 and missing:
+        raise ValueError(
+            f"y: expected a sample of each class 0 ... {K - 1}, but classes {missing[:5]} have none"
+        )
 
 
 def check_separable(x: np.ndarray, y: np.ndarray) -> None:
@@ -184,39 +186,25 @@ def check_separable(x: np.ndarray, y: np.ndarray) -> None:
         )
 
 
-def check_kind(value: Any, kind: type, name: str) -> None:
-    """Raise unless ``value`` is of a class of kkt_ref."""
-    if not isinstance(value, kind):
-        raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
-
-
-def check_classes(y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
-    """Return ``y`` as an integer array of shape (n,) with entries 0 ... K-1, or raise."""
+def _of_allowed(y: Any, n: int, allowed: list[int], name: str, expected: str) -> np.ndarray:
     y = as_array(y, name)
     if y.shape != (n,):
-        raise ValueError(f"{name}: expected shape ({n},), one class a sample, got {y.shape}")
-    if y.dtype.kind not in "iuf" or not np.all(np.isin(y, np.arange(K))):
-        found = list(dict.fromkeys(y.tolist()))[:5]
-        raise ValueError(f"{name}: expected classes 0 ... {K - 1}, one an output, got {found}")
-    return y.astype(np.int64)
-
-
-def check_every_class(y: np.ndarray, K: int) -> None:
-    """Raise if one of K > 1 classes has no sample: nothing would tell its output what to do."""
-    missing = np.setdiff1d(np.arange(K), y).tolist()
-    if K > 1 and missing:
-        raise ValueError(
-            f"y: expected a sample of each class 0 ... {K - 1}, but classes {missing[:5]} have none"
-        )
-
-
-def check_targets(y: Any, n: int, K: int, dtype: Any, name: str = "y") -> np.ndarray:
-    """Return finite real targets (n, K), or (n,) for one output, in ``dtype``; or raise."""
-    y = as_array(y, name)
-    shapes = ((n, K), (n,))[: 2 if K == 1 else 1]
-    if y.shape not in shapes or y.dtype.kind not in "iuf":
-        expected = " or ".join(map(str, shapes))
-        raise ValueError(f"{name}: expected real targets of shape {expected}, got {y.shape}")
-    y = y.astype(dtype)
-    _check_size(y, name)
+        raise ValueError(f"{name}: expected shape ({n},), one label a sample, got {y.shape}")
+    if y.dtype.kind not in "iuf" or not np.all(np.isin(y, allowed)):
+        came = list(dict.fromkeys(y.tolist()))[:5]
+        hint = "; map {0, 1} with 2 * y - 1" if allowed == [-1, 1] else ""
+        raise ValueError(f"{name}: expected {expected}, got {came}{hint}")
     return y
+
+
+def _of_good_size(values: np.ndarray, name: str) -> np.ndarray:
+    if values.dtype.kind == "f":
+        if not np.all(np.isfinite(values)):
+            raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+        limit, largest = size_limit(values.dtype), np.abs(values).max()
+        if largest > limit:
+            raise ValueError(
+                f"{name}: expected values up to {limit:.0e}, whose products can be represented, "
+                f"got {largest:.3g}; rescale them"
+            )
+    return values

@@ -1,6 +1,5 @@
 """Every public function with one good call, for the tests of bad input."""
 
-import gzip
 import importlib
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from kkt_ref.datasets import toys
 from kkt_ref.datasets.images import ImageSet
 from kkt_ref.metrics.ssim import HAIM
 from kkt_ref.stationarity import closed_form
+from tests.datafiles import put_cifar10, put_mnist
 from tests.networks import state_dict
 from tests.strategies import separable
 
@@ -147,8 +147,8 @@ GOOD = {
     "metrics.structural_similarity": dict(
         x=PICTURES[:, None], y=OTHERS[:, None], data_range=1.0, channel_axis=1, settings=HAIM
     ),
-    "metrics.ncc_all_pairs": dict(x=FLAT, y=SEEN, channels=4),
-    "metrics.unit_images": dict(x=FLAT, channels=4),
+    "metrics.ncc_all_pairs": dict(x=FLAT, y=SEEN),
+    "metrics.unit_images": dict(x=FLAT),
     "metrics.match_one_to_one": dict(scores=FLAT),
     "metrics.score_candidates": dict(images=FLAT, candidates=SEEN, unseen=UNSEEN, **IMAGES),
     "attacks.first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), sharpness=30.0),
@@ -213,16 +213,8 @@ def prepare(folder):
     """Put the files that the good calls read."""
     kkt_ref.save_net(NET, folder / "net.npz")
     write_questions(folder / "answers.npz", dtype=np.float32, seed=1, answers=True)
-    (folder / "mnist").mkdir()
-    (folder / "cifar-10-batches-bin").mkdir()
-    for part in ("train", "t10k"):
-        for kind, shape in (("images-idx3", (2, 28, 28)), ("labels-idx1", (2,))):
-            header = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes()
-            content = gzip.compress(header + bytes(int(np.prod(shape))))
-            (folder / "mnist" / f"{part}-{kind}-ubyte.gz").write_bytes(content)
-    for number in range(1, 6):
-        (folder / f"cifar-10-batches-bin/data_batch_{number}.bin").write_bytes(bytes(3073))
-    (folder / "cifar-10-batches-bin/test_batch.bin").write_bytes(bytes(3073))
+    put_mnist(folder, 2)
+    put_cifar10(folder, 1)
 
 
 def filled(value, folder: Path):

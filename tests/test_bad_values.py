@@ -9,13 +9,14 @@ import pickle
 import re
 import shutil
 import traceback
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.datasets import toys
+from kkt_ref.datasets import embedded_images, toys
 from kkt_ref.stationarity.backend import BackendError
 from tests.public import GOOD, LAM, NET, At, X, Y, filled, function_of, prepare, public_names, rng
 
@@ -203,6 +204,17 @@ def mlp(second=(1, 3), bias=np.float64):
     return kkt_ref.MLP((np.ones((3, 2)), np.ones(second)), (np.ones(3, bias), None))
 
 
+def wrong(public, **changed):
+    """A good call with something wrong in it."""
+    return lambda: function_of(public)(**GOOD[public] | changed)
+
+
+PICTURES = GOOD["metrics.structural_similarity"]["x"]  # (3, 1, 12, 12)
+ssim = partial(wrong, "metrics.structural_similarity")
+scores = partial(wrong, "metrics.score_candidates")
+split = partial(wrong, "datasets.binary_split", data=embedded_images("cifar10"), unseen=0, test=0)
+
+
 MESSAGES = {
     "x: expected shape (n, 3), got (3,); a single sample": lambda: loss(x=X[0]),
     "x: expected at least one row": lambda: loss(x=X[:0]),
@@ -221,6 +233,39 @@ MESSAGES = {
     "b_1: expected dtype float64": lambda: mlp(bias=np.float32),
     "alpha: expected a sharpness > 0": lambda: kkt_ref.network.activation_by_name("gated"),
     "n: expected an even number": lambda: toys.spiral(5),
+    "n: expected a multiple of 2, as many of each class, got 3": split(n=3),
+    "n: expected a multiple of 10": wrong("datasets.ten_class_split", n=15),
+    "unseen: expected a multiple of 2": split(n=2, unseen=1),
+    "at most 20 images for n = 22 ": split(n=22),
+    "at most 4 images for unseen = 6 ": split(n=16, unseen=6),
+    "at most 0 images for test = 2 from embedded cifar10.npz": split(n=2, test=2),
+    "workers: expected an integer >= 1, got 0": wrong("attacks.reconstruct", workers=0),
+    "workers: expected an integer >= 1, got True": wrong("attacks.reconstruct", workers=True),
+    "workers: expected a number of proc": wrong("attacks.reconstruct", workers="all"),
+    "workers: expected None": wrong("attacks.reconstruct_on_kinks", workers=2),
+    "y: expected shape (n, 16)": wrong("metrics.ncc_all_pairs", y=X),
+    "y: expected a floating array": wrong("metrics.ncc_all_pairs", y=X.astype(int)),
+    "x: expected axes (..., H, W)": ssim(x=X[0], channel_axis=None),
+    "got shape (6, 3)": ssim(x=X),
+    "with images of at least 3 x 3 pixels": ssim(y=PICTURES[..., :2]),
+    "x, y: expected equal shapes, got (3, 1, 12, 12) and (2, 1, 12, 12)": ssim(y=PICTURES[:2]),
+    "channel_axis: expected an axis of x, shape (3, 1, 12, 12), got 4": ssim(channel_axis=4),
+    "y: expected numbers": ssim(y=PICTURES.astype(str)),
+    "data_range: expected the range of the pixels, got 1.0, but y": ssim(y=2e4 * PICTURES),
+    "window: expected 'gaussian' or 'uniform'": wrong("metrics.SSIMSettings", window="box"),
+    "border: expected 'crop' or 'reflect'": wrong("metrics.SSIMSettings", border="zero"),
+    "size: expected an odd integer": wrong("metrics.SSIMSettings", size=4),
+    "unseen: expected as many images as in images, 5": scores(unseen=np.ones((3, 16))),
+    "mean: expected shape": scores(mean=np.ones(15)),
+    "shape: expected (channels, height, width)": scores(shape=(1, 16)),
+    "members: expected floating scores": wrong("metrics.roc", members=np.arange(6)),
+    "members: expected at least two scores (n,), not NaN": wrong(
+        "metrics.roc", members=LAM * np.nan
+    ),
+    "others: expected at least two scores": wrong("metrics.roc", others=LAM[:1]),
+    "others: expected at least two scores (n,), not NaN, got (6, 1)": wrong(
+        "metrics.roc", others=LAM[:, None]
+    ),
 }
 
 

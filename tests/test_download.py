@@ -14,7 +14,11 @@ import pytest
 
 from kkt_ref.datasets import default_images, download, download_images
 
-BATCHES = {name: bytes([label]) * 3073 for label, name in enumerate(download.CIFAR10_BATCHES)}
+MNIST = {name: name.encode() for name in download.MNIST_FILES}
+BATCHES = {
+    f"cifar-10-batches-bin/{name}.bin": bytes([label]) * 3073
+    for label, name in enumerate([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"])
+}
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -32,21 +36,21 @@ def server(tmp_path, monkeypatch):
     pytest.importorskip("pooch", reason="needs the extra data")
     files = tmp_path / "served"
     (files / "mnist").mkdir(parents=True)
-    for name in download.MNIST_FILES:
-        (files / name).write_bytes(name.encode())
-    with tarfile.open(files / "cifar.tar.gz", "w:gz") as tar:
+    for name, content in MNIST.items():
+        (files / name).write_bytes(content)
+    with tarfile.open(files / download.CIFAR10_ARCHIVE, "w:gz") as tar:
         for name, content in {"cifar-10-batches-bin/readme.html": b"", **BATCHES}.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(download, "MNIST_SHA256", [digest(files / n) for n in download.MNIST_FILES])
-    monkeypatch.setattr(download, "CIFAR10_SHA256", digest(files / "cifar.tar.gz"))
+    for name in download.REGISTRY:
+        monkeypatch.setitem(download.REGISTRY, name, digest(files / name))
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=files)) as server:
         server.requests, server.files = [], files
-        address = f"http://127.0.0.1:{server.server_port}/"
-        monkeypatch.setattr(download, "MNIST_URL", address)
-        monkeypatch.setattr(download, "CIFAR10_URL", address + "cifar.tar.gz")
+        for name in download.SERVERS:
+            address = f"http://127.0.0.1:{server.server_port}/"
+            monkeypatch.setitem(download.SERVERS, name, address)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -60,9 +64,6 @@ def digest(path):
 
 def files_in(root):
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-
-
-MNIST = {name: name.encode() for name in download.MNIST_FILES}
 
 
 def test_mnist_is_downloaded_once_to_the_cache_and_a_wrong_file_replaced(
@@ -82,14 +83,14 @@ def test_cifar10_is_unpacked_once_and_loads(server, tmp_path):
     for _ in range(2):
         assert download_images("cifar10", root) == root
         assert files_in(root) == BATCHES and len(server.requests) == 1
-    (root / download.CIFAR10_BATCHES[3]).unlink()
+    (root / "cifar-10-batches-bin/data_batch_4.bin").unlink()
     download_images("cifar10", root)
     assert files_in(root) == BATCHES and len(server.requests) == 2
     data = default_images("cifar10", root)
     assert data.labels.tolist() == [0, 1, 2, 3, 4] and data.test_labels.tolist() == [5]
 
 
-@pytest.mark.parametrize(("name", "file"), [("mnist", "mnist/*"), ("cifar10", "cifar.tar.gz")])
+@pytest.mark.parametrize(("name", "file"), [("mnist", "mnist/*"), ("cifar10", "cifar*.tar.gz")])
 @pytest.mark.parametrize("wrong", [lambda path: path.write_bytes(b"other"), Path.unlink])
 def test_a_wrong_or_missing_file_is_refused_and_leaves_nothing(server, tmp_path, name, file, wrong):
     for path in server.files.glob(file):
@@ -115,4 +116,4 @@ def test_without_pooch_the_error_names_the_extra(tmp_path, monkeypatch):
 @pytest.mark.skipif(not os.environ.get("KKT_REF_DATA"), reason="needs KKT_REF_DATA")
 def test_the_official_checksums():
     root = Path(os.environ["KKT_REF_DATA"])
-    assert tuple(digest(root / name) for name in download.MNIST_FILES) == download.MNIST_SHA256
+    assert all(digest(root / name) == download.REGISTRY[name] for name in MNIST)

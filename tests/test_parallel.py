@@ -149,14 +149,3 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     assert process.stdout.readline() == "once\n" and process.stdout.readline().endswith("2\n")
     process.kill()
     process.communicate(timeout=60)  # the output ends when the last process that holds it ends
-
-
-def test_bad_workers_are_named():
-    for workers in (0, -1, True):
-        with pytest.raises(ValueError, match="workers: expected an integer >= 1"):
-            kkt_ref.reconstruct(NET, workers=workers)
-    with pytest.raises(TypeError, match="workers: expected a number of processes or a conc"):
-        kkt_ref.reconstruct(NET, workers="all")
-    with pytest.raises(ValueError, match="workers: expected None"):
-        plane = kkt_ref.init_uniform((2, 8, 1), np.random.default_rng(0))
-        kkt_ref.reconstruct(plane, workers=2)

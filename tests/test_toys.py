@@ -44,8 +44,6 @@ def test_spirals_are_opposite_and_turn_once():
     radius, angle = polar(x[:20])
     np.testing.assert_allclose(radius, np.linspace(0.25, 1, 20))
     assert angle[-1] - angle[0] == pytest.approx(2 * np.pi)
-    with pytest.raises(ValueError, match="n: expected an even number"):
-        toys.spiral(5)
 
 
 def test_the_disc_is_filled_evenly():

@@ -43,26 +43,15 @@ def default_images(name: str, root: str | Path | None = None) -> ImageSet:
     """Load the official files, or the embedded images if no folder was named and none has them.
 
     The official files are searched in ``root``; without ``root`` in the folder that the environment
-    variable ``KKT_REF_DATA`` names, and then in :func:`cache_root`.  CIFAR-10's data_batch_2 to 5
-    are appended, up to the first that is missing.
+    variable ``KKT_REF_DATA`` names, and then in :func:`cache_root`.  FileNotFoundError is raised if
+    ``root`` or the variable is given, and no folder has all the files needed.  CIFAR-10's
+    data_batch_2 to 5 are appended, up to the first that is missing.
 
     Parameters
     ----------
     name : {"mnist", "cifar10"}
     root : path-like, optional
         The only folder to search.
-
-    Returns
-    -------
-    ImageSet
-        Its ``source`` says which images they are.
-
-    Raises
-    ------
-    FileNotFoundError
-        If ``root`` or ``KKT_REF_DATA`` is given, and no folder has all the files needed.
-    ValueError
-        If ``name`` is unknown, or a file is damaged.
     """
     check_name(name)
     named = os.environ.get(VARIABLE)
@@ -84,7 +73,7 @@ def default_images(name: str, root: str | Path | None = None) -> ImageSet:
 
 
 def embedded_images(name: str) -> ImageSet:
-    """Load the few real images that come with the package; another ``name`` raises ValueError.
+    """Load the few real images that come with the package.
 
     "mnist": the first 500 odd and the first 500 even digits of the training file, in its order, so
     that splits of up to 1000 images equal the official ones.  "cifar10": the first 20 images of

@@ -50,15 +50,13 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
                     f"{path}: expected the header of an IDX file, {magic.hex()} and a shape of 1 "
                     f"to {_LARGEST:,} bytes, got {header.hex()}"
                 )
-            content = stream.read(size)
-            # reading one byte more makes gzip verify its checksum at the end
-            trailing = stream.read(1)
+            content = stream.read(size + 1)  # at its end gzip verifies its checksum
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(
                 f"{path}: expected an intact gzip file, but {error}; download it again"
             ) from error
-    if len(content) < size or trailing:
-        came = "more" if trailing else f"{len(content):,}"
+    if len(content) != size:
+        came = "more" if len(content) > size else f"{len(content):,}"
         raise ValueError(
             f"{path}: expected {size:,} bytes for the shape {shape} in its header, got {came}; "
             "download it again"

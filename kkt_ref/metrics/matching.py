@@ -43,21 +43,9 @@ class PointMatches(NamedTuple):
 
 
 def match_one_to_one(scores: ArrayLike) -> Matching:
-    """Assign candidates to images one to one so that the sum of the scores is largest.
+    """Assign candidates to images so that the sum of the scores (n, m) is largest.
 
-    Parameters
-    ----------
-    scores : array_like, (n, m), floating
-
-    Returns
-    -------
-    Matching
-        min(n, m) images have a candidate.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``scores`` is not floating; if it is not (n, m), is empty or not finite.
+    min(n, m) images have a candidate.
     """
     scores = check_points(scores, "scores")
     image, chosen = scipy.optimize.linear_sum_assignment(scores, maximize=True)
@@ -87,33 +75,25 @@ def match_points(
     Returns
     -------
     PointMatches
-
-    Raises
-    ------
-    TypeError
-        If ``points`` or ``candidates`` is not floating, or ``multipliers`` holds no numbers.
-    ValueError
-        If an array has another shape, is empty or not finite, or ``tolerance`` is not > 0.
+        Its counts, pairs and distances.
     """
     points = check_points(points, "points")
     candidates = check_points(candidates, "candidates", d=points.shape[1])
     tolerance = check_positive(tolerance, "tolerance")
-    weights = np.ones(len(candidates)) if multipliers is None else multipliers
-    multipliers = as_array(weights, "multipliers")
-    multipliers = check_multipliers(multipliers, (len(candidates),), multipliers.dtype)
-
+    lam = as_array(np.ones(len(candidates)) if multipliers is None else multipliers, "multipliers")
+    lam = check_multipliers(lam, (len(candidates),), lam.dtype)
     distances = scipy.spatial.distance.cdist(points, candidates)  # (n, m)
     # a miss costs more than all matches together: first as many pairs as possible, then near ones
     cost = np.where(distances <= tolerance, distances, tolerance * (1 + len(points)))
     rows, columns = scipy.optimize.linear_sum_assignment(cost)
     hit = distances[rows, columns] <= tolerance
     stray = distances.min(axis=0) > tolerance  # (m,)
-    total = float(multipliers.sum())
+    total = float(lam.sum())
     return PointMatches(
         matched=int(hit.sum()),
         missed=int(len(points) - hit.sum()),
         strays=int(stray.sum()),
-        stray_mass=float(multipliers[stray].sum()) / total if total > 0 else 0.0,
+        stray_mass=float(lam[stray].sum()) / total if total > 0 else 0.0,
         pairs=np.stack([rows[hit], columns[hit]], axis=1),  # (matched, 2)
         distances=distances.min(axis=1),  # (n,)
     )

@@ -20,7 +20,7 @@ TOP = 0.05  # of all scores; a few members who stand out are seen there, and not
 
 
 class ROC(NamedTuple):
-    """What a score tells about membership."""
+    """How well a score tells members from others."""
 
     auc: float  # P(member > other) + P(equal)/2
     auc_interval: tuple[float, float]  # 95%, by DeLong et al. (1988)
@@ -39,23 +39,14 @@ def roc(members: ArrayLike, others: ArrayLike) -> ROC:
     members, others : array_like of shape (n,) and (m,), floating, n, m ≥ 2
         Larger scores speak for membership; not NaN.
 
-    Returns
-    -------
-    ROC
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an array has another shape or dtype, fewer than two entries, or NaN.
-
     Notes
     -----
     The p-value (1 + #{others ≥ score}) / (m + 1) is exact if a member that left no trace and the
     others are exchangeable.  ``p_all`` is twice the smaller one of two: Mann-Whitney's, and the
     hypergeometric probability of as many members among the highest 5% of all scores, so that it
-    sees a small difference of all members and a large one of a few.  DeLong's interval is that of
-    the logit of the area, so that it stays in [0, 1]; if the scores are separated, its other end
-    is at a distance of 3/min(n, m), the rule of three.
+    detects both a small difference of all members and a large difference of a few.  DeLong's
+    interval is that of the logit of the area, so that it stays in [0, 1]; if the scores are
+    separated, its other end is at a distance of 3/min(n, m), the rule of three.
     """
     members, others = _check(members, "members"), _check(others, "others")
     n, m, ordered, own = len(members), len(others), np.sort(others), np.sort(members)

@@ -58,26 +58,16 @@ def score_candidates(
     mean : array_like, (d,)
         The training mean, floating; pixels of images + mean are in [0, 1].
     shape : (channels, height, width)
+        Height and width are at least 3 pixels, the window of SSIM.
 
-    Returns
-    -------
-    Scores
-
-    Raises
-    ------
-    TypeError
-        If an array is not floating.
-    ValueError
-        If an array does not fit ``shape``, is empty or not finite, if an image is smaller than
-        3 x 3 pixels, or if ``unseen`` and ``images`` differ in number.
     """
     if not isinstance(shape, (tuple, list)) or len(shape) != 3:
         raise ValueError(f"shape: expected (channels, height, width), got {shape!r}")
     d = math.prod(check_count(side, "shape") for side in shape)
-    given = dict(images=images, candidates=candidates, unseen=unseen)
-    given["mean"] = as_array(mean, "mean")[None]  # (1, d)
+    arrays = dict(images=images, candidates=candidates, unseen=unseen)
+    arrays["mean"] = as_array(mean, "mean")[None]  # (1, d)
     images, candidates, unseen, mean = (
-        check_points(array, name, d=d).astype(np.float64) for name, array in given.items()
+        check_points(array, name, d=d).astype(np.float64) for name, array in arrays.items()
     )
     if len(unseen) != len(images):
         raise ValueError(

@@ -71,7 +71,8 @@ def structural_similarity(
     x, y : array_like
         Images (..., H, W) of equal shape, real or integer; leading axes are a batch.
     data_range : float
-        L, the largest minus the smallest value that a pixel can have, > 0.
+        L, the largest minus the smallest value that a pixel can have, > 0.  No pixel may be larger
+        than 1e4 L.
     channel_axis : int, optional
         One more axis, at any place: that of the channels, over which SSIM is averaged.
     settings : SSIMSettings
@@ -80,14 +81,6 @@ def structural_similarity(
     -------
     ndarray
         float64 of the shape of the batch.  Exactly 1 for x = y if ``settings.eps`` is 0.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, an image has too few axes or is smaller than the window, a pixel is
-        NaN, infinite or larger than 1e4 ``data_range``, or ``data_range`` is not > 0.
-    TypeError
-        If ``settings`` is no :class:`SSIMSettings`.
 
     Notes
     -----
