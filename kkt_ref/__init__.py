@@ -1,8 +1,8 @@
-"""kkt_ref: training data from the weights of a network, by the KKT conditions.
+"""Training data from the weights of a network, by the KKT conditions.
 
 Reference implementation of Haim, Vardi, Yehudai, Shamir and Irani, "Reconstructing Training
 Data from Trained Neural Networks", NeurIPS 2022 (arXiv 2206.07758), in NumPy, HIPS autograd
-and SciPy.  This page lists the names that most users need; each room holds more:
+and SciPy.  This page lists the names that most users need; each package holds more:
 
     datasets       toys, MNIST and CIFAR-10
     network        the MLP as plain data
@@ -11,12 +11,12 @@ and SciPy.  This page lists the names that most users need; each room holds more
     kkt            the four conditions as one report
     attacks        reconstruct, the published attack and loss, the other attacks
     metrics        scores against the training data and against unseen data
-    conformance    is another implementation right?
-    audit          what do weights give away?  (``kkt-ref audit``)
+    conformance    checks of other implementations (``kkt-ref check``)
+    audit          report of what weights reveal (``kkt-ref audit``)
 
 An argument that does not fit raises ValueError or TypeError, and the message says what was
-expected; docstrings name only the errors that are less obvious.  The modules ``import scipy``,
-whose parts are loaded when they are first used, so that kkt_ref itself is loaded fast.
+expected; docstrings name only the errors that are less obvious.  Modules write ``import scipy``,
+which loads its parts when they are first used.
 """
 
 from kkt_ref.attacks import Reconstruction, published_loss, reconstruct

@@ -75,7 +75,9 @@ def run_all(
     count = min(workers or usable_cores(), len(numbers))
     short = workers is None and seconds < _SHORT
     nested = workers in (None, 1) and multiprocessing.parent_process() is not None
-    if short or nested or (count <= 1 and _has_one_thread()) or not _can_be_sent(task):
+    threaded = usable_cores() > 1 and importlib.util.find_spec("threadpoolctl") is None
+    threaded &= "1" not in (os.environ.get(name) for name in _THREADS)
+    if short or nested or (count <= 1 and not threaded) or not _can_be_sent(task):
         for number in numbers:
             done(number, task(number))
         return
@@ -118,12 +120,6 @@ def one_thread() -> Iterator[None]:
 
     with threadpool_limits(1, "blas"):
         yield
-
-
-def _has_one_thread() -> bool:
-    """Return whether BLAS has one thread in ``one_thread``."""
-    limited = usable_cores() == 1 or importlib.util.find_spec("threadpoolctl") is not None
-    return limited or "1" in (os.environ.get(name) for name in _THREADS)
 
 
 def _call(run: Callable[[int], Result], errors: Any, number: int) -> Result:

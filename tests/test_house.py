@@ -1,7 +1,6 @@
-"""The architecture: imports go one way, and no file grows too long to read."""
+"""The architecture: imports go one way, and the code stays small."""
 
 import ast
-import re
 from pathlib import Path
 
 import pytest
@@ -28,12 +27,25 @@ MAY_IMPORT = {
     "audit": CORE | {"attacks", "metrics"},
 }
 DOORS = {"__init__", "__main__"}  # of the whole library: they may import every room
+# lines, docstrings counted; a commit may lower these numbers, and none may raise them
+BUDGETS = {
+    "reference": 6795,  # aim: 5500; all of the library but kit and audit
+    "core": 2393,  # aim: 1900; network, stationarity and kkt, a part of the reference
+    "kit": 2038,  # aim: 1950
+    "audit": 1542,  # aim: 1400
+    "demos": 4699,  # aim: 3500
+    "tests": 8650,  # aim: 7000
+    "README.md": 201,  # aim: 180
+}
+LONGEST_FILE = 450
 
 
-def rooms():
-    for path in LIBRARY.rglob("*.py"):
-        room = path.relative_to(LIBRARY).parts[0].removesuffix(".py")
-        yield path, room
+def room_of(path):
+    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+
+
+def files_of(*rooms):
+    return [path for path in sorted(LIBRARY.rglob("*.py")) if room_of(path) in rooms]
 
 
 def imported_rooms(path):
@@ -49,41 +61,40 @@ def imported_rooms(path):
                 yield name.split(".")[1]
 
 
+def test_every_room_is_known():
+    assert {room_of(path) for path in LIBRARY.rglob("*.py")} == set(MAY_IMPORT) | DOORS
+
+
 @pytest.mark.parametrize("room", sorted(MAY_IMPORT))
 def test_imports_go_one_way(room):
-    allowed = MAY_IMPORT[room] | {room}
-    for path, its_room in rooms():
-        if its_room == room:
-            wrong = set(imported_rooms(path)) - allowed
-            assert not wrong, f"{path.relative_to(LIBRARY)} imports {sorted(wrong)}"
+    for path in files_of(room):
+        wrong = set(imported_rooms(path)) - MAY_IMPORT[room] - {room}
+        assert not wrong, f"{path.relative_to(LIBRARY)} imports {sorted(wrong)}"
 
 
-def test_every_room_is_known():
-    assert {room for _, room in rooms()} == set(MAY_IMPORT) | DOORS
+def test_the_reference_imports_neither_kit_nor_audit():
+    for path in files_of(*set(MAY_IMPORT) - {"conformance", "audit"}):
+        wrong = {"conformance", "audit"}.intersection(imported_rooms(path))
+        assert not wrong, f"{path.relative_to(LIBRARY)} imports {sorted(wrong)}"
 
 
 def lines(path):
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
+@pytest.mark.parametrize("part", BUDGETS)
+def test_budgets_hold(part):
+    files = {
+        "reference": files_of(*DOORS | set(MAY_IMPORT) - {"conformance", "audit"}),
+        "core": files_of("network", "stationarity", "kkt"),
+        "kit": files_of("conformance"),
+        "audit": files_of("audit"),
+        "README.md": list(ROOT.glob("README.md")),
+    }.get(part) or list((ROOT / part).rglob("*.py"))
+    if not files:
+        pytest.skip("needs the repository")  # an installed wheel has no demos
+    assert sum(map(lines, files)) <= BUDGETS[part]
+
+
 def test_no_file_is_too_long_to_read():
-    long = {path.name: lines(path) for path, _ in rooms() if lines(path) > 300}
-    assert not long
-
-
-def budgets():
-    """The lines of each room, as the README's map of the house states them."""
-    readme = ROOT / "README.md"  # a wheel is tested without it
-    table = readme.read_text(encoding="utf-8") if readme.exists() else ""
-    return {room: int(number) for room, number in re.findall(r"\| `(\w+)` \| (\d+) \|", table)}
-
-
-@pytest.mark.parametrize(("room", "budget"), budgets().items())
-def test_rooms_are_as_small_as_the_readme_says(room, budget):
-    inside = [path for path, its_room in rooms() if its_room == room]
-    assert sum(lines(path) for path in inside if "embedded" not in path.parts) <= budget
-
-
-@pytest.mark.skipif(not budgets(), reason="needs the repository's README.md")
-def test_the_readme_has_a_budget_for_each_room():
-    assert set(budgets()) == set(MAY_IMPORT) - PRIVATE
+    assert not {path.name for path in LIBRARY.rglob("*.py") if lines(path) > LONGEST_FILE}

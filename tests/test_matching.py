@@ -49,15 +49,6 @@ def test_one_to_one_is_optimal_and_uses_no_candidate_twice(scores, seed):
     assert shuffled.score[shuffled.candidate >= 0].sum() == found.score[matched].sum()
 
 
-def test_duplicates_of_a_candidate_add_no_image():
-    scores = np.array([[0.9, 0.1], [0.2, 0.85], [0.3, 0.1]])
-    assert match_one_to_one(scores).count(0.8) == 2
-    # a copy can stand for a second image only as badly as the original would
-    found = match_one_to_one(np.repeat(scores, 3, axis=1))
-    assert found.count(0.8) == 2
-    assert found.score.tolist() == [0.9, 0.85, 0.3]
-
-
 def test_counts_include_the_threshold_and_means_count_the_unmatched_as_zero():
     found = Matching(np.array([2, -1, 0]), np.array([0.8, -np.inf, 0.4]))
     assert found.count(0.8) == 1

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -85,18 +86,20 @@ def test_a_dask_cluster_runs_them():
             assert_equal(found, attack(NET, **STARTS[name], workers=2))
 
 
-def threads_of_a_worker(number):
-    return os.getpid(), [os.environ[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL")]
+def state_of_a_worker(number):
+    threads = [os.environ[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL")]
+    return os.getpid(), threads, np.geterr()["under"]
 
 
 def test_a_worker_starts_with_one_thread_and_the_parent_keeps_its_environment(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     before, main, seen = dict(os.environ), sys.modules["__main__"], []
-    run_all(threads_of_a_worker, range(3), lambda *result: seen.append(result), workers=2)
+    with np.errstate(under="raise"):
+        run_all(state_of_a_worker, range(3), lambda *result: seen.append(result), workers=2)
     assert sorted(number for number, _ in seen) == [0, 1, 2]
-    for _, (process, threads) in seen:
-        assert process != os.getpid() and threads == ["1"] * 3
+    for _, (process, *state) in seen:
+        assert process != os.getpid() and state == [["1"] * 3, "raise"]
     assert dict(os.environ) == before and sys.modules["__main__"] is main
 
 
@@ -117,6 +120,20 @@ def test_an_interrupted_attack_ends_its_workers_and_goes_on_from_its_files(tmp_p
     assert len(told) == 4
     for one, other in zip(parts, run_alternations(problem, **settings), strict=True):
         assert np.array_equal(one.coordinates, other.coordinates)
+
+
+def nap(number):
+    time.sleep(60 * number)
+
+
+def test_an_interrupt_does_not_wait_for_runs():
+    def interrupt(number, result):
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_all(nap, range(2), interrupt, workers=2)
+    assert time.monotonic() - began < 50
 
 
 def test_an_error_in_a_worker_is_raised_here():

@@ -66,6 +66,9 @@ def test_interval_agrees_with_the_bootstrap():
 def test_p_of_all_is_valid_and_sees_a_few_members():
     by_chance = [roc(*scores(seed, n=100, m=200, shift=0.0)).p_all for seed in range(300)]
     assert np.mean(np.array(by_chance) < 0.05) < 0.08
+    members, others = scores(n=500, shift=0.3)  # a small difference of all
+    area = scipy.stats.mannwhitneyu(members, others, alternative="greater", method="asymptotic")
+    assert np.isclose(roc(members, others).p_all, 2 * area.pvalue, rtol=1e-12)
     rng = np.random.default_rng(0)
     members, others = rng.normal(size=500), rng.normal(size=500)
     members[:26] += 4.0
