@@ -34,7 +34,7 @@ BUDGETS = {
     "kit": 2038,  # aim: 1950
     "audit": 1542,  # aim: 1400
     "demos": 4699,  # aim: 3500
-    "tests": 8650,  # aim: 7000
+    "tests": 8644,  # aim: 7000
     "README.md": 201,  # aim: 180
 }
 LONGEST_FILE = 450
