@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import kkt_ref
 from kkt_ref.conformance.evaluate import gradient_matrix
-from kkt_ref.kkt import multipliers
+from kkt_ref.kkt import equation, multipliers
 from kkt_ref.kkt.multipliers import gram_matrix, scale_layers, solve_nnls_gram
 from tests.strategies import error, problems
 
@@ -43,7 +43,7 @@ def test_the_switch_changes_no_result(monkeypatch):
     net = kkt_ref.init_uniform((8, 30, 1), rng)
     x, y = rng.normal(size=(6, 8)), np.where(np.arange(6) % 2, 1.0, -1.0)
     small = kkt_ref.fit_multipliers(net, x, y)
-    monkeypatch.setattr(multipliers, "LARGEST_MATRIX", 0)
+    monkeypatch.setattr(equation, "LARGEST_MATRIX", 0)
     assert kkt_ref.fit_multipliers(net, x, y) == pytest.approx(small, rel=1e-6, abs=1e-9)
 
 

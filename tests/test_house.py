@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "_io": {"_validation"},
     "_parallel": {"_validation"},
     "network": PRIVATE,
+    "files": PRIVATE | {"network"},
     "stationarity": PRIVATE | {"network"},
     "kkt": PRIVATE | {"network", "stationarity"},
     "training": CORE,
@@ -25,7 +26,7 @@ MAY_IMPORT = {
     "metrics": PRIVATE,
     "datasets": PRIVATE,
     "conformance": CORE | {"metrics"},
-    "audit": CORE | {"attacks", "metrics"},
+    "audit": CORE | {"attacks", "files", "metrics"},
 }
 DOORS = {"__init__", "__main__"}  # of the whole library: they may import every room
 

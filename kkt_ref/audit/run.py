@@ -23,19 +23,20 @@ from kkt_ref.audit.evidence import Members
 from kkt_ref.audit.inputs import Samples
 from kkt_ref.audit.tables import PairScores
 from kkt_ref.audit.weights import Weights
-from kkt_ref.kkt.conditions import (
+from kkt_ref.kkt.equation import (
+    Equation,
+    fit_multipliers,
     kkt_report,
     margins,
     residual_floor,
     stationarity_norms,
 )
-from kkt_ref.kkt.multipliers import fit_multipliers
 from kkt_ref.kkt.weight_decay import best_decay
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.network.activations import ReLU
-from kkt_ref.network.base import check_net
 from kkt_ref.network.mlp import MLP
+from kkt_ref.network.protocol import check_net
 
 # A wide two-layer network has as many directions as inputs, most of them its start.
 MOST_OF_TWO_LAYERS = 500
@@ -132,7 +133,7 @@ def measure_conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> Conditions:
         "floor": stationarity_norms(net, x, y, multipliers).relative,
         "floor_layer_1": residual_floor(net, x, y, layer_weights=layer_1).by_layer[0],
     }
-    loss, decayed = best_decay(net, x, y)
+    loss, decayed = best_decay(Equation(net, x, y))
     numbers |= {
         "floor_weight_decay": decayed.stationarity.relative,
         "problem_that_fits": "max margin",

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kkt_ref._io import read_npz
+from kkt_ref.files import from_state_dict, load_net
 from kkt_ref.network.activations import activation_by_name
-from kkt_ref.network.io import from_state_dict, load_net
 from kkt_ref.network.mlp import MLP
 
 EXPORT = (

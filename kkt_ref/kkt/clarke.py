@@ -16,12 +16,10 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_count, check_positive
-from kkt_ref.kkt.conditions import Stationarity, residual_norms
-from kkt_ref.kkt.multipliers import fit
-from kkt_ref.network.base import check_nonzero
+from kkt_ref.kkt.equation import Equation, Stationarity
 from kkt_ref.network.mlp import MLP, check_mlp
+from kkt_ref.network.protocol import check_nonzero
 from kkt_ref.stationarity.closed_form import Backward, Forward, backward, gradient_sum, tangent
-from kkt_ref.stationarity.evaluation import Equation
 from kkt_ref.stationarity.layer_residual import ArrayResidual
 from kkt_ref.stationarity.problems import coefficients_of, margins_of
 
@@ -43,21 +41,9 @@ def clarke_stationarity(
 ) -> ClarkeFit:
     """The smallest residual over λ ≥ 0 and the gates of the pairs near a kink.
 
-    Parameters
-    ----------
-    net : MLP
-        In float64.
-    x, y
-        As in :func:`kkt_ref.stationarity_loss`.
-    width : float
-        A pair is near a kink if |z| ≤ width · (root mean square of its layer's z); > 0.
-    max_iterations : int
-        The largest number of L-BFGS-B iterations.
-
-    Returns
-    -------
-    ClarkeFit
-        Never worse than the fit of λ with the activation's own gates.
+    The network is an MLP in float64; its samples are as in :func:`kkt_ref.stationarity_loss`.  A
+    pair of sample and neuron is near a kink if |z| ≤ width · (root mean square of its layer's z).
+    The result is never worse than the fit of λ with the activation's own gates.
     """
     check_mlp(net)
     equation = Equation(net, x, y)
@@ -67,7 +53,7 @@ def clarke_stationarity(
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
     free = _FreeGates(equation, width)
-    multipliers = fit(equation)
+    multipliers = equation.fit()
     hard = free.measured(multipliers, free.trace.gates)
     if free.freed == 0:
         return hard
@@ -90,7 +76,7 @@ class _FreeGates:
     """‖θ − Σ U_ic ∇θΦ_ic‖² / ‖θ‖² as a function of one vector: λ / scale, then free gates."""
 
     def __init__(self, equation: Equation, width: float) -> None:
-        self.equation, self.trace, self.scale = equation, equation.here.trace, 1.0
+        self.equation, self.trace, self.scale = equation, equation.evaluation.trace, 1.0
         hidden = self.trace.preactivations[:-1]
         self.near = [np.abs(z) <= width * np.sqrt(np.mean(z**2)) for z in hidden]
         self.freed = sum(int(mask.sum()) for mask in self.near)
@@ -113,7 +99,7 @@ class _FreeGates:
         return trace, back, gradient_sum(trace, back.deltas)
 
     def measured(self, multipliers: Array, gates: list[Array]) -> ClarkeFit:
-        norms = residual_norms(self.trace.net, self._backward(multipliers, gates)[2])
+        norms = self.equation.norms_of(self._backward(multipliers, gates)[2])
         return ClarkeFit(norms, multipliers, gates, self.freed)
 
     def value_and_gradient(self, vector: Array) -> tuple[float, Array]:

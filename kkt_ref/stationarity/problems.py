@@ -26,8 +26,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kkt_ref._validation import check_classes, check_labels, check_points, check_targets
-from kkt_ref.network.base import check_net
 from kkt_ref.network.mlp import MLP
+from kkt_ref.network.protocol import check_net
 from kkt_ref.stationarity.backend import namespace
 from kkt_ref.stationarity.losses import Loss, one_hot
 
