@@ -61,10 +61,8 @@ class Sum(NamedTuple):
 @st.composite
 def sums(draw, activation):
     """Networks of depth 1 to 5, narrow or so wide that Gram matrices are cheaper."""
-    K, rng = (
-        draw(st.sampled_from([1, 2, 5])),
-        np.random.default_rng(draw(st.integers(0, 2**32 - 1))),
-    )
+    K, seed = draw(st.sampled_from([1, 2, 5])), draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
     wide, depth = draw(st.booleans()), draw(st.integers(1, 5))
     widths = rng.integers(20, 30, depth) if wide else rng.integers(1, 8, depth)
     bias = draw(st.sampled_from(["first", "all", "none"]))

@@ -24,7 +24,6 @@ from kkt_ref.stationarity.layer_residual import ArrayResidual
 from kkt_ref.stationarity.problems import coefficients_of, margins_of
 
 Array = np.ndarray
-LIMITS = dict(maxcor=30, ftol=0.0, gtol=1e-12)  # of L-BFGS-B
 
 
 class ClarkeFit(NamedTuple):
@@ -60,13 +59,14 @@ def clarke_stationarity(
     free.scale = float(multipliers.max()) or 1.0
     positive = np.maximum(multipliers / free.scale, 0.1).ravel()
     start = np.concatenate([positive, np.full(free.freed, 0.5)])
+    limits = dict(maxiter=max_iterations, maxfun=20 * max_iterations)
     result = scipy.optimize.minimize(
         free.value_and_gradient,
         start,
         jac=True,
         method="L-BFGS-B",
         bounds=[(0.0, None)] * positive.size + [(0.0, 1.0)] * free.freed,
-        options=LIMITS | dict(maxiter=max_iterations, maxfun=20 * max_iterations),
+        options=dict(maxcor=30, ftol=0.0, gtol=1e-12) | limits,
     )
     found = free.measured(*free.unpack(result.x))
     return hard if found.stationarity.absolute > hard.stationarity.absolute else found
@@ -99,7 +99,8 @@ class _FreeGates:
         return trace, back, gradient_sum(trace, back.deltas)
 
     def measured(self, multipliers: Array, gates: list[Array]) -> ClarkeFit:
-        norms = self.equation.norms_of(self._backward(multipliers, gates)[2])
+        sums = self._backward(multipliers, gates)[2]
+        norms = self.equation.norms_of(np.concatenate([g.ravel() for g in sums]))
         return ClarkeFit(norms, multipliers, gates, self.freed)
 
     def value_and_gradient(self, vector: Array) -> tuple[float, Array]:

@@ -60,11 +60,10 @@ class KKTReport(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Return all but the multipliers under plain names, as JSON can hold them."""
-        numbers = self._asdict()
+        _, relative, by_layer = self.stationarity
+        numbers = self._asdict() | dict(stationarity=relative, warnings=list(self.warnings))
         del numbers["multipliers"]
-        numbers["warnings"] = list(self.warnings)
-        numbers["stationarity"] = self.stationarity.relative
-        return numbers | {"stationarity_by_layer": list(self.stationarity.by_layer)}
+        return numbers | {"stationarity_by_layer": list(by_layer)}
 
     def __str__(self) -> str:
         numbers = self.as_dict()
@@ -100,18 +99,19 @@ class Equation:
         """Return multipliers as an array of the right shape and dtype, or raise."""
         return check_multipliers(multipliers, self.shape, self.net.dtype)
 
-    def gradient_sum(self, multipliers: Array) -> list[Array]:
-        """Return the right side of the equation, shaped like ``net.arrays``."""
-        return self.evaluation.gradient_sum(problems.coefficients_of(self.directions, multipliers))
+    def right_side(self, multipliers: Array) -> Array:
+        """Return Σ_ic U_ic ∇θΦ_c(θ; x_i), shape (P,)."""
+        U = problems.coefficients_of(self.directions, multipliers)  # (n, K)
+        return np.concatenate([g.ravel() for g in self.evaluation.gradient_sum(U)])
 
     def norms(self, multipliers: Any) -> Stationarity:
         """Return the norms of the left side minus the right."""
-        return self.norms_of(self.gradient_sum(self.check(multipliers)))
+        return self.norms_of(self.right_side(self.check(multipliers)))
 
-    def norms_of(self, right: list[Array]) -> Stationarity:
-        """Return the norms of θ minus a sum shaped like ``net.arrays``."""
+    def norms_of(self, right: Array) -> Stationarity:
+        """Return the norms of θ minus a right side, shape (P,)."""
         theta, norm, slices = self.net.theta, np.linalg.norm, self.net.layer_slices
-        residual = theta - np.concatenate([g.ravel() for g in right])
+        residual = theta - right  # (P,)
         by_layer = tuple(_ratio(norm(residual[s]), norm(theta[s])) for s in slices)
         return Stationarity(float(norm(residual)), _ratio(norm(residual), norm(theta)), by_layer)
 

@@ -63,9 +63,8 @@ def solve_nnls(
             columns = np.column_stack([matrix[working].T, target])  # (P, w + 1)
             if columns.shape[0] > columns.shape[1]:
                 columns = np.linalg.qr(columns, mode="r")  # (w + 1, w + 1), the same minimiser
-            most = 30 * columns.shape[1]
-            solved = scipy.optimize.nnls(columns[:, :-1], columns[:, -1], maxiter=most)
-            multipliers[working] = solved[0]
+            A, b = columns[:, :-1], columns[:, -1]
+            multipliers[working] = scipy.optimize.nnls(A, b, maxiter=30 * columns.shape[1])[0]
         residual = target - multipliers @ matrix  # (P,)
         violation = (matrix @ residual) / norms
         worst = np.argsort(-violation)[:batch]

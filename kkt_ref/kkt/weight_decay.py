@@ -49,17 +49,15 @@ def weight_decay_stationarity(
 
 
 def _fit(equation: Equation, decay: float | None = None) -> DecayFit:
-    net = equation.net
-    check_nonzero(net)
-    pull = equation.gradient_sum(np.ones(equation.shape, net.dtype))  # g
-    flat, theta = np.concatenate([g.ravel() for g in pull]), net.theta  # (P,)
+    check_nonzero(equation.net)
+    g = equation.right_side(np.ones(equation.shape, equation.net.dtype))  # (P,)
     if decay is None:
-        along = float(theta @ flat)
-        decay = float(flat @ flat) / along if along > 0 else None
+        along = float(equation.net.theta @ g)
+        decay = float(g @ g) / along if along > 0 else None
     else:
         decay = check_positive(decay, "decay")
     inverse = 0.0 if decay is None else 1.0 / decay
-    norms = equation.norms_of([g * inverse for g in pull])
+    norms = equation.norms_of(g * inverse)
     implied = equation.problem.multipliers(equation.y, equation.outputs)
     return DecayFit(norms, decay, implied * inverse)
 

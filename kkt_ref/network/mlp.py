@@ -21,7 +21,6 @@ from kkt_ref.network.activations import Activation, GatedReLU, ReLU
 from kkt_ref.network.protocol import Network, check_net
 
 Array = Any
-FLOATING = ("float64", "float32", "float16")
 ASSUMED = "the theory, ε and δ hold for ReLU networks with a bias in the first layer only"
 
 
@@ -177,7 +176,7 @@ def init_uniform(
     dtype : {float64, float32, float16}
     """
     widths = check_counts(widths, "widths (d, h_1, ..., K)", at_least=2)
-    rng, dtype = check_rng(rng), check_dtype(dtype, FLOATING)
+    rng, dtype = check_rng(rng), check_dtype(dtype, ("float64", "float32", "float16"))
     if bias not in ("first", "all", "none"):
         raise ValueError(f"bias: expected 'first', 'all' or 'none', got {bias!r}")
     weights, biases = [], []

@@ -172,9 +172,9 @@ def _ascend(
 
         reached, last = log_loss <= target, steps == max_steps
         if due or reached or last:
-            at_record = backend.get_net(whole if due else leave_span(whole, inner, Q))
-            theta = at_record.theta  # (P,)
-            at_record = at_record.with_theta(theta)  # a copy: steps change arrays in place
+            here_whole = whole if due else leave_span(whole, inner, Q)
+            theta = np.concatenate([backend.to_host(p).ravel() for p in here_whole.arrays])  # (P,)
+            at_record = net.with_theta(theta)  # a copy: steps change arrays in place
             first, *rest = ascent
             full = [first if Q is None else first @ Q.T, *rest]
             direction = np.concatenate([backend.to_host(g).ravel() for g in full])  # (P,)
