@@ -125,10 +125,8 @@ def check_layer_weights(layer_weights: Any, net: Network) -> tuple[float, ...]:
     if layer_weights is None:
         return (1.0,) * net.depth
     weights = check_numbers(layer_weights, "layer_weights", net.depth)
-    if not all(w >= 0 for w in weights):
-        raise ValueError(f"layer_weights: expected numbers >= 0, one a layer, got {weights}")
-    if not any(weights):
-        raise ValueError("layer_weights: expected at least one weight > 0, got all zero")
+    if min(weights) < 0 or max(weights) == 0:
+        raise ValueError(f"layer_weights: expected numbers >= 0, and not all 0, got {weights}")
     return weights
 
 

@@ -17,9 +17,6 @@ from kkt_ref.stationarity.problems import Problem, check_samples, coefficients_o
 Array = Any
 
 
-# 1. Two classes.
-
-
 def two_class_loss(net: Network, x: Array, y: Array, multipliers: Array) -> Any:
     """‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖², in the letters of the paper."""
 
@@ -32,7 +29,7 @@ def two_class_loss(net: Network, x: Array, y: Array, multipliers: Array) -> Any:
     return anp.sum(residual**2)
 
 
-# 2. Several outputs, problems and smoothed gates.  The sum is Σ_ic U_ic ∇θΦ_c(θ; x_i), with the
+# Several outputs, problems and smoothed gates.  The sum is Σ_ic U_ic ∇θΦ_c(θ; x_i), with the
 # coefficients U of ``problems``, which for two classes are U_i = λ_i y_i.  ∇θΦ is that of the
 # network's ``weighted_gradient``, whose gates may be smooth.  With layer weights w the norm is
 # Σ_l w_l ‖·‖²_l.

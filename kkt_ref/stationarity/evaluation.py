@@ -45,11 +45,8 @@ class _MLPEvaluation(Evaluation):
         self.net, self.trace = net, closed_form.forward(net, x)
         self.outputs = self.trace.preactivations[-1]  # (n, K)
 
-    def _deltas(self, coefficients: Array) -> list[Array]:
-        return closed_form.backward(self.trace, coefficients).deltas
-
     def gradient_rows(self, coefficients: Array) -> Array:
-        deltas, parts = self._deltas(coefficients), []
+        deltas, parts = closed_form.backward(self.trace, coefficients).deltas, []
         for a, delta, (_, b) in zip(self.trace.inputs, deltas, self.net.layers, strict=True):
             parts.append((delta[:, :, None] * a[:, None, :]).reshape(len(a), -1))  # (n, out in)
             if b is not None:
@@ -57,10 +54,11 @@ class _MLPEvaluation(Evaluation):
         return np.concatenate(parts, axis=1)  # (n, P)
 
     def gradient_sum(self, coefficients: Array) -> list[Array]:
-        return closed_form.gradient_sum(self.trace, self._deltas(coefficients))
+        back = closed_form.backward(self.trace, coefficients)
+        return closed_form.gradient_sum(self.trace, back.deltas)
 
     def weighted_sum(self, coefficients: Array, weights: Array) -> tuple[list[Array], Array]:
-        deltas = self._deltas(coefficients)
+        deltas = closed_form.backward(self.trace, coefficients).deltas
         weighted = [weights[:, None] * delta for delta in deltas]  # (n, h_l)
         squares = closed_form.gradient_squares(self.trace, deltas)  # (n,)
         return closed_form.gradient_sum(self.trace, weighted), squares
