@@ -10,7 +10,7 @@ import kkt_ref
 from kkt_ref.kkt.equation import Equation
 from kkt_ref.kkt.weight_decay import best_decay, weight_decay_stationarity
 from kkt_ref.stationarity.losses import LOSSES
-from kkt_ref.stationarity.problems import Regression
+from kkt_ref.stationarity.problems import Regression, RunnerUp
 from kkt_ref.training import weight_decay_optimum
 from kkt_ref.training.descent import soft_margins
 
@@ -26,6 +26,15 @@ def drawn(K, depth=3, seed=0, n=9, **kind):
     widths = (4, *(6, 5, 7, 3)[: depth - 1], K)
     net = kkt_ref.init_uniform(widths, rng, **kind)
     return net, rng.normal(size=(n, 4)), rng
+
+
+def test_the_runner_up_is_the_largest_wrong_class():
+    outputs, y = (
+        np.array([[3.0, 1.0, 2.0], [-1.0, -2.0, -3.0], [0.0, 5.0, 4.0]]),
+        np.array([0, 1, 2]),
+    )
+    wrong_and_own = [[1, 0, -1], [-1, 1, 0], [0, -1, 1]]
+    assert RunnerUp().directions(y, outputs)[:, 0].tolist() == wrong_and_own
 
 
 def test_two_outputs_are_one_output():
