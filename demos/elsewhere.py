@@ -23,7 +23,7 @@ from study import fresh_folder, read_options, study_parser
 from style import BLUE, GREY, VERMILLION, save_figure
 
 from kkt_ref.datasets.images import ImageSet
-from kkt_ref.kkt.conditions import residual_floor
+from kkt_ref.kkt.equation import residual_floor
 
 
 class Case(NamedTuple):

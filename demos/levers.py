@@ -24,7 +24,7 @@ import kkt_ref
 from kkt_ref.attacks.alternating import Alternation, alternate
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.pooling import pool_alternations
-from kkt_ref.kkt.conditions import residual_floor
+from kkt_ref.kkt.equation import residual_floor
 from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
 

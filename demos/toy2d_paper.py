@@ -20,7 +20,7 @@ from plot_toy2d import Trace
 import kkt_ref
 from kkt_ref.attacks.base import measured_run
 from kkt_ref.attacks.kinks import TOLERANCE, kink_vertices
-from kkt_ref.kkt.multipliers import fit_multipliers
+from kkt_ref.kkt.equation import fit_multipliers
 from kkt_ref.stationarity.closed_form import forward
 
 MEET = 6  # so many kinks have to meet at a candidate

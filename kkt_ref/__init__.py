@@ -5,7 +5,8 @@ Data from Trained Neural Networks", NeurIPS 2022 (arXiv 2206.07758), in NumPy, H
 and SciPy.  This page lists the names that most users need; each package holds more:
 
     datasets       toys, MNIST and CIFAR-10
-    network        the MLP as plain data
+    network        the MLP as plain data, and how to bring another network
+    files          networks in files
     training       descent towards a KKT point
     stationarity   θ − Σ λ_i y_i ∇θΦ(θ; x_i): the definition, and the fast closed form
     kkt            the four conditions as one report
@@ -21,12 +22,11 @@ which loads its parts when they are first used.
 
 from kkt_ref.attacks import Reconstruction, published_loss, reconstruct
 from kkt_ref.conformance import check_implementation
+from kkt_ref.files import from_state_dict, load_net, save_net
 from kkt_ref.kkt.clarke import clarke_stationarity
-from kkt_ref.kkt.conditions import kkt_report, margins, residual_floor
-from kkt_ref.kkt.multipliers import fit_multipliers
+from kkt_ref.kkt.equation import fit_multipliers, kkt_report, margins, residual_floor
 from kkt_ref.metrics import match_points
 from kkt_ref.network.activations import GatedReLU, ReLU, Softplus
-from kkt_ref.network.io import from_state_dict, load_net, save_net
 from kkt_ref.network.mlp import MLP, init_paper, init_uniform
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
 from kkt_ref.stationarity.definition import (

@@ -29,7 +29,7 @@ NOT_CALLED = {
     "ROC", "Record", "Result", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
     "Matching", "Split", "Backend", "DecayFit", "Classes", "Regression", "RunnerUp", "TwoClasses",
     "WeightDecay", "HAIM", "WANG", "stationarity_and_gradient",
-    "stretch", "download_images", "toys",
+    "stretch", "download_images", "toys", "Network", "best_decay",
 }  # fmt: skip
 
 
@@ -81,15 +81,7 @@ GOOD = {
     "network.activation_by_name": dict(name="gated", alpha=2.0),
     "clarke_stationarity": dict(**FIT, width=0.5, max_iterations=5),
     "fit_multipliers": dict(**FIT, layer_weights=(1.0, 0.5)),
-    "network.init_cnn": dict(
-        shape=(1, 5, 5), convolutions=((2, 3, 2, 1),), dense=(3, 2), rng=rng, first_layer=0.1,
-        activation=NET.activation, dtype=np.float32,
-    ),
-    "network.CNN": dict(
-        shape=(1, 3, 3), kernels=(np.ones((2, 1, 2, 2)),), strides=(1,), pools=(2,),
-        weights=(np.ones((1, 2)),), activation=NET.activation,
-    ),
-    "kkt.best_decay": FIT,
+    "kkt.Equation": FIT,
     "kkt.weight_decay_stationarity": dict(**FIT, loss="logistic", decay=0.1),
     "stationarity.loss_by_name": dict(name="mse"),
     "attacks.gate_alpha": dict(net=NET, width=0.1),

@@ -7,6 +7,14 @@ from hypothesis import strategies as st
 
 import kkt_ref
 from kkt_ref.network import AuthorsGatedReLU
+from kkt_ref.stationarity import (
+    Classes,
+    Regression,
+    RunnerUp,
+    TwoClasses,
+    WeightDecay,
+    loss_by_name,
+)
 
 ACTIVATIONS = (kkt_ref.ReLU(), kkt_ref.GatedReLU(4.0), kkt_ref.Softplus(3.0))
 WITH_AUTHORS = (*ACTIVATIONS, AuthorsGatedReLU(4.0))  # the last is the gradient of no function
@@ -36,6 +44,42 @@ def problems(draw, activations=ACTIVATIONS, biases=("first", "all", "none"), min
     x = rng.normal(size=(n, net.d))
     y = np.where(rng.uniform(size=n) < 0.5, -1.0, 1.0)
     return Problem(net, x, y, rng.uniform(0.1, 1.0, n), rng)
+
+
+class Sum(NamedTuple):
+    """Σ U_ic ∇θΦ_c(x_i) of any problem, and the weights of the layers in the loss."""
+
+    net: kkt_ref.MLP
+    x: np.ndarray  # (n, d)
+    y: np.ndarray
+    multipliers: np.ndarray
+    problem: object
+    layer_weights: tuple
+    rng: np.random.Generator
+
+
+@st.composite
+def sums(draw, activation):
+    """Networks of depth 1 to 5, narrow or so wide that Gram matrices are cheaper."""
+    K, seed = draw(st.sampled_from([1, 2, 5])), draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    wide, depth = draw(st.booleans()), draw(st.integers(1, 5))
+    widths = rng.integers(20, 30, depth) if wide else rng.integers(1, 8, depth)
+    bias = draw(st.sampled_from(["first", "all", "none"]))
+    net = kkt_ref.init_uniform((*widths.tolist(), K), rng, bias=bias, activation=activation)
+    x = rng.normal(size=(draw(st.integers(1, 9)), net.d))
+    kinds = [TwoClasses(), WeightDecay(loss_by_name("logistic")), Regression()]
+    if K > 1:
+        kinds = [Classes(), RunnerUp(), WeightDecay(loss_by_name("cross_entropy")), Regression()]
+    problem = draw(st.sampled_from(kinds))
+    y = rng.integers(K, size=len(x)) if K > 1 else rng.choice([-1.0, 1.0], len(x))
+    if isinstance(problem, Regression):
+        y = rng.normal(size=(len(x), K))
+    D = problem.directions(y, net.outputs(x))
+    lam = rng.uniform(0.1, 1.0, D.shape[:2] if D.shape[1] > 1 else len(x))
+    weights = rng.uniform(0.1, 2.0, depth)
+    weights[rng.integers(depth)] *= depth == 1 or draw(st.booleans())
+    return Sum(net, x, y, lam, problem, tuple(weights.tolist()), rng)
 
 
 def separable(seed, n=8, d=3):

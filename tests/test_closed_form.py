@@ -3,48 +3,75 @@
 import numpy as np
 import pytest
 from hypothesis import assume, given
-from strategies import WITH_AUTHORS, error, problems
+from strategies import WITH_AUTHORS, error, problems, sums
 
 import kkt_ref
 from kkt_ref.network import AuthorsGatedReLU
 from kkt_ref.stationarity.closed_form import forward, stationarity_and_gradient
+from kkt_ref.stationarity.evaluation import Evaluation, evaluate
+from kkt_ref.stationarity.layer_residual import (
+    CANCELLED,
+    ArrayResidual,
+    GramResidual,
+    layer_residual,
+)
+
+every_activation = pytest.mark.parametrize("activation", WITH_AUTHORS, ids=lambda a: a.name)
 
 
-def layer_weights(problem):
-    weights = problem.rng.uniform(0.1, 2.0, problem.net.depth)
-    if problem.net.depth > 1:
-        weights[problem.rng.integers(problem.net.depth)] = 0.0
-    return tuple(weights)
+def away_from_kinks(net, x):
+    return min(np.abs(z).min() for z in net.preactivations(x)) > 1e-4
 
 
-@given(problems())
-def test_equals_double_backward(problem):
-    net, x, y, lam, _ = problem
-    weights = layer_weights(problem)
-    value, grad_x, grad_lam = kkt_ref.stationarity_by_autograd(net, x, y, lam, weights)
-    fast = stationarity_and_gradient(net, x, y, lam, weights)
-    assert error(fast.value, value) < 1e-12
-    # scale: a gradient that vanishes by cancellation is compared with the loss
-    assert np.linalg.norm(fast.grad_x - grad_x) <= 1e-12 * (np.linalg.norm(grad_x) + value)
-    assert np.linalg.norm(fast.grad_multipliers - grad_lam) <= 1e-12 * (
-        np.linalg.norm(grad_lam) + value
-    )
+@every_activation
+def test_it_is_the_definition(activation):
+    """Over outputs, biases, depths, problems, wide and narrow layers, and both dtypes."""
+
+    @given(sums(activation))
+    def check(drawn):
+        net, x, y, lam, problem, weights, _ = drawn
+        slow = kkt_ref.stationarity_by_autograd(net, x, y, lam, weights, problem=problem)
+        fast = stationarity_and_gradient(net, x, y, lam, weights, problem=problem)
+        outputs = net.outputs(x)  # (m, K)
+        assert error(fast.outputs, outputs[:, 0] if net.K == 1 else outputs) < 1e-13
+        # scale: what vanishes by cancellation is compared with what cancels
+        scale = slow[0] + 1e-2 * net.theta @ net.theta
+        ours = fast.value, fast.grad_x, fast.grad_multipliers
+        for part, wanted in zip(ours, slow, strict=True):
+            assert np.linalg.norm(part - wanted) <= 1e-12 * (np.linalg.norm(wanted) + scale)
+        loop = kkt_ref.stationarity_loss(net, x, y, lam, weights, problem=problem)
+        assert abs(loop - slow[0]) <= 1e-12 * (slow[0] + scale)
+        if away_from_kinks(net, x):
+            as_single = [v.astype(np.float32) if v.dtype.kind == "f" else v for v in (x, y, lam)]
+            single = stationarity_and_gradient(
+                net.astype(np.float32), *as_single, weights, problem=problem
+            )
+            assert single.grad_x.dtype == single.grad_multipliers.dtype == np.float32
+            whole = 1e-5 * (slow[0] + net.theta @ net.theta)
+            assert abs(single.value - slow[0]) < whole
+            assert np.linalg.norm(single.grad_x - slow[1]) < whole + 1e-5 * np.linalg.norm(slow[1])
+
+    check()
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("bias", ["first", "all", "none"])
-@pytest.mark.parametrize("activation", WITH_AUTHORS, ids=lambda a: a.name)
-def test_equals_double_backward_on_every_kind(depth, bias, activation):
-    rng = np.random.default_rng(depth)
-    widths = (4, *(6, 5, 7, 3)[: depth - 1], 1)
-    net = kkt_ref.init_uniform(widths, rng, bias=bias, activation=activation)
-    x, y, lam = rng.normal(size=(9, 4)), np.sign(rng.normal(size=9)), rng.uniform(size=9)
-    ones = (1.0,) * depth
-    value, grad_x, grad_lam = kkt_ref.stationarity_by_autograd(net, x, y, lam)
-    fast = stationarity_and_gradient(net, x, y, lam, ones)
-    assert error(fast.value, value) < 1e-12
-    assert error(fast.grad_x, grad_x) < 1e-12
-    assert error(fast.grad_multipliers, grad_lam) < 1e-12
+@every_activation
+def test_sums_of_gradients_are_those_of_the_loop(activation):
+    @given(sums(activation))
+    def check(drawn):
+        net, x, rng = drawn.net, drawn.x, drawn.rng
+        U, weights = rng.normal(size=(len(x), net.K)), rng.normal(size=len(x))
+        rows = kkt_ref.per_sample_gradients(net, x, U)
+        for here in (evaluate(net, x), Evaluation(net, x)):
+            assert error(here.outputs, net.outputs(x)) < 1e-13
+            assert error(here.gradient_rows(U), rows) < 1e-13
+            flat = np.concatenate([g.ravel() for g in here.gradient_sum(U)])
+            assert np.linalg.norm(flat - rows.sum(axis=0)) <= 1e-13 * np.linalg.norm(rows)
+            total, squares = here.weighted_sum(U, weights)
+            flat = np.concatenate([g.ravel() for g in total])
+            assert np.linalg.norm(flat - weights @ rows) <= 1e-12 * np.linalg.norm(rows)
+            assert np.allclose(squares, np.sum(rows**2, axis=1))
+
+    check()
 
 
 @pytest.mark.slow
@@ -72,34 +99,18 @@ def test_the_authors_activation_is_their_custom_backward():
     total = torch.autograd.grad((weights * torch.tensor(y)) @ outputs, theta, create_graph=True)
     loss = sum(((p.detach() - g) ** 2).sum() for p, g in zip(theta, total, strict=True))
     loss.backward()
-    for ours in (
-        stationarity_and_gradient(net, x, y, lam),
-        (
-            *kkt_ref.stationarity_by_autograd(net, x, y, lam)[:1],
-            None,
-            None,
-            *kkt_ref.stationarity_by_autograd(net, x, y, lam)[1:],
-        ),
-    ):
-        value, _, _, grad_x, grad_lam = ours
+    for ours in kkt_ref.stationarity_by_autograd, kkt_ref.stationarity_and_gradient:
+        value, *_, grad_x, grad_lam = ours(net, x, y, lam)
         assert error(value, loss.item()) < 1e-12
         assert error(grad_x, points.grad.numpy()) < 1e-12
         assert error(grad_lam, weights.grad.numpy()) < 1e-12
 
 
 @given(problems())
-def test_value_is_the_loop_over_samples(problem):
-    net, x, y, lam, _ = problem
-    weights = layer_weights(problem)
-    fast = stationarity_and_gradient(net, x, y, lam, weights)
-    assert error(fast.value, kkt_ref.stationarity_loss(net, x, y, lam, weights)) < 1e-12
-
-
-@given(problems())
 def test_gradient_equals_central_differences(problem):
     net, x, y, lam, rng = problem
-    assume(min(np.abs(z).min() for z in forward(net, x).preactivations) > 1e-4)
-    weights, h = layer_weights(problem), 1e-6
+    assume(away_from_kinks(net, x))
+    weights, h = tuple(rng.uniform(0.1, 2.0, net.depth)), 1e-6
     dx, dl = rng.normal(size=x.shape), rng.normal(size=lam.shape)
 
     def value(s):
@@ -110,58 +121,48 @@ def test_gradient_equals_central_differences(problem):
     assert np.isclose((value(h) - value(-h)) / (2 * h), slope, rtol=1e-6, atol=1e-7 * here.value)
 
 
-@given(problems())
-def test_float32_is_the_same_to_its_precision(problem):
-    net, x, y, lam, _ = problem
-    ones = (1.0,) * net.depth
-    assume(min(np.abs(z).min() for z in forward(net, x).preactivations) > 1e-4)
-    double = stationarity_and_gradient(net, x, y, lam, ones)
-    single = stationarity_and_gradient(
-        net.astype(np.float32), *(v.astype(np.float32) for v in (x, y, lam)), ones
-    )
-    assert single.grad_x.dtype == single.grad_multipliers.dtype == np.float32
-    # rounding is relative to what cancels in the residual, not to what is left of it
-    scale = 1e-5 * (double.value + net.theta @ net.theta)
-    assert abs(single.value - double.value) < scale
-    assert np.linalg.norm(single.grad_x - double.grad_x) < scale + 1e-5 * np.linalg.norm(
-        double.grad_x
-    )
+def draw(m=3, h=20, p=30, bias=True):
+    rng = np.random.default_rng(0)
+    a, W = rng.normal(size=(m, p)), rng.normal(size=(h, p))
+    b = rng.normal(size=h) if bias else None
+    z = a @ W.T + (0.0 if b is None else b)
+    return a, z, rng.normal(size=(m, h)), W, b
 
 
-@given(problems())
-def test_order_of_samples_does_not_matter(problem):
-    net, x, y, lam, rng = problem
-    p, ones = rng.permutation(len(y)), (1.0,) * net.depth
-    a = stationarity_and_gradient(net, x, y, lam, ones)
-    b = stationarity_and_gradient(net, x[p], y[p], lam[p], ones)
-    assert error(b.value, a.value) < 1e-12
-    assert np.allclose(b.grad_x, a.grad_x[p], atol=1e-12 * (1 + np.abs(a.grad_x).max()))
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("w", [1.0, 0.3])
+def test_both_forms_of_a_layers_residual_are_one(w, bias):
+    a, z, delta, W, b = draw(bias=bias)
+    z_bar = np.random.default_rng(1).normal(size=z.shape)
+    square, gram = layer_residual(w, a, z, delta, W, b)
+    assert isinstance(gram, GramResidual)
+    S, s_b = w * (delta.T @ a - W), None if b is None else w * (delta.sum(0) - b)
+    assert error(square, (np.sum(S**2) + (0.0 if b is None else np.sum(s_b**2))) / w**2) < 1e-13
+    for form in (gram, ArrayResidual(S, s_b)):
+        wanted = a @ S.T + (0.0 if b is None else s_b)
+        assert error(form.tangent(a, z, delta), wanted) < 1e-13
+        assert error(form.pull(a, delta, W, z_bar), delta @ S + z_bar @ W) < 1e-13
+        assert error(form.pull(a, delta, W, None), delta @ S) < 1e-13
 
 
-@given(problems())
-def test_equal_candidates_split_and_merge_at_no_cost(problem):
-    net, x, y, lam, rng = problem
-    share = rng.uniform(0.1, 0.9)
-    split = np.concatenate([lam, lam[:1] * share])
-    split[0] *= 1 - share
-    twice = [np.concatenate([v, v[:1]]) for v in (x, y)]
-    assert (
-        error(
-            kkt_ref.stationarity_loss(net, *twice, split), kkt_ref.stationarity_loss(net, x, y, lam)
-        )
-        < 1e-12
-    )
+def test_the_form_follows_the_shape():
+    assert isinstance(layer_residual(1.0, *draw(m=17))[1], GramResidual)
+    assert isinstance(layer_residual(1.0, *draw(m=18))[1], ArrayResidual)
 
 
-@given(problems(min_depth=1, biases=("first", "none")))
-def test_one_layer_stationary_points_are_exact(problem):
-    _, x, y, lam, _ = problem
-    net = kkt_ref.MLP(((lam * y @ x)[None, :],), (np.array([lam @ y]),))
-    # ∇Φ = (x, 1) does not depend on θ, so that θ is the sum over its own samples
-    assert kkt_ref.stationarity_loss(net, x, y, lam) <= 1e-25 * (1 + net.theta @ net.theta)
+@pytest.mark.parametrize("distance", [1e-2, 1e-5, 1e-9, 0.0])
+def test_small_residuals_keep_their_digits(distance):
+    a, _, delta, W, _ = draw(bias=False)
+    W = delta.T @ a + distance * W
+    square, form = layer_residual(1.0, a, a @ W.T, delta, W, None)
+    right = np.sum((delta.T @ a - W) ** 2)
+    assert isinstance(form, GramResidual) == (right > CANCELLED["float64"] * np.sum(W**2))
+    assert abs(square - right) <= 1e-9 * right
 
 
-@given(problems())
-def test_residual_is_theta_where_all_multipliers_are_zero(problem):
-    net, x, y, lam, _ = problem
-    assert np.array_equal(kkt_ref.stationarity.stationarity_residual(net, x, y, 0 * lam), net.theta)
+def test_the_trace_has_the_outputs_of_the_network_by_hand():
+    W1, b1, W2 = np.array([[1.0, -2.0], [3.0, 0.5]]), np.array([0.5, -1.0]), np.array([[2.0, -1.0]])
+    net = kkt_ref.MLP((W1, W2), (b1, None))
+    # z = (1·1 − 2·1 + 0.5, 3·1 + 0.5·1 − 1) = (−0.5, 2.5), Φ = 2·0 − 1·2.5
+    x = np.array([[1.0, 1.0]])
+    assert forward(net, x).outputs[0] == net.outputs(x)[0, 0] == -2.5

@@ -1,15 +1,18 @@
 """The four conditions, their scaling, and independent solutions."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear, minimize
-from strategies import error, problems, separable
+from strategies import error, problems, separable, sums
 
 import kkt_ref
 from kkt_ref.conformance.evaluate import gradient_matrix
-from kkt_ref.kkt.multipliers import solve_nnls
+from kkt_ref.kkt import equation
+from kkt_ref.kkt.multipliers import solve_nnls, solve_nnls_gram
 from kkt_ref.stationarity.closed_form import forward
 
 RELU = (kkt_ref.ReLU(),)
@@ -31,6 +34,7 @@ def test_report_is_invariant_to_rescaling(problem, c):
     b = kkt_ref.kkt_report(net.scaled(c), x, y, lam * c ** (2 - net.depth))
     assert np.isclose(a.stationarity.relative, b.stationarity.relative, rtol=1e-9)
     assert np.isclose(a.epsilon, b.epsilon, rtol=1e-9)
+    assert np.isclose(a.complementary_slackness, b.complementary_slackness, rtol=1e-7, atol=1e-9)
     assert np.isclose(a.delta, b.delta, rtol=1e-9, atol=1e-10)
     assert np.isclose(a.normalised_margin, b.normalised_margin, rtol=1e-9)
     assert np.isclose(b.margin, c**net.depth * a.margin, rtol=1e-9)
@@ -113,6 +117,33 @@ def test_working_sets_solve_the_whole_problem(seed, k, size, batch):
     assert np.all(ours >= 0) and np.all(guessed >= 0)
     assert np.isclose(ours_left, peer_left, rtol=1e-7, atol=1e-9)
     assert np.isclose(guessed_left, peer_left, rtol=1e-7, atol=1e-9)
+
+
+@given(sums(kkt_ref.ReLU()))
+def test_the_gram_matrix_gives_the_fit_of_the_rows(drawn):
+    """A ridge costs what nearly parallel rows would cancel."""
+    net, x, y, _, problem, weights, _ = drawn
+    kind = dict(layer_weights=weights, problem=problem)
+    direct = kkt_ref.fit_multipliers(net, x, y, **kind)
+    with mock.patch.object(equation, "LARGEST_MATRIX", 0):
+        by_gram = kkt_ref.fit_multipliers(net, x, y, **kind)
+    assume(np.abs(direct).max() < 1e2)
+    unweighted = kkt_ref.fit_multipliers(net, x, y, problem=problem)
+    best, gram, other = (
+        kkt_ref.stationarity_loss(net, x, y, v, **kind) for v in (direct, by_gram, unweighted)
+    )
+    small = 1e-5 * net.theta @ net.theta
+    assert by_gram.min() >= 0 or not problem.signed
+    assert best <= gram + 1e-9 * small and gram <= best + small and best <= other + 1e-3 * small
+
+
+def test_rows_of_zeros_and_equal_rows_in_single_precision_do_no_harm():
+    assert solve_nnls_gram(np.diag([4.0, 0.0]), np.array([2.0, 0.0]))[0] == pytest.approx(0.5)
+    rng = np.random.default_rng(0)
+    rows = np.repeat(rng.normal(size=(30, 50)), 4, axis=0).astype(np.float32)
+    rows += 1e-7 * rng.normal(size=rows.shape).astype(np.float32)
+    lam = solve_nnls_gram(rows @ rows.T * np.float32(1e6), rows @ rows[0] * np.float32(1e6))
+    assert np.linalg.norm(lam @ rows - rows[0]) < 0.01 * np.linalg.norm(rows[0])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from strategies import error, separable
 
 import kkt_ref
-from kkt_ref.stationarity.definition import phi
 from kkt_ref.training import weight_decay_optimum
 from kkt_ref.training.descent import log_mean_loss, loss_weights
 
@@ -73,7 +72,7 @@ def test_descent_with_more_inputs_than_samples_follows_the_definition(K):
         for p in start.arrays:
             parts.append(theta[last : last + p.size].reshape(p.shape))
             last += p.size
-        outputs = phi(parts, x, start)  # (n, K)
+        outputs = start.with_arrays(parts).outputs(x)  # (n, K)
         if K == 1:
             return y * outputs[:, 0]
         gaps = [
@@ -93,6 +92,8 @@ def test_descent_with_more_inputs_than_samples_follows_the_definition(K):
         theta = theta - 0.5 / steepest * grad(log_loss)(theta)
     assert error(result.net.theta, theta) < 1e-12
     assert not np.allclose(theta, start.theta)
+    norms = kkt_ref.kkt.stationarity_norms(result.net, x, y, result.multipliers)
+    assert np.isclose(result.history.records[-1].residual, norms.relative, rtol=1e-9)
     again = kkt_ref.loss_scaled_descent(seen[2], x, y, max_steps=40 - 14, **fit)
     assert np.array_equal(again.net.theta, result.net.theta)
 

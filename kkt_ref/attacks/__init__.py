@@ -10,7 +10,6 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
     alternating   its solution from one start
     restarts      many such runs, which can be saved and resumed
     pooling       the runs combined into one answer
-    features      CNN with one convolution: sparse features in the span of the dense layer's rows
     membership    was this sample trained on? a score of given samples, no reconstruction
     baselines     what an attack is compared with
 

@@ -11,10 +11,9 @@ import numpy as np
 
 from kkt_ref._parallel import Workers
 from kkt_ref._validation import check_count
-from kkt_ref.kkt.conditions import residual_norms
+from kkt_ref.kkt.equation import Equation
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import namespace
-from kkt_ref.stationarity.evaluation import Equation
 from kkt_ref.stationarity.problems import Problem, RunnerUp, TwoClasses
 
 Array = Any
@@ -123,7 +122,7 @@ def measured_run(
     """
     equation = Equation(net, np.asarray(x, net.dtype), y, problem)
     multipliers = equation.check(np.asarray(multipliers, net.dtype))
-    norms = residual_norms(net, equation.gradient_sum(multipliers))
+    norms = equation.norms(multipliers)
     margins, weights = map(np.float64, equation.constrained(multipliers))  # (k,)
     first = float(weights @ margins)
     margin = float(weights @ margins**2) / first if first > 0 else 0.0

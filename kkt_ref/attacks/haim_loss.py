@@ -17,8 +17,8 @@ from kkt_ref._validation import (
 )
 from kkt_ref.attacks.base import one_multiplier, slackness_violation
 from kkt_ref.network.activations import GatedReLU, Softplus
-from kkt_ref.network.base import check_layer_weights
 from kkt_ref.network.mlp import MLP, check_mlp
+from kkt_ref.network.protocol import check_layer_weights
 from kkt_ref.stationarity.backend import Backend, get_backend, namespace
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
 from kkt_ref.stationarity.problems import (

@@ -34,8 +34,8 @@ import scipy
 
 from kkt_ref._validation import check_points
 from kkt_ref.attacks.first_layer import pull_of_training
-from kkt_ref.network.base import check_nonzero
 from kkt_ref.network.mlp import MLP, check_mlp
+from kkt_ref.network.protocol import check_nonzero
 from kkt_ref.stationarity import closed_form
 
 Array = np.ndarray

@@ -23,19 +23,13 @@ from kkt_ref.audit.evidence import Members
 from kkt_ref.audit.inputs import Samples
 from kkt_ref.audit.tables import PairScores
 from kkt_ref.audit.weights import Weights
-from kkt_ref.kkt.conditions import (
-    kkt_report,
-    margins,
-    residual_floor,
-    stationarity_norms,
-)
-from kkt_ref.kkt.multipliers import fit_multipliers
+from kkt_ref.kkt.equation import Equation
 from kkt_ref.kkt.weight_decay import best_decay
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.network.activations import ReLU
-from kkt_ref.network.base import check_net
 from kkt_ref.network.mlp import MLP
+from kkt_ref.network.protocol import check_net
 
 # A wide two-layer network has as many directions as inputs, most of them its start.
 MOST_OF_TWO_LAYERS = 500
@@ -120,8 +114,8 @@ def run_settings(net: MLP, settings: dict[str, Any]) -> dict[str, Any]:
 def measure_conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> Conditions:
     """Measure the KKT conditions and the floors of the residual in float64."""
     net = net.astype(np.float64)
-    u = margins(net, x, y)  # (n,)
-    multipliers = fit_multipliers(net, x, y)
+    equation = Equation(net, x, y)
+    u, multipliers = equation.margins, equation.fit()  # (n,)
     layer_1 = (1.0, *(0.0,) * (net.depth - 1))
     numbers = {
         "samples": len(u),
@@ -129,10 +123,10 @@ def measure_conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> Conditions:
         "margin_min": float(u.min()),
         "margin_median": float(np.median(u)),
         "margin_max": float(u.max()),
-        "floor": stationarity_norms(net, x, y, multipliers).relative,
-        "floor_layer_1": residual_floor(net, x, y, layer_weights=layer_1).by_layer[0],
+        "floor": equation.norms(multipliers).relative,
+        "floor_layer_1": equation.floor(layer_1).by_layer[0],
     }
-    loss, decayed = best_decay(net, x, y)
+    loss, decayed = best_decay(equation)
     numbers |= {
         "floor_weight_decay": decayed.stationarity.relative,
         "problem_that_fits": "max margin",
@@ -141,7 +135,7 @@ def measure_conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> Conditions:
     if fits and decayed.decay is not None and decayed.decay > DECAY:
         numbers |= {"problem_that_fits": f"weight decay on {loss}", "weight_decay": decayed.decay}
     if u.min() > 0:  # else there is no margin
-        numbers |= kkt_report(net, x, y, multipliers).as_dict()
+        numbers |= equation.report(multipliers).as_dict()
     return Conditions(u, numbers)
 
 

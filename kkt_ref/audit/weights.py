@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kkt_ref._io import read_npz
+from kkt_ref.files import from_state_dict, load_net
 from kkt_ref.network.activations import activation_by_name
-from kkt_ref.network.io import from_state_dict, load_net
 from kkt_ref.network.mlp import MLP
 
 EXPORT = (
@@ -88,7 +88,7 @@ def _is_torch_archive(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("data.pkl") for name in archive.namelist())
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError):
         return False
 
 

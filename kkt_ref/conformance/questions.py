@@ -17,10 +17,8 @@ from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.definition import (
     per_sample_gradients,
-    phi,
     stationarity_by_autograd,
     stationarity_residual,
-    weighted_phi_gradient,
 )
 from kkt_ref.stationarity.problems import constraints_of, max_margin
 
@@ -138,7 +136,7 @@ def in_float64(argument: Any) -> Any:
 
 def outputs(net: MLP, x: Array) -> Array:
     """Return Φ(θ; x_i), shape (n,) for one output, else (n, K)."""
-    found = phi(net.arrays, x, net)
+    found = net.outputs(x)
     return found[:, 0] if net.K == 1 else found
 
 
@@ -160,7 +158,7 @@ def kkt_conditions(
 
 def constraints(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Array, Array]:
     """Return ⟨D_ij, Φ(x_i)⟩ and λ_ij of all k constraints, both (k,)."""
-    found = phi(net.arrays, x, net)  # (n, K)
+    found = net.outputs(x)  # (n, K)
     u = constraints_of(max_margin(net.K).directions(y, found), found)  # (n, J)
     constrained = np.isfinite(u)
     return u[constrained], multipliers.reshape(u.shape)[constrained]
@@ -169,7 +167,7 @@ def constraints(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Array
 def training_step(net: MLP, x: Array, y: Array, step: float) -> Array:
     """Return θ − step · ∇θ (1/n) Σ_i log(1 + exp(−y_i Φ(θ; x_i))), shape (P,)."""
     c = y * scipy.special.expit(-y * outputs(net, x)) / len(y)  # (n,)
-    pull = weighted_phi_gradient(net, x, c[:, None])
+    pull = net.weighted_gradient(x, c[:, None])
     gradient = np.concatenate([g.ravel() for g in pull])  # (P,)
     return net.theta + step * gradient
 

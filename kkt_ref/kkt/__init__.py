@@ -1,15 +1,16 @@
 """The KKT conditions of the max-margin problem, measured at a network and its data.
 
-Read ``conditions`` first: the four conditions as one report.  ``multipliers`` fits λ to given
-samples; ``clarke`` also frees the gates of samples that lie on kinks; ``weight_decay`` takes λ from
-the outputs.
+Read ``equation`` first: stationarity at samples, which is asked for margins, multipliers, norms
+and the report of the four conditions; ``multipliers`` solves for λ.  ``clarke`` also frees the
+gates of samples that lie on kinks, and ``weight_decay`` takes λ from the outputs.
 """
 
-from kkt_ref.kkt.conditions import KKTReport, Stationarity, stationarity_norms
+from kkt_ref.kkt.equation import Equation, KKTReport, Stationarity, stationarity_norms
 from kkt_ref.kkt.weight_decay import DecayFit, best_decay, weight_decay_stationarity
 
 __all__ = [
     "DecayFit",
+    "Equation",
     "KKTReport",
     "Stationarity",
     "best_decay",

@@ -16,17 +16,14 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_count, check_positive
-from kkt_ref.kkt.conditions import Stationarity, residual_norms
-from kkt_ref.kkt.multipliers import fit
-from kkt_ref.network.base import check_nonzero
+from kkt_ref.kkt.equation import Equation, Stationarity
 from kkt_ref.network.mlp import MLP, check_mlp
+from kkt_ref.network.protocol import check_nonzero
 from kkt_ref.stationarity.closed_form import Backward, Forward, backward, gradient_sum, tangent
-from kkt_ref.stationarity.evaluation import Equation
 from kkt_ref.stationarity.layer_residual import ArrayResidual
 from kkt_ref.stationarity.problems import coefficients_of, margins_of
 
 Array = np.ndarray
-LIMITS = dict(maxcor=30, ftol=0.0, gtol=1e-12)  # of L-BFGS-B
 
 
 class ClarkeFit(NamedTuple):
@@ -43,21 +40,9 @@ def clarke_stationarity(
 ) -> ClarkeFit:
     """The smallest residual over λ ≥ 0 and the gates of the pairs near a kink.
 
-    Parameters
-    ----------
-    net : MLP
-        In float64.
-    x, y
-        As in :func:`kkt_ref.stationarity_loss`.
-    width : float
-        A pair is near a kink if |z| ≤ width · (root mean square of its layer's z); > 0.
-    max_iterations : int
-        The largest number of L-BFGS-B iterations.
-
-    Returns
-    -------
-    ClarkeFit
-        Never worse than the fit of λ with the activation's own gates.
+    The network is an MLP in float64; its samples are as in :func:`kkt_ref.stationarity_loss`.  A
+    pair of sample and neuron is near a kink if |z| ≤ width · (root mean square of its layer's z).
+    The result is never worse than the fit of λ with the activation's own gates.
     """
     check_mlp(net)
     equation = Equation(net, x, y)
@@ -67,20 +52,21 @@ def clarke_stationarity(
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
     free = _FreeGates(equation, width)
-    multipliers = fit(equation)
+    multipliers = equation.fit()
     hard = free.measured(multipliers, free.trace.gates)
     if free.freed == 0:
         return hard
     free.scale = float(multipliers.max()) or 1.0
     positive = np.maximum(multipliers / free.scale, 0.1).ravel()
     start = np.concatenate([positive, np.full(free.freed, 0.5)])
+    limits = dict(maxiter=max_iterations, maxfun=20 * max_iterations)
     result = scipy.optimize.minimize(
         free.value_and_gradient,
         start,
         jac=True,
         method="L-BFGS-B",
         bounds=[(0.0, None)] * positive.size + [(0.0, 1.0)] * free.freed,
-        options=LIMITS | dict(maxiter=max_iterations, maxfun=20 * max_iterations),
+        options=dict(maxcor=30, ftol=0.0, gtol=1e-12) | limits,
     )
     found = free.measured(*free.unpack(result.x))
     return hard if found.stationarity.absolute > hard.stationarity.absolute else found
@@ -90,7 +76,7 @@ class _FreeGates:
     """‖θ − Σ U_ic ∇θΦ_ic‖² / ‖θ‖² as a function of one vector: λ / scale, then free gates."""
 
     def __init__(self, equation: Equation, width: float) -> None:
-        self.equation, self.trace, self.scale = equation, equation.here.trace, 1.0
+        self.equation, self.trace, self.scale = equation, equation.evaluation.trace, 1.0
         hidden = self.trace.preactivations[:-1]
         self.near = [np.abs(z) <= width * np.sqrt(np.mean(z**2)) for z in hidden]
         self.freed = sum(int(mask.sum()) for mask in self.near)
@@ -113,7 +99,8 @@ class _FreeGates:
         return trace, back, gradient_sum(trace, back.deltas)
 
     def measured(self, multipliers: Array, gates: list[Array]) -> ClarkeFit:
-        norms = residual_norms(self.trace.net, self._backward(multipliers, gates)[2])
+        sums = self._backward(multipliers, gates)[2]
+        norms = self.equation.norms_of(np.concatenate([g.ravel() for g in sums]))
         return ClarkeFit(norms, multipliers, gates, self.freed)
 
     def value_and_gradient(self, vector: Array) -> tuple[float, Array]:

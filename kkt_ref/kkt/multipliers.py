@@ -9,55 +9,14 @@ otherwise on its Gram matrix Σ_l w_l ⟨δ_a, δ_b⟩ ⟨a_i, a_j⟩.  In regre
 Names of dimensions: n samples, J directions of a sample, P parameters, k = n J rows.
 """
 
-from typing import Any
-
 import numpy as np
 import scipy
 
-from kkt_ref.network.base import Network, check_layer_weights
 from kkt_ref.network.mlp import MLP
+from kkt_ref.network.protocol import Network
 from kkt_ref.stationarity import closed_form
-from kkt_ref.stationarity.evaluation import Equation, evaluate
-from kkt_ref.stationarity.problems import Problem
 
 Array = np.ndarray
-LARGEST_MATRIX = 10_000_000  # entries of the (n, P) matrix; a larger one takes seconds and memory
-
-
-def fit_multipliers(
-    net: Network, x: Array, y: Array, *, layer_weights: Any = None, problem: Problem | None = None
-) -> Array:
-    """The feasible λ that minimise the stationarity loss for fixed x and y.
-
-    Parameters
-    ----------
-    net, x, y, layer_weights, problem
-        As in :func:`kkt_ref.stationarity_loss`.
-
-    Returns
-    -------
-    array of shape (n,), or (n, J) for J directions a sample, dtype as the network's
-    """
-    return fit(Equation(net, x, y, problem), layer_weights)
-
-
-def fit(equation: Equation, layer_weights: Any = None) -> Array:
-    """As :func:`fit_multipliers`, for an equation whose network has been evaluated."""
-    net, directions, signed = equation.net, equation.directions, equation.problem.signed
-    weights = check_layer_weights(layer_weights, net)
-    # λ_ij with a zero direction counts for nothing and is left out
-    sample, j = np.nonzero(np.any(directions != 0, axis=2))  # (k,)
-    x, flat = equation.x[sample], directions[sample, j]  # (k, d), (k, K)
-    if len(x) * net.theta.size <= LARGEST_MATRIX or not isinstance(net, MLP):
-        rows = evaluate(net, x).gradient_rows(flat)  # (k, P)
-        rows, target = (scale_layers(v, net, weights).astype(float) for v in (rows, net.theta))
-        found = solve_nnls(rows, target) if signed else np.linalg.lstsq(rows.T, target)[0]
-    else:
-        gram, toward = gram_matrix(net, x, flat, weights)
-        found = solve_nnls_gram(gram, toward) if signed else np.linalg.lstsq(gram, toward)[0]
-    multipliers = np.zeros(directions.shape[:2], net.dtype)  # (n, J)
-    multipliers[sample, j] = found
-    return multipliers.reshape(equation.shape)
 
 
 def gram_matrix(
@@ -104,9 +63,8 @@ def solve_nnls(
             columns = np.column_stack([matrix[working].T, target])  # (P, w + 1)
             if columns.shape[0] > columns.shape[1]:
                 columns = np.linalg.qr(columns, mode="r")  # (w + 1, w + 1), the same minimiser
-            most = 30 * columns.shape[1]
-            solved = scipy.optimize.nnls(columns[:, :-1], columns[:, -1], maxiter=most)
-            multipliers[working] = solved[0]
+            A, b = columns[:, :-1], columns[:, -1]
+            multipliers[working] = scipy.optimize.nnls(A, b, maxiter=30 * columns.shape[1])[0]
         residual = target - multipliers @ matrix  # (P,)
         violation = (matrix @ residual) / norms
         worst = np.argsort(-violation)[:batch]

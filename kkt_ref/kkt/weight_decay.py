@@ -13,11 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from kkt_ref._validation import check_positive
-from kkt_ref.kkt.conditions import Stationarity, residual_norms
-from kkt_ref.network.base import Network, check_nonzero
-from kkt_ref.stationarity.evaluation import Equation
+from kkt_ref.kkt.equation import Equation, Stationarity
+from kkt_ref.network.protocol import Network, check_nonzero
 from kkt_ref.stationarity.losses import loss_by_name
-from kkt_ref.stationarity.problems import WeightDecay, check_samples
+from kkt_ref.stationarity.problems import WeightDecay
 
 
 class DecayFit(NamedTuple):
@@ -33,10 +32,10 @@ def weight_decay_stationarity(
 ) -> DecayFit:
     """The residual of stationarity with the multipliers that the outputs imply.
 
+    Network and samples as in :func:`kkt_ref.stationarity_loss`.
+
     Parameters
     ----------
-    net : MLP or CNN
-    x : array of shape (n, d), dtype as the network's
     y : array
         Labels -1 and +1 (n,) for "logistic", classes 0 ... K-1 (n,) for "cross_entropy", real
         numbers (n, K), or (n,) for one output, for "mse" and "huber".
@@ -45,60 +44,38 @@ def weight_decay_stationarity(
     decay : float, optional
         μ > 0; that which fits best unless given.  PyTorch's ``weight_decay`` is this μ if all
         parameters are decayed and the loss is the mean.
-
-    Returns
-    -------
-    DecayFit
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a target does not fit the loss or the network, or ``decay`` is not > 0.
-
-    Notes
-    -----
-    Source: the stationary point of the training objective, by its derivative.
     """
-    problem = WeightDecay(loss_by_name(loss))
-    equation = Equation(net, x, y, problem)
-    check_nonzero(net)
-    pull = equation.gradient_sum(np.ones(equation.shape, net.dtype))  # g
-    flat, theta = np.concatenate([g.ravel() for g in pull]), net.theta  # (P,)
+    return _fit(Equation(net, x, y, WeightDecay(loss_by_name(loss))), decay)
+
+
+def _fit(equation: Equation, decay: float | None = None) -> DecayFit:
+    check_nonzero(equation.net)
+    g = equation.right_side(np.ones(equation.shape, equation.net.dtype))  # (P,)
     if decay is None:
-        along = float(theta @ flat)
-        decay = float(flat @ flat) / along if along > 0 else None
+        along = float(equation.net.theta @ g)
+        decay = float(g @ g) / along if along > 0 else None
     else:
         decay = check_positive(decay, "decay")
     inverse = 0.0 if decay is None else 1.0 / decay
-    norms = residual_norms(net, [g * inverse for g in pull])
-    implied = problem.multipliers(equation.y, equation.here.outputs)
+    norms = equation.norms_of(g * inverse)
+    implied = equation.problem.multipliers(equation.y, equation.outputs)
     return DecayFit(norms, decay, implied * inverse)
 
 
-def best_decay(net: Network, x: np.ndarray, y: np.ndarray) -> tuple[str, DecayFit]:
-    """The loss whose weight decay explains the weights of a classifier best.
+def best_decay(equation: Equation) -> tuple[str, DecayFit]:
+    """The loss whose weight decay explains the weights of a classifier best, and its fit.
 
-    Each loss leaves one number free, μ.  Training without decay to a small loss ℓ looks like
-    decay with a tiny μ, of about L ℓ log(1/ℓ) / ‖θ‖².  "mse" and "huber" differ only for outputs
-    that are more than 1 from their target.
-
-    Parameters
-    ----------
-    net, x, y
-        As in :func:`kkt_ref.margins`.
-
-    Returns
-    -------
-    loss : {"logistic", "cross_entropy", "mse", "huber"}
-        The targets of the last two are y, or for several outputs 1 for the class and 0 elsewhere.
-    fit : DecayFit
-        That of this loss.
+    The equation is that of max-margin.  Each loss leaves one number free, μ.  Training without
+    decay to a small loss ℓ looks like decay with a tiny μ, of about L ℓ log(1/ℓ) / ‖θ‖².  The
+    targets of "mse" and "huber" are y, or for several outputs 1 for the class and 0 elsewhere;
+    these two differ only for outputs that are more than 1 from their target.
     """
-    x, y, _ = check_samples(net, x, y, None)
+    net, x, y = equation.net, equation.x, equation.y
     numbers = y if net.K == 1 else np.eye(net.K)[y]  # (n,) or (n, K)
     targets = {"logistic" if net.K == 1 else "cross_entropy": y, "mse": numbers, "huber": numbers}
     fits = {
-        loss: weight_decay_stationarity(net, x, given, loss=loss) for loss, given in targets.items()
+        loss: _fit(Equation(net, x, target, WeightDecay(loss_by_name(loss)), equation.evaluation))
+        for loss, target in targets.items()
     }
     best = min(fits, key=lambda loss: fits[loss].stationarity.relative)
     return best, fits[best]

@@ -1,10 +1,10 @@
 """The network Φ(θ; x) as plain data.
 
-Read ``mlp`` first, then ``activations``; ``cnn`` is the other kind of network, ``base`` what both
-share, and ``io`` reads and writes files.
+Read ``mlp`` first, then ``activations``.  ``protocol`` says what another kind of network has to
+bring.
 """
 
 from kkt_ref.network.activations import AuthorsGatedReLU, activation_by_name
-from kkt_ref.network.cnn import CNN, init_cnn
+from kkt_ref.network.protocol import Network
 
-__all__ = ["CNN", "AuthorsGatedReLU", "activation_by_name", "init_cnn"]
+__all__ = ["AuthorsGatedReLU", "Network", "activation_by_name"]

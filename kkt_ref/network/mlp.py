@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Self
 
+import autograd.numpy as anp
 import numpy as np
+from autograd import grad
 
-from kkt_ref._validation import check_counts, check_dtype, check_rng
-from kkt_ref.network.activations import Activation, ReLU
-from kkt_ref.network.base import Network, check_layers, check_net, draw_uniform
+from kkt_ref._validation import check_counts, check_dtype, check_positive, check_rng
+from kkt_ref.network.activations import Activation, GatedReLU, ReLU
+from kkt_ref.network.protocol import Network, check_net
 
 Array = Any
-FLOATING = ("float64", "float32", "float16")
+ASSUMED = "the theory, ε and δ hold for ReLU networks with a bias in the first layer only"
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,31 @@ class MLP(Network):
     activation: Activation = ReLU()
 
     def __post_init__(self) -> None:
-        self._make_tuples("weights", "biases")
+        for name in ("weights", "biases"):
+            values = getattr(self, name)
+            if not isinstance(values, (tuple, list)) or not values:
+                raise TypeError(f"{name}: expected a sequence, not an empty one, got {values!r}")
+            object.__setattr__(self, name, tuple(values))  # the dataclass is frozen
         if not isinstance(self.activation, Activation):
             raise TypeError(f"activation: expected one such as ReLU(), got {self.activation!r}")
         if len(self.weights) != len(self.biases):
-            found = f"{len(self.weights)} weights and {len(self.biases)} biases"
-            raise ValueError(f"biases: expected one bias (or None) for each weight, got {found}")
-        check_layers(self.layers, 2, self.weights[0])
+            counts = f"{len(self.weights)} weights and {len(self.biases)} biases"
+            raise ValueError(f"biases: expected one bias (or None) for each weight, got {counts}")
+        for layer, (W, b) in enumerate(self.layers, start=1):
+            for name, p, axes in ((f"W_{layer}", W, 2), (f"b_{layer}", b, 1)):
+                if axes == 1 and p is None:
+                    continue
+                if "float" not in str(getattr(p, "dtype", None)) or p.ndim != axes or 0 in p.shape:
+                    raise ValueError(f"{name}: expected a floating array of {axes} axes, got {p!r}")
+                if p.dtype != self.dtype:
+                    raise ValueError(f"{name}: expected dtype {self.dtype} as W_1, got {p.dtype}")
+            if b is not None and b.shape != W.shape[:1]:
+                raise ValueError(f"b_{layer}: expected shape {W.shape[:1]}, got {b.shape}")
+            if layer > 1 and W.shape[1] != (fan_in := self.weights[layer - 2].shape[0]):
+                raise ValueError(
+                    f"W_{layer}: expected shape (out, {fan_in}) to follow the layer before, got "
+                    f"{W.shape}; weights are (out, in), a transposed matrix needs .T"
+                )
 
     @property
     def d(self) -> int:
@@ -64,11 +84,74 @@ class MLP(Network):
         """The pairs (W_l, b_l)."""
         return tuple(zip(self.weights, self.biases, strict=True))
 
+    @property
+    def homogeneous(self) -> bool:
+        """Whether Φ(cθ; x) = c^L Φ(θ; x) for every c > 0."""
+        return self.activation.homogeneous and all(b is None for b in self.biases[1:])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What limits the meaning of the KKT conditions for this network."""
+        warnings, name = [], self.activation.name
+        later = [layer for layer, b in enumerate(self.biases, 1) if b is not None and layer > 1]
+        if later:
+            warnings.append(f"Φ is not homogeneous: layers {later} have biases; {ASSUMED}")
+        if not self.activation.homogeneous:
+            warnings.append(f"Φ is not homogeneous: {name} is smooth at 0; {ASSUMED}")
+        if name in ("gated", "authors"):
+            warnings.append("∇θΦ is taken with smoothed gates; ReLU's own residual differs")
+        return tuple(warnings)
+
     def with_arrays(self, arrays: Any) -> Self:
         """Return this network with other parameters, given in the order of `arrays`."""
-        given = iter(arrays)
-        pairs = [(next(given), None if b is None else next(given)) for b in self.biases]
+        rest = iter(arrays)
+        pairs = [(next(rest), None if b is None else next(rest)) for b in self.biases]
         return replace(self, weights=[W for W, _ in pairs], biases=[b for _, b in pairs])
+
+    def with_activation(self, activation: Activation) -> Self:
+        """Return this network with another activation."""
+        return replace(self, activation=activation)
+
+    def with_normal_first_layer(self, scale: Any, rng: np.random.Generator) -> Self:
+        """Return this network with a first layer, and its bias, drawn from N(0, scale²)."""
+        scale = check_positive(scale, "first_layer", zero=True)
+        count = 1 if self.biases[0] is None else 2
+        first = [rng.normal(0.0, scale, p.shape).astype(p.dtype) for p in self.arrays[:count]]
+        return self.with_arrays([*first, *self.arrays[count:]])
+
+    def preactivations(self, x: Array, at: list[Array] | None = None) -> list[Array]:
+        """z_1 ... z_L, each (n, h_l), which autograd can trace in x and in the parameters.
+
+        With z̄ ``at`` the present θ, each activation is the line value(z̄) + gate(z̄) (z − z̄), whose
+        derivative in θ is the gate's.
+        """
+        act, z, passed = self.activation, x, list[Array]()
+        for layer, (W, b) in enumerate(self.layers):
+            if layer == 0:
+                a = x
+            elif at is None:
+                a = act.value(z, anp)
+            else:
+                z_bar = at[layer - 1]
+                a = act.value(z_bar, anp) + act.gate(z_bar, anp) * (z - z_bar)
+            z = anp.dot(a, W.T)  # (n, h_l)
+            if b is not None:
+                z = z + b
+            passed.append(z)
+        return passed
+
+    def outputs(self, x: Array) -> Array:
+        """Φ(θ; x_i), shape (n, K)."""
+        return self.preactivations(x)[-1]
+
+    def weighted_gradient(self, x: Array, coefficients: Array) -> tuple[Array, ...]:
+        """Σ_i Σ_c U_ic ∇θΦ_c(θ; x_i), shaped like `arrays`, by autograd, traceable in x and U."""
+        at = self.preactivations(x) if isinstance(self.activation, GatedReLU) else None
+
+        def weighted_outputs(arrays: tuple[Array, ...]) -> Array:
+            return anp.sum(coefficients * self.with_arrays(arrays).preactivations(x, at)[-1])
+
+        return grad(weighted_outputs)(self.arrays)
 
 
 def init_uniform(
@@ -91,20 +174,17 @@ def init_uniform(
     activation : Activation, optional
         ReLU unless given.
     dtype : {float64, float32, float16}
-
-    Returns
-    -------
-    MLP
     """
     widths = check_counts(widths, "widths (d, h_1, ..., K)", at_least=2)
-    rng, dtype = check_rng(rng), check_dtype(dtype, FLOATING)
+    rng, dtype = check_rng(rng), check_dtype(dtype, ("float64", "float32", "float16"))
     if bias not in ("first", "all", "none"):
         raise ValueError(f"bias: expected 'first', 'all' or 'none', got {bias!r}")
     weights, biases = [], []
     for layer, (fan_in, fan_out) in enumerate(pairwise(widths)):
-        weights.append(draw_uniform((fan_out, fan_in), fan_in, rng, dtype))
+        bound = 1.0 / np.sqrt(fan_in)
+        weights.append(rng.uniform(-bound, bound, (fan_out, fan_in)).astype(dtype))
         has_bias = bias == "all" or (bias == "first" and layer == 0)
-        biases.append(draw_uniform((fan_out,), fan_in, rng, dtype) if has_bias else None)
+        biases.append(rng.uniform(-bound, bound, fan_out).astype(dtype) if has_bias else None)
     return MLP(tuple(weights), tuple(biases), activation or ReLU())
 
 
@@ -113,20 +193,9 @@ def init_paper(
 ) -> MLP:
     """The paper's initialisation: as :func:`init_uniform`, but layer 1 at N(0, first_layer²).
 
-    Parameters
-    ----------
-    widths, rng
-        As in :func:`init_uniform`.
-    first_layer : float
-        Standard deviation of layer 1's weights and bias, ≥ 0.  Small values keep training
-        in the regime that learns features.
-    dtype
-        As in :func:`init_uniform`.
-
-    Returns
-    -------
-    MLP
-        A ReLU network with a bias in the first layer only (arXiv 2206.07758, appendix).
+    Other arguments as in :func:`init_uniform`.  A small standard deviation ``first_layer`` of
+    layer 1's weights and bias keeps training in the regime that learns features.  ReLU, and a bias
+    in the first layer only (arXiv 2206.07758, appendix).
     """
     return init_uniform(widths, rng, dtype=dtype).with_normal_first_layer(first_layer, rng)
 

@@ -2,8 +2,8 @@
 
 Read ``definition`` first: the loss by a loop and autograd.  ``problems`` and ``losses`` say what
 the coefficients of ∇θΦ are for several outputs.  ``closed_form`` is the same as the definition,
-fast; ``layer_residual`` is a part of it.  ``evaluation`` hides the kind of network, and
-states the equation at samples; ``backend`` says where arrays live.
+fast; ``layer_residual`` is a part of it.  ``evaluation`` hides the kind of network; ``backend``
+says where arrays live.
 """
 
 from kkt_ref.stationarity.definition import stationarity_residual

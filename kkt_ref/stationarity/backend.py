@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from kkt_ref.network.mlp import MLP
-
 Array = Any
 
 
@@ -32,13 +30,9 @@ class Backend:
         """Return a NumPy array on the device; it may share memory with its argument."""
         return self.xp.asarray(np.asarray(array, dtype=dtype), device=self.device)
 
-    def put_net(self, net: MLP, dtype: Any = None) -> MLP:
+    def put_net(self, net: Any, dtype: Any = None) -> Any:
         """Return a network with its parameters on the device."""
         return net.with_arrays([self.put(p, dtype) for p in net.arrays])
-
-    def get_net(self, net: MLP) -> MLP:
-        """Return a network with NumPy parameters."""
-        return net.with_arrays([self.to_host(p) for p in net.arrays])
 
 
 def get_backend(backend: str | Backend) -> Backend:

@@ -26,8 +26,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kkt_ref._validation import check_classes, check_labels, check_points, check_targets
-from kkt_ref.network.base import check_net
-from kkt_ref.network.mlp import MLP
+from kkt_ref.network.protocol import Network, check_net
 from kkt_ref.stationarity.backend import namespace
 from kkt_ref.stationarity.losses import Loss, one_hot
 
@@ -107,11 +106,7 @@ class WeightDecay(Problem):
         return self.loss.pull(outputs, y)[:, None, :] / len(outputs)  # (n, 1, K)
 
     def multipliers(self, y: Array, outputs: Array) -> Array:
-        """Return μ times those that the outputs imply, in the problem of the same targets.
-
-        They are λ (n,) of two classes, λ (n, K) of K classes, or U (n, K) of a regression, which
-        is (n,) for one output.
-        """
+        """Return μ times the λ, or in regression U, that the outputs imply: (n, K) or (n,)."""
         pull = self.loss.pull(outputs, y) / len(outputs)  # (n, K)
         if self.loss.name == "cross_entropy":
             return np.maximum(-pull, 0.0)  # p_j of the wrong classes
@@ -121,7 +116,7 @@ class WeightDecay(Problem):
 
 
 def check_samples(
-    net: MLP, x: Any, y: Any, problem: Problem | None
+    net: Network, x: Any, y: Any, problem: Problem | None
 ) -> tuple[np.ndarray, np.ndarray, Problem]:
     """Return samples, their targets and the problem, by default the max-margin one, or raise."""
     check_net(net)

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kkt_ref._validation import check_count, check_every_class, check_positive, check_separable
-from kkt_ref.network.base import Network
+from kkt_ref.network.protocol import Network, check_net
 from kkt_ref.stationarity.backend import Backend, get_backend, namespace
 from kkt_ref.stationarity.evaluation import evaluate
 from kkt_ref.stationarity.losses import one_hot
 from kkt_ref.stationarity.problems import check_samples
-from kkt_ref.training.span import Span
+from kkt_ref.training.span import enter_span, leave_span, span_basis
 
 Array = Any
 
@@ -80,10 +80,10 @@ def gradient_descent(
 
     Parameters
     ----------
-    net : MLP or CNN
+    net : MLP, or a network of your own
         The start; it is not changed.
-    x : array of shape (n, d), dtype as the network's
-    y : array of shape (n,), entries -1 and +1; for several outputs the classes 0 ... K-1
+    x, y
+        As in :func:`kkt_ref.stationarity_loss`.
     step : float, > 0
     max_steps : int, ≥ 0
     target_loss : float, optional
@@ -93,21 +93,13 @@ def gradient_descent(
         Called with each record and the network at it.
     backend : "numpy", "cupy" or Backend
         Where the training runs; the result's arrays are NumPy's.
-
-    Returns
-    -------
-    TrainResult
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit the network, an entry is not finite, a number is out of its
-        range, equal samples have different labels, or a step too long makes the loss infinite.
-    TypeError, BackendError
-        If ``net`` is not an MLP or ``x`` has another dtype; if the backend is not available.
     """
-    limits = max_steps, target_loss, record_every
-    return _descend(net, x, y, check_positive(step, "step"), True, limits, callback, backend)
+    step = check_positive(step, "step")
+
+    def length(log_loss: float, squares: Array) -> float:
+        return step * float(np.exp(log_loss))  # ∇loss = loss · ∇log(loss)
+
+    return _ascend(net, x, y, length, max_steps, target_loss, record_every, callback, backend)
 
 
 def loss_scaled_descent(
@@ -124,41 +116,31 @@ def loss_scaled_descent(
 ) -> TrainResult:
     """Train by gradient ascent on −log(mean loss), with the step rate / max_i ‖∇θ u_i‖².
 
-    Parameters
-    ----------
-    net, x, y
-        As in :func:`gradient_descent`.
-    rate : float
-        Step in units of 1 / max_i ‖∇θ u_i‖², > 0; 3 is safe, up to 10 is faster.
-    max_steps, target_loss, record_every, callback, backend
-        As in :func:`gradient_descent`.
-
-    Returns
-    -------
-    TrainResult
-
-    Raises
-    ------
-    ValueError, TypeError, BackendError
-        As in :func:`gradient_descent`.
+    A rate of 3 is safe, up to 10 is faster.  Other arguments as in :func:`gradient_descent`.
     """
-    limits = max_steps, target_loss, record_every
-    return _descend(net, x, y, check_positive(rate, "rate"), False, limits, callback, backend)
+    rate = check_positive(rate, "rate")
+    check_net(net)
+    tiny = float(np.finfo(net.dtype).tiny)
+
+    def length(log_loss: float, squares: Array) -> float:
+        return rate / max(float(namespace(squares).max(squares)), rate * tiny)
+
+    return _ascend(net, x, y, length, max_steps, target_loss, record_every, callback, backend)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a step that is too long raises ValueError
-def _descend(
+def _ascend(
     net: Network,
     x: np.ndarray,
     y: np.ndarray,
-    size: float,
-    fixed: bool,
-    limits: tuple[int, float | None, int],
+    length: Callable[[float, Array], float],
+    max_steps: int,
+    target_loss: float | None,
+    record_every: int,
     callback: Callback | None,
     backend: str | Backend,
 ) -> TrainResult:
-    """Descend by steps of one size on the loss if ``fixed``, otherwise on its logarithm."""
-    max_steps, target_loss, record_every = limits
+    """Ascend on −log(mean loss) by steps of the ``length`` for log(mean loss) and ‖∇θ u_i‖²."""
     backend = get_backend(backend)
     x, y, _ = check_samples(net, x, y, None)
     check_separable(x, y)
@@ -167,15 +149,18 @@ def _descend(
     record_every = check_count(record_every, "record_every")
     target = -np.inf if target_loss is None else np.log(check_positive(target_loss, "target_loss"))
 
-    tiny = float(np.finfo(net.dtype).tiny)
-    span = Span(net, x, backend)
-    net, y, history = backend.put_net(net), backend.put(y), History()
+    Q = span_basis(net, x)
+    whole, x, y, history = backend.put_net(net), backend.put(x), backend.put(y), History()
+    if Q is not None:
+        Q = backend.put(Q)
+        x = x @ Q  # (n, n)
+    inner = enter_span(whole, Q)
     for steps in range(max_steps + 1):
         due = steps % record_every == 0
-        if due:  # enter again, so that descent from a record's network takes the same steps
-            whole = span.leave(net) if steps else net
-            net = span.enter(whole)
-        here = evaluate(net, span.x)
+        if due and steps:  # so that descent from a record's network takes the same steps
+            whole = leave_span(whole, inner, Q)
+            inner = enter_span(whole, Q)
+        here = evaluate(inner, x)
         margins, directions = soft_margins(y, here.outputs)  # (n,), (n, K)
         log_loss = log_mean_loss(margins)
         if not np.isfinite(log_loss):
@@ -187,11 +172,12 @@ def _descend(
 
         reached, last = log_loss <= target, steps == max_steps
         if due or reached or last:
-            at_record = backend.get_net(whole if due else span.leave(net))
-            theta = at_record.theta  # (P,)
-            at_record = at_record.with_theta(theta)  # a copy: steps change arrays in place
-            lifted = [backend.to_host(g).ravel() for g in span.lift(ascent)]
-            direction = np.concatenate(lifted)  # (P,)
+            here_whole = whole if due else leave_span(whole, inner, Q)
+            theta = np.concatenate([backend.to_host(p).ravel() for p in here_whole.arrays])  # (P,)
+            at_record = net.with_theta(theta)  # a copy: steps change arrays in place
+            first, *rest = ascent
+            full = [first if Q is None else first @ Q.T, *rest]
+            direction = np.concatenate([backend.to_host(g).ravel() for g in full])  # (P,)
             square = float(direction @ direction)
             # the s ≥ 0 that brings s · direction closest to θ
             scale = max(float(theta @ direction), 0.0) / square if square > 0 else 0.0
@@ -203,13 +189,9 @@ def _descend(
         if reached or last:
             break
 
-        if fixed:  # ∇loss = loss · ∇log(loss), and ``ascent`` is −∇log(loss)
-            length = size * float(np.exp(log_loss))
-        else:
-            largest = float(namespace(squares).max(squares))
-            length = size / max(largest, size * tiny)
-        for p, g in zip(net.arrays, ascent, strict=True):
-            g *= length
+        size = length(log_loss, squares)
+        for p, g in zip(inner.arrays, ascent, strict=True):
+            g *= size
             p += g
 
     reason = f"All {max_steps} steps allowed were done."

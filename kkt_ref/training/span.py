@@ -11,41 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from kkt_ref.network.base import Network
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.backend import Backend
+from kkt_ref.network.protocol import Network
 
 Array = Any
 
 
-class Span:
-    """Coordinates of the span of the samples ``x``, shape (n, d); all d if n ≥ d, or for a CNN."""
+def span_basis(net: Network, x: np.ndarray) -> np.ndarray | None:
+    """Return Q for samples (n, d) of an MLP; None if n ≥ d, or for another kind of network."""
+    if not isinstance(net, MLP) or x.shape[0] >= x.shape[1]:
+        return None
+    return np.linalg.qr(x.T.astype(np.float64)).Q.astype(x.dtype)  # (d, n)
 
-    def __init__(self, net: Network, x: np.ndarray, backend: Backend) -> None:
-        self.x, self._basis = backend.put(x), None
-        if isinstance(net, MLP) and x.shape[0] < x.shape[1]:
-            basis = np.linalg.qr(x.T.astype(np.float64)).Q  # (d, n)
-            self._basis = backend.put(basis, x.dtype)
-            self.x = self.x @ self._basis  # (n, n)
 
-    def enter(self, net: Any) -> Any:
-        """Return a copy of the network with V = W_1 Q, whose arrays descent may change."""
-        first, *rest = net.arrays
-        self._net, self._entered = net, first
-        if self._basis is not None:
-            self._entered = first @ self._basis  # (h_1, n)
-        return net.with_arrays([p + 0 for p in (self._entered, *rest)])
+def enter_span(net: Any, Q: Array | None) -> Any:
+    """Return a copy of the network with V = W_1 Q, whose arrays descent may change."""
+    first, *rest = net.arrays
+    inner = first if Q is None else first @ Q  # (h_1, n)
+    return net.with_arrays([p + 0 for p in (inner, *rest)])
 
-    def leave(self, inner: Any) -> Any:
-        """Return the network with W_1, which has changed by the change of V since it entered."""
-        if self._basis is None:
-            return inner
-        V, *rest = inner.arrays
-        (change,) = self.lift([V - self._entered])
-        return self._net.with_arrays([self._net.arrays[0] + change, *rest])
 
-    def lift(self, gradient: list[Array]) -> list[Array]:
-        """Return a gradient of the inner network's shape as one of the whole network's."""
-        if self._basis is None:
-            return gradient
-        return [gradient[0] @ self._basis.T, *gradient[1:]]  # (h_1, d)
+def leave_span(net: Any, inner: Any, Q: Array | None) -> Any:
+    """Return ``net`` with the changes that its copy ``inner`` has seen since it entered."""
+    if Q is None:
+        return inner
+    first, (V, *rest) = net.arrays[0], inner.arrays
+    return net.with_arrays([first + (V - first @ Q) @ Q.T, *rest])  # (h_1, d)

@@ -15,7 +15,8 @@ import scipy
 
 from kkt_ref._parallel import one_thread
 from kkt_ref._validation import check_count, check_every_class, check_positive, check_separable
-from kkt_ref.network.base import Network, check_net
+from kkt_ref.network.activations import AuthorsGatedReLU, GatedReLU
+from kkt_ref.network.protocol import Network, check_net
 from kkt_ref.stationarity.evaluation import evaluate
 from kkt_ref.stationarity.losses import loss_by_name
 from kkt_ref.stationarity.problems import WeightDecay, check_samples
@@ -37,33 +38,16 @@ def weight_decay_optimum(
 
     Parameters
     ----------
-    net : MLP or CNN
+    net : MLP, or a network of your own
         The start, in float64; softplus converges, ReLU may stall with samples on its kinks.
-    x : array of shape (n, d), float64
-    y : array of shape (n,)
-        Labels -1 and +1 for "logistic", classes 0 ... K-1 for "cross_entropy", real numbers
-        (n, K), or (n,) for one output, for "mse" and "huber".
-    loss : {"logistic", "cross_entropy", "mse", "huber"}, optional
-        Unless given, "logistic" for one output and "cross_entropy" for several.  The parabola of
-        "huber" reaches to 1.
-    decay : float
-        μ > 0.
-    tolerance : float
-        The relative residual of stationarity at which training ends, > 0.
+    x, y, loss
+        As in :func:`kkt_ref.kkt.weight_decay_stationarity`.  Unless given, the loss is "logistic"
+        for one output and "cross_entropy" for several.
+    decay : float, μ > 0
+    tolerance : float, > 0
+        The relative residual of stationarity at which training ends; in the history it is measured
+        with the result's multipliers, which are the exact ones.
     max_iterations : int
-
-    Returns
-    -------
-    TrainResult
-        ``multipliers`` are the exact ones, and the history's residual is measured with them:
-        λ (n,) or (n, K) for the losses of classes, U (n,) or (n, K) in regression.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a target does not fit the loss or the network, equal samples have different labels, a
-        number is out of its range, the activation is gated and so has no true gradient, or ``net``
-        is not in float64.
     """
     check_net(net)
     problem = WeightDecay(loss_by_name(loss or ("logistic" if net.K == 1 else "cross_entropy")))
@@ -76,7 +60,7 @@ def weight_decay_optimum(
     max_iterations = check_count(max_iterations, "max_iterations")
     if net.dtype != np.float64:
         raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
-    if net.activation.name in ("gated", "authors"):
+    if isinstance(getattr(net, "activation", None), (GatedReLU, AuthorsGatedReLU)):
         raise ValueError(
             "net: the gated activation has no gradient in θ to descend; train with "
             "ReLU or Softplus and reconstruct with the gates"
