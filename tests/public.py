@@ -118,7 +118,7 @@ GOOD = {
         noise=(0.1, 0.1),
     ),
     "attacks.reconstruct_on_grid": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
-    "attacks.reconstruct_on_kinks": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
+    "attacks.reconstruct_plane": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
     "attacks.refine": dict(
         **FIT, multipliers=LAM, box=(-2.0, 2.0), lambda_min=0.01, alpha=10.0,
         layer_weights=(1.0, 0.5), slackness=0.1, max_iterations=3, backend="numpy",

@@ -98,7 +98,7 @@ def test_three_inputs_are_explained_though_the_points_are_not_unique():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [11, 12, 13])
 def test_the_papers_toy_on_seeds_that_nothing_was_chosen_by(seed):
-    """The grid finds nearly all points; the attack on the kinks finds all (test_vertices)."""
+    """The grid finds nearly all points; the attack on the kinks finds all (test_plane)."""
     net, x = papers_toy(seed)
     found = reconstruct_on_grid(net)
     assert kkt_ref.match_points(x, found.candidates, 0.03).matched >= 18

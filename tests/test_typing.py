@@ -13,7 +13,7 @@ def use(net: kkt_ref.MLP) -> list[Reconstruction]:
     attacks: list[Attack] = [
         kkt_ref.reconstruct,
         kkt_ref.attacks.reconstruct_on_grid,
-        kkt_ref.attacks.reconstruct_on_kinks,
+        kkt_ref.attacks.reconstruct_plane,
         kkt_ref.attacks.reconstruct_first_layer,
         kkt_ref.attacks.reconstruct_paper,
     ]
@@ -50,7 +50,7 @@ BAD = {
     "kkt_ref.reconstruct(net, candidate=7)": "call-arg",
     "kkt_ref.reconstruct(net, box=0.5)": "arg-type",
     "kkt_ref.reconstruct(net, callback=lambda x: None)": "arg-type",
-    'kkt_ref.attacks.reconstruct_on_kinks(net, step="fine")': "arg-type",
+    'kkt_ref.attacks.reconstruct_plane(net, step="fine")': "arg-type",
     "kkt_ref.attacks.reconstruct_paper(net, candidates=7, start=0.1)": "call-arg",
 }
 

@@ -4,7 +4,7 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
     haim          the attack of Haim et al.: stationarity alone, from random starts
                   (haim_loss: the published loss, and the one minimised here)
     kinks         the kinks of the first layer: how many pass through a point, where they meet
-    vertices      d = 2, ReLU: all four KKT conditions where kinks meet, convex
+    plane         d = 2, ReLU: all four KKT conditions where kinks meet, convex
     grid          d ≤ 3: all four KKT conditions on a grid, convex; the search for the margin
     first_layer   d > 2: the equation of the first layer, whitened
     alternating   its solution from one start
@@ -24,8 +24,8 @@ from kkt_ref.attacks.haim import reconstruct_paper, refine
 from kkt_ref.attacks.haim_loss import gate_alpha, published_loss
 from kkt_ref.attacks.kinks import kink_vertices, kinks_at
 from kkt_ref.attacks.membership import membership_scores
+from kkt_ref.attacks.plane import reconstruct_plane
 from kkt_ref.attacks.pooling import reconstruct_first_layer
-from kkt_ref.attacks.vertices import reconstruct_on_kinks
 from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP, check_mlp
 
@@ -40,13 +40,13 @@ __all__ = [
     "reconstruct",
     "reconstruct_first_layer",
     "reconstruct_on_grid",
-    "reconstruct_on_kinks",
+    "reconstruct_plane",
     "reconstruct_paper",
     "refine",
 ]
 
 ATTACKS: dict[str, Attack] = {
-    "kinks": reconstruct_on_kinks,
+    "kinks": reconstruct_plane,
     "grid": reconstruct_on_grid,
     "first-layer": reconstruct_first_layer,
     "paper": reconstruct_paper,

@@ -44,7 +44,7 @@ _CIRCLE = 2 * TOLERANCE * np.column_stack([np.cos(_ANGLES), np.sin(_ANGLES)])
 _STAR = np.vstack([_CIRCLE, np.zeros((1, 2))])  # (s, 2)
 
 
-def reconstruct_on_kinks(
+def reconstruct_plane(
     net: MLP,
     *,
     candidates: int | None = None,

@@ -5,10 +5,10 @@ import pytest
 from networks import papers_toy, twelve_points
 
 import kkt_ref
-from kkt_ref.attacks import ATTACKS, vertices
+from kkt_ref.attacks import ATTACKS, plane
 from kkt_ref.attacks.grid import find_margin, lattice
 from kkt_ref.attacks.kinks import kink_vertices
-from kkt_ref.attacks.vertices import reconstruct_on_kinks
+from kkt_ref.attacks.plane import reconstruct_plane
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def toy():
 @pytest.fixture(scope="module")
 def found_and_stages(toy):
     stages = []
-    found = reconstruct_on_kinks(
+    found = reconstruct_plane(
         toy[0], step=0.03, callback=lambda stage, run, x, lam: stages.append((stage, len(x)))
     )
     return found, stages
@@ -50,7 +50,7 @@ def test_the_objective_is_clarkes_residual_and_the_residual_that_of_the_own_gate
 
 def test_the_scale_of_the_weights_changes_nothing_but_the_margin(toy, found_and_stages):
     found, _ = found_and_stages
-    scaled = reconstruct_on_kinks(toy[0].scaled(3.0), step=0.03)
+    scaled = reconstruct_plane(toy[0].scaled(3.0), step=0.03)
     assert np.allclose(scaled.candidates, found.candidates, atol=1e-6)
     assert np.isclose(scaled.runs[0].margin, 9 * found.runs[0].margin)
 
@@ -68,10 +68,10 @@ def test_the_vertices_make_the_margin_sharper(toy):
 
 def test_removal_stops_before_the_residual_has_grown_too_much(toy, found_and_stages, monkeypatch):
     found, net = found_and_stages[0], toy[0]
-    monkeypatch.setattr(vertices, "GROWTH", 0.0)
-    unpruned = reconstruct_on_kinks(net, step=0.03)
-    monkeypatch.setattr(vertices, "GROWTH", 1.0)
-    fewest = reconstruct_on_kinks(net, step=0.03)
+    monkeypatch.setattr(plane, "GROWTH", 0.0)
+    unpruned = reconstruct_plane(net, step=0.03)
+    monkeypatch.setattr(plane, "GROWTH", 1.0)
+    fewest = reconstruct_plane(net, step=0.03)
     assert len(unpruned.labels) > len(found.labels) > len(fewest.labels)
     least = unpruned.runs[0].objective ** 0.5
     assert least < found.runs[0].objective ** 0.5 <= 1.15 * least
@@ -99,7 +99,7 @@ def test_what_it_cannot_do_is_refused(toy):
         ("no margin found", toy[0], {"box": (3.0, 3.5)}),
     ):
         with pytest.raises((ValueError, TypeError), match=message):
-            reconstruct_on_kinks(net, **options)
+            reconstruct_plane(net, **options)
 
 
 def test_only_relu_networks_of_two_inputs_have_their_kinks_attacked(monkeypatch):
