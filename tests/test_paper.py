@@ -221,6 +221,16 @@ def test_restarts_are_pooled_and_separable():
         assert np.isclose(norms(pooled.of_run(index)).relative, run.objective**0.5)
 
 
+def test_the_starts_are_those_of_the_docstring():
+    net, found, y = relu_net(), attack(restarts=2), np.repeat([-1.0, 1.0], 3)
+    for index, rng in enumerate(np.random.default_rng(3).spawn(2)):
+        x, lam = np.clip(rng.normal(0.0, 0.1, (6, 2)), -1.0, 1.0), rng.uniform(size=6)
+        total = (lam * y) @ kkt_ref.per_sample_gradients(net, x)
+        lam *= np.linalg.norm(net.theta) / np.linalg.norm(total)
+        from_there = refine(net, x, y, lam, max_iterations=20)
+        assert np.allclose(found.of_run(index).candidates, from_there.candidates, atol=1e-6)
+
+
 def test_labels_are_balanced_or_given():
     assert np.array_equal(attack().labels, [-1, -1, -1, 1, 1, 1])
     given = np.array([1.0, 1, 1, 1, -1, 1])
