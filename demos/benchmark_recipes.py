@@ -106,7 +106,7 @@ def ways_to_a_residual(net: kkt_ref.MLP, n: int, seconds: float) -> tuple[float,
 
     try:
         kkt_ref.attacks.reconstruct_paper(
-            double, candidates=m, seed=0, labels=y, alpha=ALPHA, max_iterations=2000, callback=watch
+            double, m, seed=0, labels=y, alpha=ALPHA, max_iterations=2000, callback=watch
         )
     except Reached:
         name = "L-BFGS"

@@ -51,7 +51,7 @@ def attack(net: kkt_ref.MLP, x: np.ndarray, seed: int, quick: bool) -> list[dict
     frames: dict[int, list[Any]] = {}
     found = kkt_ref.attacks.reconstruct_paper(
         net,
-        candidates=50,
+        m=50,
         seed=seed,
         box=BOX,
         start_scale=0.5,

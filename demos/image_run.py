@@ -143,7 +143,7 @@ def by_paper(net: kkt_ref.MLP, settings: Settings, folder: Path, restarts: int) 
     bar.show(0.0)
     found = kkt_ref.attacks.reconstruct_paper(
         net.astype(np.float64),
-        candidates=2 * settings.n,
+        m=2 * settings.n,
         seed=settings.seed,
         alpha=kkt_ref.attacks.gate_alpha(net, 0.25),
         layer_weights=(1.0, *(0.0,) * (net.depth - 1)),

@@ -63,7 +63,7 @@ def by_pixels(**changes: Any) -> Way:
             settings[name] = value(net) if callable(value) else value
         with contextlib.suppress(OutOfTime):
             kkt_ref.attacks.reconstruct_paper(
-                net, candidates=2 * n, restarts=1000, callback=keep, workers=1, **settings
+                net, m=2 * n, restarts=1000, callback=keep, workers=1, **settings
             )
         return np.concatenate(list(latest.values()))
 
@@ -94,7 +94,6 @@ WAYS: dict[str, Way] = {
     "the published loss, by the paper's SGD": as_published,
     "its stationarity by L-BFGS, all layers": by_pixels(layer_weights=None),
     "first layer only": by_pixels(),
-    "  and complementary slackness": by_pixels(slackness=0.05),
     "  and alpha in three stages": by_pixels(alpha=alphas, max_iterations=60),
     "alternating least squares, not whitened": by_layer(noise=(FLAT, FLAT)),
     "  whitened on the inputs": by_layer(noise=(FLAT, 0.1)),

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from style import BLACK, GREEN, GREY, NEGATIVE, ORANGE, POSITIVE, save_figure
 
 import kkt_ref
-from kkt_ref.attacks.grid import own_margins
+from kkt_ref.attacks.grid import label_points
 
 LIMIT = 1.5
 PAPER_GATES = 0.02  # distance in the inputs over which the gates of the paper's attack open
@@ -74,8 +74,8 @@ def _landscape(net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Φ / q on a grid, (400, 400); for several outputs the largest minus the next one, / q."""
     ticks = np.linspace(-LIMIT, LIMIT, 400)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)  # (400, 400, 2)
-    own = own_margins(net, grid.reshape(-1, 2))
-    heights = own.nearest * (own.y if net.K == 1 else 1.0)  # (160000,)
+    points = label_points(net, grid.reshape(-1, 2))
+    heights = points.nearest * (points.y if net.K == 1 else 1.0)  # (160000,)
     return heights.reshape(400, 400) / kkt_ref.margins(net, x, y).min()
 
 
@@ -246,7 +246,7 @@ def animate(
             place, multipliers = trace.frames[round(len(trace.frames) ** (tick / 59)) - 1]
             # while candidates come and go, the network's own answer is the label
             comes_and_goes = trace.atoms is not None
-            labels = own_margins(net, place).y if comes_and_goes else trace.labels
+            labels = label_points(net, place).y if comes_and_goes else trace.labels
             _place(dots[name], place, multipliers, labels, classes)
         return [one for pair in dots.values() for one in pair]
 

@@ -28,7 +28,7 @@ from study import fresh_folder, read_options, study_parser
 from style import BLACK, GREY, curve, save_figure
 
 import kkt_ref
-from kkt_ref.attacks.haim import refine
+from kkt_ref.attacks import refine
 from kkt_ref.datasets.split import Split
 from kkt_ref.stationarity.evaluation import evaluate
 

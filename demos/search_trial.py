@@ -65,7 +65,7 @@ def attack_twice(net: kkt_ref.MLP, m: int, seed: int, **settings: Any) -> kkt_re
     """Two runs of the paper's attack on the first layer."""
     return kkt_ref.attacks.reconstruct_paper(
         net,
-        candidates=m,
+        m=m,
         seed=seed,
         layer_weights=(1.0, *(0.0,) * (net.depth - 1)),
         restarts=2,

@@ -101,7 +101,7 @@ def by_stationarity(
     """
     return kkt_ref.attacks.reconstruct_paper(
         net,
-        candidates=50,
+        m=50,
         seed=seed,
         box=BOX,
         start_scale=0.5,

@@ -19,7 +19,8 @@ from plot_toy2d import Trace
 
 import kkt_ref
 from kkt_ref.attacks.base import measured_run
-from kkt_ref.attacks.kinks import TOLERANCE, kink_vertices
+from kkt_ref.attacks.kinks import kink_vertices
+from kkt_ref.attacks.plane import CIRCLE
 from kkt_ref.kkt.equation import fit_multipliers
 from kkt_ref.stationarity.closed_form import forward
 
@@ -57,9 +58,7 @@ def by_layer_1(net: kkt_ref.MLP, box: tuple[float, float], trace: Trace) -> kkt_
     vertices = vertices[(heights > BAND[0]) & (heights < BAND[1])]
     # 2. At a kink the gradient is any mean of those around it (Clarke), so each vertex gets a
     #    star of sixteen points on a small circle.
-    angles = 0.1 + 2 * np.pi * np.arange(16) / 16
-    circle = 2 * TOLERANCE * np.column_stack([np.cos(angles), np.sin(angles)])  # (s, 2)
-    stars = (vertices[:, None, :] + circle).reshape(-1, 2)  # (v s, 2)
+    stars = (vertices[:, None, :] + CIRCLE).reshape(-1, 2)  # (v s, 2)
     y = np.sign(forward(net, stars).outputs)
     # 3. Stationarity (S) of layer 1 with λ ≥ 0 is a non-negative least squares problem.
     first_only = (1.0, *(0.0,) * (net.depth - 1))
@@ -71,5 +70,6 @@ def by_layer_1(net: kkt_ref.MLP, box: tuple[float, float], trace: Trace) -> kkt_
     kept = mass > LEAST * mass.max()
     x, labels = vertices[kept], np.sign(forward(net, vertices[kept]).outputs)
     reason = f"The residual of layer 1 is {norms.by_layer[0]:.2f}."
-    run = measured_run(net, x, labels, mass[kept], norms.relative**2, 1, 1, reason)
+    end = dict(objective=norms.relative**2, steps=1, stop_reason=reason)
+    run = measured_run(net, x, labels, mass[kept], **end)
     return kkt_ref.Reconstruction(x, labels, mass[kept], np.zeros(len(x), int), (run,), None)

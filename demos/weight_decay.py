@@ -52,7 +52,7 @@ def attack(net: kkt_ref.MLP, n: int, options: Any, restarts: int) -> kkt_ref.Rec
         return kkt_ref.reconstruct(net, seed=options.seed, restarts=restarts)
     return reconstruct_paper(
         net,
-        candidates=2 * n,
+        m=2 * n,
         seed=options.seed,
         restarts=restarts,
         max_iterations=300,

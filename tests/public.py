@@ -23,7 +23,7 @@ ROOMS = (
 )
 # what functions return or raise, and where arguments are not checked: for speed, or on purpose
 NOT_CALLED = {
-    "Activation", "Attack", "BackendError", "Callback", "Check", "ClarkeFit", "ConformanceError",
+    "Activation", "BackendError", "Callback", "Check", "ClarkeFit", "ConformanceError",
     "ImageScores", "ImageSet", "Implementation",
     "KKTReport", "PointMatches", "PublishedLoss", "ReLU", "Reconstruction",
     "ROC", "Record", "Result", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
@@ -98,22 +98,22 @@ GOOD = {
     "metrics.match_points": dict(points=X, candidates=X[:4], tolerance=0.1, multipliers=LAM[:4]),
     "per_sample_gradients": dict(net=NET, x=X),
     "attacks.reconstruct": dict(
-        net=NET, seed=0, method="first-layer", candidates=4, restarts=2, workers=1
+        net=NET, seed=0, m=4, restarts=2, workers=1
     ),
     "attacks.reconstruct_paper": dict(
-        net=NET, candidates=4, seed=0, box=(-2.0, 2.0), labels=np.resize([1.0, -1.0], 4),
-        start_scale=0.1, lambda_min=0.01, alpha=10.0, layer_weights=(1.0, 0.5), slackness=0.1,
+        net=NET, m=4, seed=0, box=(-2.0, 2.0), labels=np.resize([1.0, -1.0], 4),
+        start_scale=0.1, lambda_min=0.01, alpha=10.0, layer_weights=(1.0, 0.5),
         restarts=1, max_iterations=3, backend="numpy", dtype=np.float64, workers=1,
     ),
     "attacks.reconstruct_first_layer": dict(
-        net=NET, candidates=4, box=None, seed=0, restarts=2, callback=None, workers=None,
+        net=NET, candidates=4, seed=0, restarts=2, callback=None, workers=None,
         noise=(0.1, 0.1),
     ),
     "attacks.reconstruct_on_grid": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
-    "attacks.reconstruct_on_kinks": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
+    "attacks.reconstruct_plane": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
     "attacks.refine": dict(
         **FIT, multipliers=LAM, box=(-2.0, 2.0), lambda_min=0.01, alpha=10.0,
-        layer_weights=(1.0, 0.5), slackness=0.1, max_iterations=3, backend="numpy",
+        layer_weights=(1.0, 0.5), max_iterations=3, backend="numpy",
         dtype=np.float64,
     ),
     "residual_floor": dict(**FIT, layer_weights=(1.0, 0.5)),

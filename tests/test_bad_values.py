@@ -242,7 +242,6 @@ MESSAGES = {
     "workers: expected an integer >= 1, got 0": wrong("attacks.reconstruct", workers=0),
     "workers: expected an integer >= 1, got True": wrong("attacks.reconstruct", workers=True),
     "workers: expected a number of proc": wrong("attacks.reconstruct", workers="all"),
-    "workers: expected None": wrong("attacks.reconstruct_on_kinks", workers=2),
     "y: expected shape (n, 16)": wrong("metrics.ncc_all_pairs", y=X),
     "y: expected a floating array": wrong("metrics.ncc_all_pairs", y=X.astype(int)),
     "x: expected axes (..., H, W)": ssim(x=X[0], channel_axis=None),

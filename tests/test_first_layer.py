@@ -5,7 +5,7 @@ import pytest
 
 import kkt_ref
 from kkt_ref.attacks.first_layer import FirstLayer
-from kkt_ref.attacks.haim_loss import with_gates
+from kkt_ref.attacks.paper import with_gates
 
 
 def network(widths=(6, 15, 9, 1), bias="first", seed=0):

@@ -9,11 +9,11 @@ from networks import papers_toy, twelve_points
 import kkt_ref
 from kkt_ref.attacks.grid import (
     find_margin,
+    fit_band,
+    label_points,
     lattice,
     merge_neighbours,
-    own_margins,
     reconstruct_on_grid,
-    solve_in_band,
 )
 
 
@@ -35,26 +35,26 @@ def test_lattice_covers_the_box_and_refuses_to_be_huge():
         lattice((0.0, 1.0), 3, 1 / 100)
 
 
-def test_atoms_lie_in_the_band_with_their_own_labels(toy):
+def test_points_with_a_multiplier_lie_in_the_band_with_their_own_labels(toy):
     net = smoothed(toy[0], 0.1)
-    atoms = solve_in_band(own_margins(net, lattice((-1.5, 1.5), 2, 0.1)), 5.0, 50.0)
-    outputs = kkt_ref.margins(net, atoms.x, np.ones(len(atoms.x)))
-    assert len(atoms.y) > 0 and np.all(atoms.multipliers > 0)
+    support = fit_band(label_points(net, lattice((-1.5, 1.5), 2, 0.1)), 5.0, 50.0)
+    outputs = kkt_ref.margins(net, support.x, np.ones(len(support.x)))
+    assert len(support.y) > 0 and np.all(support.multipliers > 0)
     assert np.all((np.abs(outputs) >= 5.0) & (np.abs(outputs) <= 50.0))
-    assert np.array_equal(atoms.y, np.sign(outputs))
-    norms = kkt_ref.kkt.stationarity_norms(net, atoms.x, atoms.y, atoms.multipliers)
-    assert np.isclose(norms.relative, atoms.residual, rtol=1e-3)
-    assert solve_in_band(own_margins(net, lattice((-1.5, 1.5), 2, 0.5)), 1e6, 2e6).residual == 1.0
+    assert np.array_equal(support.y, np.sign(outputs))
+    norms = kkt_ref.kkt.stationarity_norms(net, support.x, support.y, support.multipliers)
+    assert np.isclose(norms.relative, support.residual, rtol=1e-3)
+    assert fit_band(label_points(net, lattice((-1.5, 1.5), 2, 0.5)), 1e6, 2e6).residual == 1.0
 
 
 def test_the_margin_is_found_from_the_weights(toy):
     net, x, y = toy
     true, grid = kkt_ref.margins(net, x, y).min(), lattice((-1.5, 1.5), 2, 0.04)
-    q, solves = find_margin(smoothed(net, 0.08), grid, x[:0])
-    assert 0.75 * true < q < 1.1 * true and solves > 10
-    small, _ = find_margin(smoothed(net.scaled(0.1), 0.08), grid, x[:0])
+    q = find_margin(smoothed(net, 0.08), grid, x[:0])
+    assert 0.75 * true < q < 1.1 * true
+    small = find_margin(smoothed(net.scaled(0.1), 0.08), grid, x[:0])
     assert np.isclose(small, 0.01 * q, rtol=1e-6)
-    q, _ = find_margin(smoothed(net, 0.05), x, x[:0])  # nothing lies above the margin
+    q = find_margin(smoothed(net, 0.05), x, x[:0])  # nothing lies above the margin
     assert 0.9 * true < q < 1.02 * true
 
 
@@ -67,7 +67,7 @@ def test_points_come_back_with_their_labels_and_all_steps_are_counted(toy):
     assert np.array_equal(found.labels[matches.pairs[:, 1]], y[matches.pairs[:, 0]])
     assert seen[:3] == ["grid", "local", "merged"] and seen[-1] == "moved"
     assert seen.count("merged") > 1  # rounds of merging and moving
-    assert found.runs[0].evaluations > found.runs[0].steps == seen.count("moved") > 0
+    assert found.runs[0].steps == seen.count("moved") > 0
 
 
 def softplus_optimum(x, y):
@@ -91,14 +91,15 @@ def test_three_inputs_are_explained_though_the_points_are_not_unique():
     x = 0.8 * np.array([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
     net = softplus_optimum(x, np.array([1.0, -1.0, 1.0, -1.0]))
     found = reconstruct_on_grid(net, step=0.1)
-    assert found.runs[0].residual < 0.02 and found.runs[0].slackness < 1e-3
+    margins = kkt_ref.margins(net, found.candidates, found.labels)
+    assert found.runs[0].residual < 0.02 and np.ptp(margins) < 0.1 * margins.mean()
     assert np.array_equal(found.labels, np.sign(found.candidates[:, 1]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [11, 12, 13])
 def test_the_papers_toy_on_seeds_that_nothing_was_chosen_by(seed):
-    """The grid finds nearly all points; the attack on the kinks finds all (test_vertices)."""
+    """The grid finds nearly all points; the attack on the kinks finds all (test_plane)."""
     net, x = papers_toy(seed)
     found = reconstruct_on_grid(net)
     assert kkt_ref.match_points(x, found.candidates, 0.03).matched >= 18

@@ -19,7 +19,7 @@ from kkt_ref.attacks.restarts import run_alternations
 NET = kkt_ref.init_uniform((6, 8, 1), np.random.default_rng(0))
 STARTS = {
     "first-layer": dict(candidates=5, restarts=4, seed=1),
-    "paper": dict(candidates=4, restarts=3, seed=1, max_iterations=20),
+    "paper": dict(m=4, restarts=3, seed=1, max_iterations=20),
 }
 ATTACKS = {
     "first-layer": kkt_ref.attacks.reconstruct_first_layer,
@@ -39,7 +39,7 @@ def progress(stage, run, x, multipliers):
     print(run, len(multiprocessing.active_children()), flush=True)
 
 net = kkt_ref.init_uniform((6, 8, 1), np.random.default_rng(0))
-options = dict(candidates=3, callback=progress, workers=2)
+options = dict(m=3, callback=progress, workers=2)
 """
 
 
@@ -138,7 +138,7 @@ def test_an_interrupt_does_not_wait_for_runs():
 
 def test_an_error_in_a_worker_is_raised_here():
     with pytest.raises(ValueError, match="alpha: expected"):
-        kkt_ref.attacks.reconstruct_paper(NET, candidates=4, restarts=2, alpha="no", workers=2)
+        kkt_ref.attacks.reconstruct_paper(NET, 4, restarts=2, alpha="no", workers=2)
     assert not multiprocessing.active_children()
 
 

@@ -214,7 +214,7 @@ def test_bad_targets_are_named(message):
 def test_the_published_attack_on_regression_has_multipliers_of_any_sign(K):
     net, _, _ = drawn(K, depth=2, n=12, activation=kkt_ref.ReLU())
     found = kkt_ref.attacks.reconstruct_paper(
-        net, candidates=9, restarts=2, max_iterations=30, problem=Regression()
+        net, 9, restarts=2, max_iterations=30, problem=Regression()
     )
     assert np.any(found.multipliers < 0) and np.any(found.multipliers > 0)
     last = found.of_run(1)

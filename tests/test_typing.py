@@ -4,21 +4,17 @@ import pytest
 
 GOOD = """
 import kkt_ref
-from kkt_ref.attacks import Attack, Reconstruction, published_loss
+from kkt_ref.attacks import Reconstruction, published_loss, reconstruct_paper
 
 def watch(stage: str, run: int, x: object, multipliers: object) -> None:
     print(stage, run)
 
 def use(net: kkt_ref.MLP) -> list[Reconstruction]:
-    attacks: list[Attack] = [
-        kkt_ref.reconstruct,
-        kkt_ref.attacks.reconstruct_on_grid,
-        kkt_ref.attacks.reconstruct_on_kinks,
-        kkt_ref.attacks.reconstruct_first_layer,
-        kkt_ref.attacks.reconstruct_paper,
-    ]
-    found = [attack(net, candidates=7, box=(-1, 1), restarts=2) for attack in attacks]
-    found += [kkt_ref.reconstruct(net, method="paper", candidates=7, seed=3, callback=watch)]
+    found = [kkt_ref.reconstruct(net, m=7, seed=3, restarts=2, callback=watch)]
+    for plane in (kkt_ref.attacks.reconstruct_plane, kkt_ref.attacks.reconstruct_on_grid):
+        found.append(plane(net, box=(-1, 1), step=0.1, callback=watch))
+    found.append(kkt_ref.attacks.reconstruct_first_layer(net, restarts=2))
+    found.append(reconstruct_paper(net, 7, seed=3, box=(-1, 1), alpha=[1.0, 2.0]))
     best = found[0].of_run(found[0].best)
     loss = published_loss(net, best.candidates, best.labels, best.multipliers, lambda_min=0.5)
     print(loss.value + best.runs[0].residual, best.runs[0].stop_reason.upper())
@@ -46,12 +42,12 @@ def use(mine: Implementation) -> list[Result]:
     return kkt_ref.check_implementation(mine) + kkt_ref.check_implementation(Other())
 """
 BAD = {
-    'kkt_ref.reconstruct(net, candidates="seven")': "arg-type",
-    "kkt_ref.reconstruct(net, candidate=7)": "call-arg",
+    'kkt_ref.reconstruct(net, m="seven")': "arg-type",
+    "kkt_ref.reconstruct(net, candidates=7)": "call-arg",
     "kkt_ref.reconstruct(net, box=0.5)": "arg-type",
     "kkt_ref.reconstruct(net, callback=lambda x: None)": "arg-type",
-    'kkt_ref.attacks.reconstruct_on_kinks(net, step="fine")': "arg-type",
-    "kkt_ref.attacks.reconstruct_paper(net, candidates=7, start=0.1)": "call-arg",
+    'kkt_ref.attacks.reconstruct_plane(net, step="fine")': "arg-type",
+    'kkt_ref.attacks.reconstruct_paper(net, "seven")': "arg-type",
 }
 
 

@@ -1,11 +1,10 @@
 r"""Attacks: training data from the weights of a network, listed in reading order.
 
-    base          the signature and the result that all attacks share
-    haim          the attack of Haim et al.: stationarity alone, from random starts
-                  (haim_loss: the published loss, and the one minimised here)
+    base          the result that all attacks share
+    paper         the attack of Haim et al.: stationarity alone, from random starts
     kinks         the kinks of the first layer: how many pass through a point, where they meet
-    vertices      d = 2, ReLU: all four KKT conditions where kinks meet, convex
     grid          d ≤ 3: all four KKT conditions on a grid, convex; the search for the margin
+    plane         d = 2, ReLU: all four KKT conditions where kinks meet, convex
     first_layer   d > 2: the equation of the first layer, whitened
     alternating   its solution from one start
     restarts      many such runs, which can be saved and resumed
@@ -17,19 +16,18 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
 """
 
 from kkt_ref._parallel import Workers
-from kkt_ref.attacks.base import Attack, Callback, Reconstruction
+from kkt_ref._validation import check_count
+from kkt_ref.attacks.base import Callback, Reconstruction
 from kkt_ref.attacks.grid import reconstruct_on_grid
-from kkt_ref.attacks.haim import reconstruct_paper, refine
-from kkt_ref.attacks.haim_loss import gate_alpha, published_loss
-from kkt_ref.attacks.kinks import kink_vertices, kinks_at
+from kkt_ref.attacks.kinks import BOX, kink_vertices, kinks_at
 from kkt_ref.attacks.membership import membership_scores
+from kkt_ref.attacks.paper import gate_alpha, published_loss, reconstruct_paper, refine
+from kkt_ref.attacks.plane import reconstruct_plane
 from kkt_ref.attacks.pooling import reconstruct_first_layer
-from kkt_ref.attacks.vertices import reconstruct_on_kinks
 from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP, check_mlp
 
 __all__ = [
-    "Attack",
     "Reconstruction",
     "gate_alpha",
     "kink_vertices",
@@ -39,57 +37,48 @@ __all__ = [
     "reconstruct",
     "reconstruct_first_layer",
     "reconstruct_on_grid",
-    "reconstruct_on_kinks",
     "reconstruct_paper",
+    "reconstruct_plane",
     "refine",
 ]
-
-ATTACKS: dict[str, Attack] = {
-    "kinks": reconstruct_on_kinks,
-    "grid": reconstruct_on_grid,
-    "first-layer": reconstruct_first_layer,
-    "paper": reconstruct_paper,
-}
 
 
 def reconstruct(
     net: MLP,
     *,
-    method: str = "recommended",
-    candidates: int | None = None,
     box: tuple[float, float] | None = None,
-    seed: int = 0,
+    m: int | None = None,
     restarts: int | None = None,
+    seed: int = 0,
     callback: Callback | None = None,
     workers: Workers = None,
 ) -> Reconstruction:
-    """Reconstruct training data from the weights of a network.
+    """Reconstruct training data by the attack that suits the network.
 
-    Each attack has keywords of its own; call its function to set them.
+    It is :func:`reconstruct_first_layer` for d > 2 inputs, :func:`reconstruct_plane` for ReLU
+    networks with d = 2, and :func:`reconstruct_on_grid` for other networks with d ≤ 2.  Each has
+    arguments of its own; call it to set them.  :func:`reconstruct_paper` is the published attack.
 
     Parameters
     ----------
     net : MLP
-        Trained; with d > 2 inputs it needs two layers or more.
-    method : {"recommended", "kinks", "grid", "first-layer", "paper"}
-        The recommended attack is "kinks" for ReLU networks with d = 2, "grid" for other
-        networks with d ≤ 2, and "first-layer" for d > 2.
-    candidates : int, optional
-        Number of candidates in each run.  "paper" needs it; "kinks" and "grid" refuse it.
+        Trained; with d > 2 inputs it needs two layers or more, else it is in float64.
     box : (float, float), optional
-        Bounds of every coordinate; "first-layer" refuses it.
-    seed : int
-        Seed of the random starts; "kinks" and "grid" draw nothing.
+        For d ≤ 2 only: bounds of every coordinate, (-1.5, 1.5) unless given.
+    m : int, optional
+        For d > 2 only: number of candidates in each run.
     restarts : int, optional
-        Number of runs from random starts; "kinks" and "grid" refuse it.
+        For d > 2 only: number of runs from random starts.
+    seed : int
+        Seed of the random starts; for d ≤ 2 nothing is drawn.
     callback : callable, optional
         Called as ``callback(stage, run, x, multipliers)`` with copies of the candidates
         (m, d) and multipliers (m,), run by run in the order in which the runs end.
     workers : int or concurrent.futures.Executor, optional
-        The number of processes that share the runs, by default the number of usable cores (one
-        if all runs take under about two seconds), or an executor of another engine, such as
-        Dask's ``Client.get_executor()`` or ``mpi4py.futures.MPIPoolExecutor()``, which stays
-        open.  The result does not depend on it.  "kinks" and "grid" refuse it.
+        For d > 2 only: the number of processes that share the runs, by default the number of
+        usable cores (one if all runs take under about two seconds), or an executor of another
+        engine, such as Dask's ``Client.get_executor()`` or
+        ``mpi4py.futures.MPIPoolExecutor()``, which stays open.  The result does not depend on it.
 
     Returns
     -------
@@ -98,26 +87,27 @@ def reconstruct(
     Raises
     ------
     ValueError
-        If the method is unknown, an argument is out of range or refused by the method,
-        or (for d ≤ 2) no margin is found in the box.
-    TypeError
-        If ``net`` is not an MLP, or not in float64 ("first-layer" allows float32), or ``workers``
-        is neither a number nor an executor.
+        If no margin is found in the box (d ≤ 2), or an argument is given that the attack cannot
+        use.
     """
     check_mlp(net)
-    names = ("recommended", *ATTACKS)
-    if method not in names:
-        raise ValueError(f"method: expected one of {', '.join(names)}, got {method!r}")
-    if method == "recommended":
-        method = "first-layer" if net.d > 2 else "grid"
-        if net.d == 2 and isinstance(net.activation, ReLU):
-            method = "kinks"
-    return ATTACKS[method](
-        net,
-        candidates=candidates,
-        box=box,
-        seed=seed,
-        restarts=restarts,
-        callback=callback,
-        workers=workers,
-    )
+    if net.d > 2:
+        if box is not None:
+            raise ValueError(
+                f"box: expected None, got {box!r}; the attack on {net.d} inputs finds directions, "
+                "whose scale it does not know"
+            )
+        m = None if m is None else check_count(m, "m")
+        return reconstruct_first_layer(
+            net, candidates=m, restarts=restarts, seed=seed, callback=callback, workers=workers
+        )
+    for name, value in {"m": m, "restarts": restarts, "workers": workers}.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}: expected None, got {value!r}; the convex attacks for one or two inputs "
+                "run once, without random starts"
+            )
+    box = BOX if box is None else box
+    if net.d == 2 and isinstance(net.activation, ReLU):
+        return reconstruct_plane(net, box=box, callback=callback)
+    return reconstruct_on_grid(net, box=box, callback=callback)

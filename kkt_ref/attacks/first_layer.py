@@ -35,7 +35,7 @@ import scipy
 
 from kkt_ref._parallel import one_thread
 from kkt_ref._validation import check_numbers, check_positive
-from kkt_ref.attacks.haim_loss import with_gates
+from kkt_ref.attacks.paper import with_gates
 from kkt_ref.kkt.multipliers import solve_nnls_gram
 from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.stationarity import closed_form

@@ -16,6 +16,7 @@ import scipy
 from kkt_ref._validation import check_box, check_count, check_points, check_positive
 from kkt_ref.network.mlp import MLP, check_mlp
 
+BOX = (-1.5, 1.5)  # in which points are looked for, unless another is given
 TOLERANCE = 2e-3  # largest distance of a kink from a vertex on it
 _SMALLEST_SINE = 0.05  # of the angle at which two kinks cross; below, rounding moves the crossing
 
@@ -34,12 +35,6 @@ def kinks_at(net: MLP, x: np.ndarray, *, tolerance: float = 3e-4) -> np.ndarray:
     -------
     array of shape (n,), int64
         Some kinks pass through any point by chance, so compare with other points.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If x has not d columns, holds NaN or infinity or has another dtype, ``net`` is no MLP,
-        or the tolerance is not > 0.
     """
     check_mlp(net)
     x = check_points(x, "x", d=net.d, dtype=net.dtype)
@@ -50,7 +45,7 @@ def kinks_at(net: MLP, x: np.ndarray, *, tolerance: float = 3e-4) -> np.ndarray:
 
 
 def kink_vertices(
-    net: MLP, *, box: tuple[float, float] = (-1.5, 1.5), lines: int = 4
+    net: MLP, *, box: tuple[float, float] = BOX, lines: int = 4
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the points of a box in the plane where kinks of the first layer meet.
 
@@ -70,11 +65,6 @@ def kink_vertices(
         Those with most kinks come first; no two are within 0.02.
     counts : array of shape (v,), int64
         Number of different kinks that meet there.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If ``net`` is no MLP with two inputs, or the box or a number is out of its range.
     """
     check_mlp(net)
     low, high = check_box(box)
@@ -104,12 +94,8 @@ def clusters(points: np.ndarray, distance: float) -> np.ndarray:
     """Number the clusters of average linkage, cut at a distance: (n,) from 0 for (n, d)."""
     if len(points) < 2:
         return np.zeros(len(points), int)
-    return (
-        scipy.cluster.hierarchy.fcluster(
-            scipy.cluster.hierarchy.linkage(points, "average"), distance, "distance"
-        )
-        - 1
-    )
+    tree = scipy.cluster.hierarchy.linkage(points, "average")
+    return scipy.cluster.hierarchy.fcluster(tree, distance, "distance") - 1
 
 
 def _kinks(net: MLP) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 from kkt_ref._parallel import Workers, check_workers, one_thread
 from kkt_ref._validation import check_count
 from kkt_ref.attacks.alternating import Alternation
-from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, refuse
+from kkt_ref.attacks.base import Callback, Reconstruction, measured_run
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.restarts import run_alternations
 from kkt_ref.network.mlp import MLP
@@ -32,7 +32,6 @@ def reconstruct_first_layer(
     net: MLP,
     *,
     candidates: int | None = None,
-    box: tuple[float, float] | None = None,
     seed: int = 0,
     restarts: int | None = None,
     callback: Callback | None = None,
@@ -47,11 +46,11 @@ def reconstruct_first_layer(
     ----------
     net : MLP
         Trained; at least two layers.
-    candidates, box, seed, restarts, callback, workers
-        As in :func:`kkt_ref.attacks.reconstruct`.  By default a run has three times as many
-        candidates as the first layer shows coordinates, or five times for several outputs, and
-        there are 16 runs, or 24; there must be two, and more find more images.  The callback's
-        stage is "alternation", after each run.
+    candidates, seed, restarts, callback, workers
+        As in :func:`kkt_ref.reconstruct`, where ``candidates`` is m.  By default a run has three
+        times as many candidates as the first layer shows coordinates, or five times for several
+        outputs, and there are 16 runs, or 24; there must be two, and more find more images.  The
+        callback's stage is "alternation", after each run.
     noise : (float, float), optional
         Noise level of the neurons and of the inputs as a fraction of the largest singular
         value, > 0; a level far above 1 switches that whitening off.  Both are 0.1 unless given,
@@ -70,7 +69,6 @@ def reconstruct_first_layer(
         overflow in float32, or another argument is refused or out of range.
     """
     problem = FirstLayer(net, noise=noise)
-    refuse("first-layer", box=box)
     default = 16 if net.K == 1 else 24
     restarts = check_count(default if restarts is None else restarts, "restarts", 2)
     m = problem.default_candidates if candidates is None else check_count(candidates, "candidates")
@@ -117,7 +115,6 @@ def pool_alternations(
             problem.shared(run.coordinates, run.multipliers),
             objective=run.residual**2,
             steps=run.steps,
-            evaluations=run.evaluations,
             stop_reason=run.stop_reason,
         )
         for run in runs

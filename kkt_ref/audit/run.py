@@ -16,6 +16,7 @@ from kkt_ref.attacks import reconstruct
 from kkt_ref.attacks.alternating import Alternation
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.attacks.grid import default_step
 from kkt_ref.attacks.kinks import kinks_at
 from kkt_ref.attacks.pooling import pool_alternations
 from kkt_ref.attacks.restarts import run_alternations
@@ -152,8 +153,7 @@ def run_attack(
     """
     if problem.net.d == 2:
         try:
-            options = {"method": settings["attack"], "box": settings["box"]}
-            return reconstruct(problem.net.astype(np.float64), **options), None
+            return reconstruct(problem.net.astype(np.float64), box=settings["box"]), None
         except ValueError as error:  # a result and no misuse, since all arguments were checked
             empty, index = np.zeros(0), np.zeros(0, int)
             return Reconstruction(np.zeros((0, 2)), empty, empty, index, (), None), str(error)
@@ -176,7 +176,7 @@ def compare(net: MLP, settings: dict[str, Any], found: Reconstruction, x: np.nda
         counts = {f"samples with NCC >= {level}": matched.count(level) for level in (0.8, 0.9)}
         mean = {"NCC, mean of the ten best": matched.top_mean(10)}
         return Comparison(matched.candidate, matched.score, counts | mean | kinks)
-    step = float(np.ptp(settings["box"])) / 150  # of the attack's grid
+    step = default_step(settings["box"])  # of the attack's grid
     near = {
         radius: match_points(x, found.candidates, radius, found.multipliers)
         for radius in (2.5 * step, 1.5 * step, 0.5 * step)

@@ -17,7 +17,7 @@ The functions use the Array API only, so that arrays may be those of NumPy, CuPy
 any other namespace.  Functions may modify temporaries in place, never their arguments.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kkt_ref.network.mlp import MLP
@@ -113,16 +113,14 @@ def tangent(trace: Forward, back: Backward, direction: Direction) -> Tangents:
     return layers
 
 
-def reverse(
-    trace: Forward, back: Backward, tangents: Tangents, direction: Direction, zeta: Any = None
-) -> Array:
-    """∇_x of Σ_ic U_ic S_c(x_i) + ζ_ic Φ_c(x_i), shape (m, d), with the U of ``back``.
+def reverse(trace: Forward, back: Backward, tangents: Tangents, direction: Direction) -> Array:
+    """∇_x of Σ_ic U_ic S_c(x_i), shape (m, d), with the U of ``back``.
 
     The adjoint of a_{l-1} is D_l s_l + Z̄_l W_l.  That of z_{l-1} is the adjoint of a_{l-1}
     times the slope, plus what the derivative of the gate contributes.
     """
     xp, net, act = namespace(trace.inputs[0]), trace.net, trace.net.activation
-    z_bar = zeta  # adjoint of z_l, (m, h_l)
+    z_bar = None  # adjoint of z_l, (m, h_l)
     for layer in range(net.depth - 1, -1, -1):
         s, W = direction[layer], net.weights[layer]
         if s is not None:
@@ -144,7 +142,7 @@ def reverse(
 class StationarityTerms(NamedTuple):
     """The stationarity loss, its parts and its gradient."""
 
-    value: Array  # Σ_l w_l ‖r_l‖² + extra, a scalar
+    value: Array  # Σ_l w_l ‖r_l‖², a scalar
     by_layer: list[Array | None]  # ‖r_l‖² without weights, scalars; None where w_l = 0
     outputs: Array  # Φ(θ; x_i), (m,) for one output, else (m, K)
     grad_x: Array  # (m, d)
@@ -157,7 +155,6 @@ def stationarity_and_gradient(
     y: Array,
     multipliers: Array,
     layer_weights: Sequence[float] | None = None,
-    output_term: Callable[[Array], tuple[Array, Array]] | None = None,
     *,
     problem: Problem | None = None,
     reduction: Any = None,
@@ -174,8 +171,6 @@ def stationarity_and_gradient(
         As in :func:`~kkt_ref.stationarity_loss`, for m candidates.
     layer_weights : L numbers ≥ 0, optional
         Ones unless given; a layer of weight zero costs nothing.
-    output_term : callable, optional
-        Maps Φ of shape (m, K) to a value, which is added to the loss, and its gradient (m, K).
     problem : Problem, optional
         What U is; that of two classes, or of K classes, unless given.
     reduction : dtype, optional
@@ -204,11 +199,7 @@ def stationarity_and_gradient(
         by_layer.append(square)
 
     tangents = tangent(trace, back, direction)
-    zeta = None
-    if output_term is not None:
-        extra, zeta = output_term(outputs)
-        value, zeta = value + extra, 0.5 * zeta
-    grad_x = reverse(trace, back, tangents, direction, zeta)
+    grad_x = reverse(trace, back, tangents, direction)
     grad_x *= 2.0
     in_directions = margins_of(directions, 2.0 * tangents[-1])  # (m, J)
     grad_multipliers = namespace(x).reshape(in_directions, multipliers.shape)

@@ -9,8 +9,8 @@ adds a grid for training points at no vertex, and solves
     min_{λ ≥ 0} ‖θ − Σ_g λ_g sign Φ(x_g) ∇θΦ(x_g)‖²
 
 over the points with |Φ| near the margin q, with the network's own hard gates (with K outputs as
-:mod:`kkt_ref.attacks.grid` says).  Then it moves
-the points with λ > 0 onto vertices, merges them, and removes those that θ hardly needs.
+:mod:`kkt_ref.attacks.grid` says).  Then it moves the points with λ > 0 onto vertices, merges
+them, and removes those that θ hardly needs.
 
 Names of dimensions: k candidates, v vertices, s points of a star, J margins of a point, K
 outputs, P parameters.
@@ -19,98 +19,99 @@ outputs, P parameters.
 import numpy as np
 import scipy
 
-from kkt_ref._parallel import Workers
-from kkt_ref.attacks import grid
 from kkt_ref.attacks.base import (
     Callback,
     Reconstruction,
     measured_run,
     one_multiplier,
-    refuse,
     with_copies,
 )
-from kkt_ref.attacks.grid import check_grid, lattice
-from kkt_ref.attacks.kinks import TOLERANCE, kink_vertices
+from kkt_ref.attacks.grid import (
+    BAND,
+    Support,
+    check_grid,
+    find_margin,
+    finer_lattice,
+    fit_band,
+    label_points,
+    lattice,
+    merge_neighbours,
+)
+from kkt_ref.attacks.kinks import BOX, TOLERANCE, kink_vertices
 from kkt_ref.kkt.multipliers import solve_nnls
 from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.evaluation import evaluate
 from kkt_ref.stationarity.problems import max_margin
 
-_FAINT = 0.02  # candidates with a smaller share of the largest multiplier are removed
 GROWTH = 0.15  # of the residual, up to which candidates are removed
+_FAINT = 0.02  # candidates with a smaller share of the largest multiplier are removed
 _ANGLES = 0.1 + 2 * np.pi * np.arange(16) / 16  # no point of a star on an axis
-_CIRCLE = 2 * TOLERANCE * np.column_stack([np.cos(_ANGLES), np.sin(_ANGLES)])
-_STAR = np.vstack([_CIRCLE, np.zeros((1, 2))])  # (s, 2)
+CIRCLE = 2 * TOLERANCE * np.column_stack([np.cos(_ANGLES), np.sin(_ANGLES)])  # (16, 2)
+_STAR = np.vstack([CIRCLE, np.zeros((1, 2))])  # (s, 2)
 
 
-def reconstruct_on_kinks(
+def reconstruct_plane(
     net: MLP,
     *,
-    candidates: int | None = None,
-    box: tuple[float, float] | None = None,
-    seed: int = 0,
-    restarts: int | None = None,
-    callback: Callback | None = None,
-    workers: Workers = None,
+    box: tuple[float, float] = BOX,
     step: float | None = None,
+    callback: Callback | None = None,
 ) -> Reconstruction:
     """Reconstruct training points in the plane from the weights of a ReLU network.
 
-    Atoms of one label within three steps are merged, and candidates are removed as long as the
+    Points of one label within three steps are merged, and candidates are removed as long as the
     residual grows by at most 15 %.  The attack is this library's; it is not in the paper.
 
     Parameters
     ----------
     net : MLP
         In float64, with ReLU and d = 2.
-    candidates, box, seed, restarts, callback, workers
-        As in :func:`kkt_ref.attacks.reconstruct`.  The box is (-1.5, 1.5) unless given.  The
-        callback's stages are "grid", "local", "merged" and "removed".
-    step : float, optional
-        Distance between neighbours of the grid; 1/150 of the box unless given.
+    box, step
+        As in :func:`reconstruct_on_grid`.
+    callback : callable, optional
+        As in :func:`kkt_ref.reconstruct`; its stages are "grid", "local", "merged" and "removed".
 
     Returns
     -------
     Reconstruction
-        One run.  Its objective is the squared relative residual with Clarke's gradients, its
-        steps are removals, and its evaluations are solved least squares problems.
+        One run.  Its objective is the squared relative residual with Clarke's gradients, and its
+        steps are removals.
 
     Raises
     ------
-    ValueError, TypeError
-        If ``net`` is no ReLU network with d = 2, or as in :func:`reconstruct_on_grid`.
+    ValueError
+        If no margin is found, or the grid has over 1,000,000 points.
     """
     box, step = check_grid(net, box, step)
     if not isinstance(net.activation, ReLU):
         raise TypeError(
             f"net: expected ReLU, which has kinks, got {net.activation}; use reconstruct_on_grid"
         )
-    refuse("kinks", candidates=candidates, restarts=restarts, workers=workers)
     report = with_copies(callback)
 
     vertices, _ = kink_vertices(net, box=box, lines=3)
-    q, solves = grid.find_margin(net, lattice(box, 2, 2.5 * step), _stars(vertices))
-    low, high = 0.97 * q, grid.BAND * q
-    nearest = grid.own_margins(net, vertices).nearest
+    q = find_margin(net, lattice(box, 2, 2.5 * step), _stars(vertices))
+    low, high = 0.97 * q, BAND * q
+    nearest = label_points(net, vertices).nearest
     vertices = vertices[(nearest >= low) & (nearest <= high)]
 
     stars, points = _stars(vertices), lattice(box, 2, step)
     star_multipliers = np.zeros((len(stars), 1))
     for finer, stage in ((1, "grid"), (4, "local"), (16, "local")):
-        own = grid.own_margins(net, np.concatenate([stars, points]))
-        guess = np.zeros_like(own.margins)
+        labelled = label_points(net, np.concatenate([stars, points]))
+        guess = np.zeros_like(labelled.margins)
         guess[: len(stars)] = star_multipliers
-        atoms = grid.solve_in_band(own, low, high, guess)
-        star_multipliers = atoms.all_multipliers[: len(stars)]
-        report(stage, 0, atoms.x, atoms.multipliers)
-        distances, _ = scipy.spatial.cKDTree(vertices).query(atoms.x)
-        points = grid.finer_lattice(atoms.x[distances > 1.5 * step], step / finer)
+        support = fit_band(labelled, low, high, guess)
+        star_multipliers = support.all_multipliers[: len(stars)]
+        report(stage, 0, support.x, support.multipliers)
+        distances, _ = scipy.spatial.cKDTree(vertices).query(support.x)
+        points = finer_lattice(support.x[distances > 1.5 * step], step / finer)
 
-    x, y, multipliers = _merged_at_vertices(atoms, vertices, 1.5 * step, 3 * step)
+    x, y, multipliers = _merged_at_vertices(support, vertices, 1.5 * step, 3 * step)
     heavy = multipliers > _FAINT * multipliers.max()
     report("merged", 0, x[heavy], multipliers[heavy])
-    return _without_superfluous(net, x[heavy], y[heavy], solves + 3, report)
+    return _without_superfluous(net, x[heavy], y[heavy], report)
 
 
 def _stars(vertices: np.ndarray) -> np.ndarray:
@@ -118,45 +119,42 @@ def _stars(vertices: np.ndarray) -> np.ndarray:
 
 
 def _merged_at_vertices(
-    atoms: grid.Atoms, vertices: np.ndarray, reach: float, merge_distance: float
+    support: Support, vertices: np.ndarray, reach: float, merge_distance: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Turn atoms into candidates, of which most are vertices: x (k, 2), y (k,), λ (k,)."""
-    # 1. Atoms within reach of a vertex move onto the nearest one, and add to its mass.
-    x = atoms.x.copy()
+    """Turn points into candidates, of which most are vertices: x (k, 2), y (k,), λ (k,)."""
+    # 1. Points within reach of a vertex move onto the nearest one, and add to its mass.
+    x = support.x.copy()
     distances, nearest = scipy.spatial.cKDTree(vertices).query(x)
     near = distances <= reach
     x[near] = vertices[nearest[near]]
-    mass = np.bincount(nearest[near], atoms.multipliers[near], len(vertices))  # (v,)
-    # 2. Atoms of one label within the merge distance become one candidate.
-    x, y, multipliers = grid.merge_neighbours(x, atoms.y, atoms.multipliers, merge_distance)
+    mass = np.bincount(nearest[near], support.multipliers[near], len(vertices))  # (v,)
+    # 2. Points of one label within the merge distance become one candidate.
+    x, y, multipliers = merge_neighbours(x, support.y, support.multipliers, merge_distance)
     # 3. Each candidate moves onto the heaviest vertex within the merge distance, if any.
     occupied, mass = vertices[mass > 0], mass[mass > 0]
     for i, close in enumerate(scipy.spatial.cKDTree(occupied).query_ball_point(x, merge_distance)):
         if close:
             x[i] = occupied[close[int(np.argmax(mass[close]))]]
     # 4. Candidates that meet at one vertex become one.
-    return grid.merge_neighbours(x, y, multipliers, TOLERANCE)
+    return merge_neighbours(x, y, multipliers, TOLERANCE)
 
 
 def _without_superfluous(
-    net: MLP, x: np.ndarray, y: np.ndarray, solves: int, report: Callback
+    net: MLP, x: np.ndarray, y: np.ndarray, report: Callback
 ) -> Reconstruction:
     """Repeatedly remove whichever of the three smallest candidates raises the residual least."""
-    stars, labels = _stars(x), np.repeat(y, len(_STAR))  # (s k, 2), (s k,)
-    outputs = evaluate(net, stars).outputs
-    directions = max_margin(net.K).directions(labels, outputs)  # (s k, J, K)
-    rows = [evaluate(net, stars).gradient_rows(D) for D in np.moveaxis(directions, 1, 0)]
+    here, labels = evaluate(net, _stars(x)), np.repeat(y, len(_STAR))  # s k points
+    directions = max_margin(net.K).directions(labels, here.outputs)  # (s k, J, K)
+    rows = [here.gradient_rows(D) for D in np.moveaxis(directions, 1, 0)]
     gradients = np.stack(rows, axis=1).reshape(len(x), -1, net.theta.size)  # (k, s J, P)
     kept = list(range(len(x)))
     multipliers, residual = _fit_stars(gradients, net.theta, np.zeros(gradients.shape[:2]))
-    solves, limit = solves + 1, (1 + GROWTH) * residual
-    reason = "Only one candidate is left."
+    limit, reason = (1 + GROWTH) * residual, "Only one candidate is left."
     while len(kept) > 1:
         fits = []
         for i in np.argsort(multipliers.sum(axis=1))[:3]:
             rest, guess = kept[:i] + kept[i + 1 :], np.delete(multipliers, i, axis=0)
             fits.append((rest, *_fit_stars(gradients[rest], net.theta, guess)))
-        solves += len(fits)
         best = min(fits, key=lambda fit: fit[2])
         if best[2] > limit:
             reason = f"Removing another candidate would raise the residual by over {GROWTH:.0%}."
@@ -171,7 +169,6 @@ def _without_superfluous(
         multipliers,
         objective=float(residual / np.linalg.norm(net.theta)) ** 2,
         steps=len(x) - len(kept),
-        evaluations=solves,
         stop_reason=reason,
         problem=one_multiplier(net.K),
     )

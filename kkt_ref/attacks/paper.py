@@ -1,0 +1,414 @@
+r"""The paper's attack: its published loss, and the same loss minimised by L-BFGS-B.
+
+    min over x_1..x_m in the box, λ_i ≥ λ_min   of   ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²
+
+from random starts; for K classes with Σ_j λ_ij (e_{y_i} − e_j) in place of λ_i y_i, and in
+regression with λ_i of any sign.  Haim et al. (2022) minimise it by SGD, with penalties in place
+of the bounds: :func:`published_loss`.  L-BFGS-B holds the bounds exactly and needs no penalties.
+As in the paper, smooth gates σ(αz) replace ReLU's in ∇θΦ.
+
+Names of dimensions: m candidates, d inputs, J multipliers of a candidate, K outputs, L layers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import scipy
+
+from kkt_ref._parallel import Workers, check_workers, run_all
+from kkt_ref._validation import (
+    check_array,
+    check_box,
+    check_count,
+    check_dtype,
+    check_multipliers,
+    check_positive,
+)
+from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, one_multiplier
+from kkt_ref.network.activations import GatedReLU, Softplus
+from kkt_ref.network.mlp import MLP, check_mlp
+from kkt_ref.network.protocol import check_layer_weights
+from kkt_ref.stationarity.backend import Backend, get_backend
+from kkt_ref.stationarity.closed_form import stationarity_and_gradient
+from kkt_ref.stationarity.evaluation import evaluate
+from kkt_ref.stationarity.problems import (
+    Problem,
+    check_samples,
+    coefficients_of,
+    max_margin,
+    shape_of,
+)
+
+Event = tuple[str, int, np.ndarray, np.ndarray]  # the arguments of a callback
+
+
+class PublishedLoss(NamedTuple):
+    """The published loss at one point, and its gradient."""
+
+    value: float
+    by_layer: tuple[float, ...]  # ‖θ − (1/m) Σ l_i y_i ∇θΦ(x_i)‖² of each layer
+    grad_x: np.ndarray  # (m, d)
+    grad_multipliers: np.ndarray  # ∂/∂l_i, (m,)
+
+
+def published_loss(
+    net: MLP, x: np.ndarray, y: np.ndarray, multipliers: np.ndarray, *, lambda_min: float
+) -> PublishedLoss:
+    """Compute the loss of Haim et al. as they published it, and its gradient.
+
+    ‖θ − (1/m) Σ_i l_i y_i ∇θΦ(x_i)‖² + Σ_i ‖(|x_i| − 1)₊‖² + 5 Σ_i (λ_min − l_i)₊²
+
+    Parameters
+    ----------
+    net : MLP
+        The authors' recipe uses the activation :class:`~kkt_ref.network.AuthorsGatedReLU`.
+    x : array of shape (m, d), dtype as the network's
+    y : array of shape (m,), entries -1 and +1; for several outputs the classes 0 ... K-1
+    multipliers : array of shape (m,), dtype as the network's
+        l_i = m λ_i; for several outputs that of the wrong class with the largest output.
+    lambda_min : float
+        Smaller multipliers are penalised, ≥ 0; the authors draw it from 0.01 to 0.5.
+
+    Returns
+    -------
+    PublishedLoss
+
+    Notes
+    -----
+    Source: Haim et al. 2022 (arXiv 2206.07758) and their code; for several outputs Buzaglo et
+    al. (NeurIPS 2023).  The gradient is exact, except with the authors' activation, whose
+    ``grad_x`` is the gradient of no function.
+    """
+    check_mlp(net)
+    problem = one_multiplier(net.K)
+    x, y, problem = check_samples(net, x, y, problem)
+    multipliers = check_multipliers(multipliers, (len(y),), net.dtype)
+    lambda_min, m = check_positive(lambda_min, "lambda_min", zero=True), len(y)
+    terms = stationarity_and_gradient(net, x, y, multipliers / m, problem=problem)
+    outside = np.maximum(x - 1.0, 0.0) + np.minimum(x + 1.0, 0.0)  # (m, d)
+    missing = np.maximum(lambda_min - multipliers, 0.0)  # (m,)
+    value = float(terms.value) + float(np.sum(outside**2)) + 5.0 * float(np.sum(missing**2))
+    return PublishedLoss(
+        value,
+        by_layer=tuple(float(square) for square in terms.by_layer),
+        grad_x=terms.grad_x + 2.0 * outside,
+        grad_multipliers=terms.grad_multipliers / m - 10.0 * missing,
+    )
+
+
+def gate_alpha(net: MLP, width: float) -> float:
+    """Return the α at which the first layer's gates open over about ``width`` in the inputs.
+
+    It is 1 / (width · root mean square of ‖∂z_1/∂x‖ over the neurons).
+    """
+    check_mlp(net)
+    slope = float(np.sqrt(np.mean(np.sum(net.weights[0] ** 2, axis=1))))
+    if slope == 0:
+        raise ValueError("net: the first layer is zero, so no input reaches the output")
+    return 1.0 / (check_positive(width, "width") * slope)
+
+
+def with_gates(net: MLP, alpha: float) -> MLP:
+    """Return the network with gates σ(αz) in ∇θΦ; a softplus network is returned unchanged."""
+    if isinstance(net.activation, Softplus):
+        return net
+    return net.with_activation(GatedReLU(alpha))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperSettings:
+    """The settings that :func:`reconstruct_paper` and :func:`refine` share, declared once."""
+
+    box: tuple[float, float] = (-1.0, 1.0)  # bounds of every coordinate
+    lambda_min: float = 0.0  # lower bound of the multipliers, ≥ 0, if they have one sign
+    alpha: float | Sequence[float] = 100.0  # sharpness of the gates; a sequence is a schedule
+    layer_weights: Sequence[float] | None = None  # w_l ≥ 0, one a layer; ones unless given
+    max_iterations: int = 1000  # of L-BFGS, for each α
+    backend: str | Backend = "numpy"  # or "cupy": where the loss is evaluated
+    dtype: Any = np.float64  # or float32, which is faster and ends earlier, by rounding
+    problem: Problem | None = None  # two or K classes unless given; RunnerUp() is the published one
+
+    def __post_init__(self) -> None:
+        get_backend(self.backend)
+        check_dtype(self.dtype)
+        check_box(self.box)
+        check_positive(self.lambda_min, "lambda_min", zero=True)
+        for alpha in self.alphas:
+            GatedReLU(alpha)
+        check_count(self.max_iterations, "max_iterations")
+
+    @property
+    def alphas(self) -> list[float]:
+        """The schedule as a list."""
+        return check_array(self.alpha, "alpha").ravel().tolist()
+
+    def check_net(self, net: MLP) -> None:
+        """Raise if the descent cannot work on a network."""
+        check_mlp(net)
+        if net.dtype != np.float64:
+            raise TypeError(
+                f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)"
+            )
+        weights = zip(check_layer_weights(self.layer_weights, net), net.layer_slices, strict=True)
+        if not any(w > 0 and net.theta[s].any() for w, s in weights):
+            raise ValueError("net: expected a parameter other than 0 in a layer of weight > 0")
+
+
+def reconstruct_paper(
+    net: MLP,
+    m: int,
+    *,
+    labels: np.ndarray | None = None,
+    start_scale: float = 0.1,
+    restarts: int = 1,
+    seed: int = 0,
+    callback: Callback | None = None,
+    workers: Workers = None,
+    **settings: Any,
+) -> Reconstruction:
+    """Reconstruct training data by stationarity alone, from random starts.
+
+    Parameters
+    ----------
+    net : MLP
+        In float64.
+    m : int
+        Number of candidates, which must exceed that of the training samples (paper: m ≥ 2n).
+    labels : array of shape (m,), entries -1 and +1, or classes 0 ... K-1, optional
+        All equally often unless given.
+    start_scale : float
+        Standard deviation of the candidates' start, > 0.
+    restarts : int
+        Number of runs.
+    seed, callback, workers
+        As in :func:`kkt_ref.reconstruct`.  The callback's stage is "moved", after each iteration.
+        With several runs, it is called for the iterations of a run when that run has ended,
+        unless ``workers`` is 1.
+    **settings
+        The fields of :class:`PaperSettings`.
+
+    Returns
+    -------
+    Reconstruction
+        The candidates of all runs.  The objective is Σ_l w_l ‖r‖²_l / Σ_l w_l ‖θ‖²_l, with r
+        the residual with the gates of the last α.
+
+    Raises
+    ------
+    BackendError
+        If this machine cannot give the backend.
+
+    Notes
+    -----
+    Source: loss and starts of Haim et al. 2022 (arXiv 2206.07758); L-BFGS-B, exact bounds, layer
+    weights and the scale of λ at the start are this library's.  The starts are x from
+    N(0, start_scale²), clipped to the box, and λ from U(0, 1) times the factor that makes
+    ‖Σ λ_i y_i ∇Φ(x_i)‖ = ‖θ‖.
+    """
+    checked = PaperSettings(**settings)
+    checked.check_net(net)
+    m, restarts = check_count(m, "m"), check_count(restarts, "restarts")
+    seed, workers = check_count(seed, "seed", 0), check_workers(workers)
+    start_scale = check_positive(start_scale, "start_scale")
+    problem = checked.problem or max_margin(net.K)
+    if labels is not None:
+        y = problem.check(labels, m, net.K, net.dtype, "labels")
+    elif net.K == 1:
+        y = np.where(np.arange(m) < m // 2, -1.0, 1.0)  # (m,)
+    else:
+        y = np.arange(m) % net.K if problem.signed else np.zeros((m, net.K))
+
+    runs: dict[int, Reconstruction] = {}
+
+    def after(number: int, ended: tuple[Reconstruction, list[Event]]) -> None:
+        runs[number] = ended[0]
+        if callback is not None:
+            for event in ended[1]:
+                callback(*event)
+
+    run = partial(_run, net, y, start_scale, seed, checked)
+    if callback is not None and (workers == 1 or (workers is None and restarts == 1)):
+        run_all(partial(run, callback), range(restarts), after, seconds=0.0)
+    else:
+        # one device serves one process
+        each = 5e-4 + 6e-10 * m * net.theta.size if checked.backend == "numpy" else 0.0
+        seconds = restarts * checked.max_iterations * len(checked.alphas) * each
+        run = partial(run, None if callback is None else "later")
+        run_all(run, range(restarts), after, workers=workers, seconds=seconds)
+    ordered = [runs[number] for number in range(restarts)]
+    return Reconstruction(
+        np.concatenate([one.candidates for one in ordered]),
+        np.concatenate([one.labels for one in ordered]),
+        np.concatenate([one.multipliers for one in ordered]),
+        np.repeat(np.arange(restarts), m),
+        tuple(one.runs[0] for one in ordered),
+        seed,
+    )
+
+
+def _run(
+    net: MLP,
+    y: np.ndarray,
+    start_scale: float,
+    seed: int,
+    settings: PaperSettings,
+    callback: Callback | Literal["later"] | None,
+    number: int,
+) -> tuple[Reconstruction, list[Event]]:
+    """Return one run, and its iterations if the callback is to be called later."""
+    events: list[Event] = []
+
+    def watch(stage: str, _: int, x: np.ndarray, multipliers: np.ndarray) -> None:
+        if callable(callback):
+            callback(stage, number, x, multipliers)
+        else:
+            events.append((stage, number, x, multipliers))
+
+    problem = settings.problem or max_margin(net.K)
+    # the generator number r of default_rng(seed).spawn(restarts)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
+    x = np.clip(rng.normal(0.0, start_scale, (len(y), net.d)), *settings.box)  # (m, d)
+    here = evaluate(net, x)
+    directions = problem.directions(y, here.outputs)  # (m, J, K)
+    multipliers = rng.uniform(0.0 if problem.signed else -1.0, 1.0, shape_of(directions))
+    total = here.gradient_sum(coefficients_of(directions, multipliers))
+    norm = np.sqrt(sum(float(np.sum(g * g)) for g in total))
+    if norm > 0:
+        multipliers *= float(np.linalg.norm(net.theta)) / norm
+    watched = None if callback is None else watch
+    return refine(net, x, y, multipliers, callback=watched, **vars(settings)), events
+
+
+def refine(
+    net: MLP,
+    x: np.ndarray,
+    y: np.ndarray,
+    multipliers: np.ndarray,
+    *,
+    callback: Callback | None = None,
+    **settings: Any,
+) -> Reconstruction:
+    """Move given candidates and multipliers downhill by L-BFGS-B.
+
+    Parameters
+    ----------
+    net : MLP
+        In float64.
+    x : array of shape (m, d)
+        The start; clipped to the box.
+    y : array of shape (m,), entries -1 and +1, or classes 0 ... K-1
+    multipliers : array of shape (m,), or (m, J) for J directions of the problem
+        The start; raised to ``lambda_min``, unless the problem allows any sign.
+    callback, **settings
+        As in :func:`reconstruct_paper`.
+
+    Returns
+    -------
+    Reconstruction
+        One run, as in :func:`reconstruct_paper`; its seed is None.
+    """
+    checked = PaperSettings(**settings)
+    checked.check_net(net)
+    x, y, problem = check_samples(net, x, y, checked.problem)
+    directions = problem.directions(y, evaluate(net, x).outputs)  # (m, J, K)
+    multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
+    used = np.any(directions != 0, axis=2).reshape(multipliers.shape)  # λ of a zero D is fixed at 0
+
+    def watch(intermediate_result: Any) -> None:  # the name is SciPy's convention
+        if callback is not None:
+            moved, lam = loss.unpack(intermediate_result.x)
+            callback("moved", 0, moved, lam if lam.ndim == 1 else lam.sum(axis=1))
+
+    (low, high), limit = checked.box, checked.max_iterations
+    least = checked.lambda_min if problem.signed else -np.inf
+    x, multipliers = np.clip(x, low, high), np.where(used, np.maximum(multipliers, least), 0.0)
+    steps = 0
+    smooth = isinstance(net.activation, Softplus)
+    for alpha in checked.alphas[:1] if smooth else checked.alphas:
+        loss = RelativeLoss(with_gates(net, alpha), y, checked)
+        loss.balance(x, multipliers)
+        result = scipy.optimize.minimize(
+            loss.value_and_gradient,
+            loss.pack(x, multipliers),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(low, high)] * x.size
+            + [(least / loss.scale, None) if free else (0.0, 0.0) for free in used.ravel()],
+            callback=watch,
+            options=dict(maxcor=20, ftol=0.0, gtol=1e-10, maxiter=limit, maxfun=20 * limit),
+        )
+        x, multipliers = loss.unpack(result.x)
+        multipliers = np.where(used, np.maximum(multipliers, least), 0.0)  # scaling may round
+        steps += result.nit
+    end = dict(objective=result.fun, steps=steps, stop_reason=_stop_reason(result))
+    run = measured_run(net, x, y, multipliers, **end, problem=problem)
+    mass = multipliers if multipliers.ndim == 1 else multipliers.sum(axis=1)  # (m,)
+    return Reconstruction(x, y, mass, np.zeros(len(y), int), (run,), None)
+
+
+def _stop_reason(result: Any) -> str:
+    if result.status == 0:
+        return "The projected gradient fell below 1e-10."
+    if result.status == 1:
+        return f"All iterations allowed were done ({result.nit} in the last stage)."
+    return "The line search found no lower value: rounding or a kink is in the way."
+
+
+class RelativeLoss:
+    """Squared relative residual of stationarity, as a function of one vector.
+
+    [ Σ_l w_l ‖θ − Σ_ic U_ic ∇θΦ_c(x_i)‖²_l ] / Σ_l w_l ‖θ‖²_l
+
+    The vector is NumPy's in float64 and holds x and λ / scale.
+    """
+
+    def __init__(self, net: MLP, y: np.ndarray, settings: PaperSettings) -> None:
+        backend, self._dtype = get_backend(settings.backend), check_dtype(settings.dtype)
+        self._backend, self._net = backend, backend.put_net(net, self._dtype)
+        # classes stay integers
+        self._y = backend.put(y, self._dtype if y.dtype.kind == "f" else None)
+        self._problem = settings.problem or max_margin(net.K)
+        self._shape = shape_of(self._problem.directions(y, np.zeros((len(y), net.K))))  # of λ
+        # squares of float32 numbers are summed in float64
+        self._reduction = None if self._dtype == np.float64 else backend.xp.float64
+        weights = check_layer_weights(settings.layer_weights, net)
+        norms = [float(np.linalg.norm(net.theta[s])) for s in net.layer_slices]
+        whole = sum(w * norm**2 for w, norm in zip(weights, norms, strict=True))
+        self._weights = [w / whole for w in weights]
+        self.scale = 1.0
+
+    def pack(self, x: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
+        """Return the vector (m d + m J,) for candidates (m, d) and multipliers (m,) or (m, J)."""
+        return np.concatenate([x.ravel(), multipliers.ravel() / self.scale])
+
+    def unpack(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return candidates (m, d) and multipliers (m,) or (m, J), copied out of the vector."""
+        x, multipliers = np.split(vector, [self._shape[0] * self._net.d])
+        return x.reshape(-1, self._net.d).copy(), multipliers.reshape(self._shape) * self.scale
+
+    def balance(self, x: np.ndarray, multipliers: np.ndarray) -> None:
+        """Set the scale at which the gradients in x and in λ have the same mean square."""
+        gradient = self.value_and_gradient(self.pack(x, multipliers))[1]
+        in_x, in_multipliers = gradient[: x.size], gradient[x.size :] / self.scale
+        norms = np.linalg.norm(in_x), max(float(np.linalg.norm(in_multipliers)), 1e-300)
+        ratio = norms[0] / norms[1] / np.sqrt(x.shape[1])
+        self.scale = float(ratio) if 0 < ratio < np.inf else 1.0
+
+    def value_and_gradient(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss and its gradient, shapes () and (m d + m J,)."""
+        x, multipliers = (self._backend.put(part, self._dtype) for part in self.unpack(vector))
+        terms = stationarity_and_gradient(
+            self._net,
+            x,
+            self._y,
+            multipliers,
+            self._weights,
+            problem=self._problem,
+            reduction=self._reduction,
+        )
+        in_x, in_multipliers = map(self._backend.to_host, (terms.grad_x, terms.grad_multipliers))
+        gradient = np.concatenate([in_x.ravel(), self.scale * in_multipliers.ravel()])
+        return float(terms.value), gradient.astype(np.float64, copy=False)

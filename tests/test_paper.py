@@ -1,0 +1,272 @@
+"""The paper's attack: the published loss, the loss that L-BFGS minimises, and the descent."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from strategies import ACTIVATIONS, problems
+
+import kkt_ref
+from kkt_ref.attacks import gate_alpha, published_loss, reconstruct_paper, refine
+from kkt_ref.attacks.paper import PaperSettings, RelativeLoss
+from kkt_ref.datasets import toys
+from kkt_ref.network import AuthorsGatedReLU
+from kkt_ref.stationarity.closed_form import forward
+
+
+def slope(function, where, direction, h=1e-6):
+    """Central difference of a function of several arrays along a direction."""
+    ahead, behind = (
+        function(*(a + s * v for a, v in zip(where, direction, strict=True))) for s in (h, -h)
+    )
+    return (ahead - behind) / (2 * h)
+
+
+def away_from_kinks(net, x):
+    """Whether central differences of ReLU's gates are defined at x."""
+    return min(np.abs(z).min() for z in forward(net, x).preactivations) > 1e-3
+
+
+@given(problems(activations=ACTIVATIONS), st.floats(0.1, 2.0))
+def test_published_loss_and_its_gradient(problem, lambda_min):
+    net, x, y, l_, rng = problem
+    x = 2 * x  # some coordinates beyond the box
+    loss = published_loss(net, x, y, l_, lambda_min=lambda_min)
+    stationarity = kkt_ref.stationarity_loss(net, x, y, l_ / len(y))
+    box = sum(max(v - 1, 0) ** 2 + max(-1 - v, 0) ** 2 for v in x.ravel())
+    multiplier = 5 * sum(max(lambda_min - v, 0) ** 2 for v in l_)
+    assert np.isclose(sum(loss.by_layer), stationarity)
+    assert np.isclose(loss.value, stationarity + box + multiplier)
+
+    assume(away_from_kinks(net, x))
+    v = rng.normal(size=x.shape), rng.normal(size=l_.shape)
+    found = slope(
+        lambda x, l_: published_loss(net, x, y, l_, lambda_min=lambda_min).value, (x, l_), v
+    )
+    size = np.linalg.norm(loss.grad_x) + np.linalg.norm(loss.grad_multipliers)
+    expected = np.sum(loss.grad_x * v[0]) + loss.grad_multipliers @ v[1]
+    assert abs(found - expected) <= 1e-6 * (size * np.hypot(*map(np.linalg.norm, v)) + loss.value)
+
+
+def published_by_torch(torch, net, activate, x, y, l_, lambda_min):
+    """The published loss by double backward, as the authors' code has it."""
+    arrays = [torch.tensor(p, requires_grad=True) for p in net.arrays]
+    x, l_ = (torch.tensor(a, requires_grad=True) for a in (x, l_))
+    given, a = iter(arrays), x
+    for layer, b in enumerate(net.biases):
+        a = (a if layer == 0 else activate(a)) @ next(given).T
+        a = a if b is None else a + next(given)
+    phi = (l_ * torch.tensor(y) * a[:, 0]).mean()
+    sums = torch.autograd.grad(phi, arrays, create_graph=True)
+    value = sum(((p.detach() - g) ** 2).sum() for p, g in zip(arrays, sums, strict=True))
+    value = value + ((x - 1).relu() ** 2).sum() + ((-1 - x).relu() ** 2).sum()
+    value = value + 5 * ((lambda_min - l_).relu() ** 2).sum()
+    return value.item(), *(g.numpy() for g in torch.autograd.grad(value, (x, l_)))
+
+
+@pytest.mark.parametrize(
+    "activation", [kkt_ref.ReLU(), kkt_ref.Softplus(3.0), AuthorsGatedReLU(3.0)], ids=repr
+)
+def test_published_loss_equals_pytorch_s_double_backward(activation):
+    torch = pytest.importorskip("torch")
+
+    class ReluForwardSigmoidBackward(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z):
+            ctx.save_for_backward(z)
+            return z.relu()
+
+        @staticmethod
+        def backward(ctx, slope):
+            return slope * torch.sigmoid(3.0 * ctx.saved_tensors[0])
+
+    activations = {
+        "relu": torch.relu,
+        "softplus": lambda z: torch.nn.functional.softplus(z, beta=3.0, threshold=1e4),
+        "authors": ReluForwardSigmoidBackward.apply,
+    }
+    rng = np.random.default_rng(0)
+    net = kkt_ref.init_uniform((5, 9, 7, 1), rng, activation=activation)
+    x, y, l_ = rng.normal(size=(6, 5)), np.resize([-1.0, 1.0], 6), rng.uniform(size=6)
+    expected = published_by_torch(torch, net, activations[activation.name], x, y, l_, 0.5)
+    loss = published_loss(net, x, y, l_, lambda_min=0.5)
+    for ours, theirs in zip(
+        (loss.value, loss.grad_x, loss.grad_multipliers), expected, strict=True
+    ):
+        assert np.linalg.norm(ours - theirs) <= 1e-12 * np.linalg.norm(theirs)
+
+
+@given(problems(activations=ACTIVATIONS[1:]), st.floats(0.1, 10.0))
+def test_the_loss_for_lbfgs_is_the_weighted_residual_and_has_its_gradient(problem, scale):
+    net, x, y, lam, rng = problem
+    weights = tuple(rng.uniform(0.5, 2.0, net.depth))
+    loss = RelativeLoss(net, y, PaperSettings(layer_weights=weights))
+    loss.scale = scale
+    vector = loss.pack(x, lam)
+    value, gradient = loss.value_and_gradient(vector)
+    squares = [np.sum(net.theta[s] ** 2) for s in net.layer_slices]
+    expected = kkt_ref.stationarity_loss(net, x, y, lam, weights) / np.dot(weights, squares)
+    assert np.isclose(value, expected)
+    assume(away_from_kinks(net, x))
+    v = rng.normal(size=vector.shape)
+    found = slope(lambda vector: loss.value_and_gradient(vector)[0], (vector,), (v,))
+    size = np.linalg.norm(gradient) * np.linalg.norm(v) + value
+    assert abs(found - gradient @ v) <= 1e-6 * size
+
+
+@given(problems())
+def test_balanced_variables_have_gradients_of_one_size(problem):
+    net, x, y, lam, _ = problem
+    loss = RelativeLoss(net, y, PaperSettings())
+    loss.balance(x, lam)
+    vector = loss.pack(x, lam)
+    there, back = loss.unpack(vector)
+    assert np.array_equal(there, x) and np.allclose(back, lam, rtol=1e-15)
+    gradient = loss.value_and_gradient(vector)[1]
+    in_x, in_multipliers = gradient[: x.size], gradient[x.size :]
+    assume(np.linalg.norm(in_x) > 0)
+    assert np.isclose(np.mean(in_x**2), np.mean(in_multipliers**2))
+
+
+def relu_net():
+    return kkt_ref.init_uniform((2, 12, 1), np.random.default_rng(2))
+
+
+def attack(**options):
+    settings = dict(m=6, seed=3, max_iterations=20) | options
+    return reconstruct_paper(relu_net(), **settings)
+
+
+def norms(found, alpha=100.0):
+    """Stationarity of what :func:`attack` found, with gates σ(αz) in ∇θΦ."""
+    net = relu_net().with_activation(kkt_ref.GatedReLU(alpha))
+    ends = found.candidates, found.labels, found.multipliers
+    return kkt_ref.kkt.stationarity_norms(net, *ends)
+
+
+@pytest.fixture(scope="module")
+def exact():
+    """A smooth network at a weight-decay optimum, its data and its exact multipliers."""
+    x, y = toys.even_circle(6)
+    start = kkt_ref.init_uniform(
+        (2, 100, 1), np.random.default_rng(0), activation=kkt_ref.Softplus(20.0)
+    )
+    done = kkt_ref.training.weight_decay_optimum(start, x, y, decay=1e-3 / 6, tolerance=1e-6)
+    assert done.converged
+    return done.net, x, y, done.multipliers
+
+
+def test_the_truth_is_a_fixed_point(exact):
+    net, x, y, lam = exact
+    found = refine(net, x, y, lam)
+    assert found.runs[0].residual < 2e-6
+    reason = found.runs[0].stop_reason
+    assert "projected gradient" in reason or "line search" in reason
+    assert np.abs(found.candidates - x).max() < 1e-3
+
+
+def test_points_come_back_from_nearby(exact):
+    net, x, y, lam = exact
+    off = x + np.random.default_rng(1).normal(0.0, 0.02, x.shape)
+    found = refine(net, off, y, 1.1 * lam, box=(-2.0, 2.0), max_iterations=3000)
+    assert np.abs(off - x).max() > 0.02
+    assert found.runs[0].residual < 5e-6
+    assert np.abs(found.candidates - x).max() < 5e-3
+
+
+@pytest.mark.parametrize("low, factor", [(-0.5, 0.0), (-2.0, 1.5)])
+def test_bounds_hold_during_the_descent_and_not_by_clipping_its_end(exact, low, factor):
+    """One bound excludes the truth, so that the best points lie on it."""
+    net, x, y, lam = exact
+    least, seen = factor * lam.min(), []
+    found = refine(
+        net, x, y, lam, box=(low, 2.0), lambda_min=least, callback=lambda *e: seen.append(e)
+    )
+    if factor:
+        assert least > lam.min() and np.isclose(found.multipliers.min(), least, rtol=1e-12)
+    else:
+        assert low > x.min() and found.candidates.min() < low + 0.01
+    assert all(cx.min() >= low and cl.min() >= least * (1 - 1e-12) for *_, cx, cl in seen)
+    # the objective is that of the returned candidates, and lower than where the bounds put them
+    reached = kkt_ref.kkt.stationarity_norms(net, found.candidates, y, found.multipliers).relative
+    assert np.isclose(found.runs[0].objective, reached**2, rtol=1e-6)
+    clipped = np.maximum(x, low), y, np.maximum(lam, least)
+    assert reached < 0.9 * kkt_ref.kkt.stationarity_norms(net, *clipped).relative
+
+
+BAD = [("m", 0), ("seed", -1), ("restarts", 0), ("box", (1, -1)), ("start_scale", 0)]
+BAD += [("labels", "even"), ("alpha", -1.0), ("alpha", [])]
+BAD += [("lambda_min", -1), ("max_iterations", 0), ("layer_weights", (0, 0))]
+
+
+@pytest.mark.parametrize("name, value", BAD)
+def test_a_setting_out_of_range_is_named(name, value):
+    with pytest.raises(ValueError, match=f"{name}: expected"):
+        attack(**{name: value})
+
+
+def test_same_seed_same_result():
+    a, b, other = attack(), attack(), attack(seed=4)
+    assert np.array_equal(a.candidates, b.candidates)
+    assert np.array_equal(a.multipliers, b.multipliers)
+    assert not np.array_equal(a.candidates, other.candidates)
+    assert a.seed == 3
+
+
+def test_restarts_are_pooled_and_separable():
+    pooled = attack(restarts=3)
+    assert pooled.candidates.shape == (18, 2) and len(pooled.runs) == 3
+    assert np.array_equal(pooled.run_index, np.repeat([0, 1, 2], 6))
+    for index, run in enumerate(pooled.runs):  # each has the objective of its own candidates
+        assert np.isclose(norms(pooled.of_run(index)).relative, run.objective**0.5)
+
+
+def test_the_starts_are_those_of_the_docstring():
+    net, found, y = relu_net(), attack(restarts=2), np.repeat([-1.0, 1.0], 3)
+    for index, rng in enumerate(np.random.default_rng(3).spawn(2)):
+        x, lam = np.clip(rng.normal(0.0, 0.1, (6, 2)), -1.0, 1.0), rng.uniform(size=6)
+        total = (lam * y) @ kkt_ref.per_sample_gradients(net, x)
+        lam *= np.linalg.norm(net.theta) / np.linalg.norm(total)
+        from_there = refine(net, x, y, lam, max_iterations=20)
+        assert np.allclose(found.of_run(index).candidates, from_there.candidates, atol=1e-6)
+
+
+def test_labels_are_balanced_or_given():
+    assert np.array_equal(attack().labels, [-1, -1, -1, 1, 1, 1])
+    given = np.array([1.0, 1, 1, 1, -1, 1])
+    assert np.array_equal(attack(labels=given, restarts=2).labels, np.tile(given, 2))
+
+
+def test_a_schedule_ends_at_its_last_alpha():
+    schedule, sharp = attack(alpha=[5.0, 50.0]), attack(alpha=50.0)
+    assert schedule.runs[0].steps > sharp.runs[0].steps
+    assert np.isclose(norms(schedule, 50.0).relative, schedule.runs[0].objective ** 0.5)
+    smooth = relu_net().with_activation(kkt_ref.Softplus(5.0))  # keeps its gates: one stage
+    settings = dict(m=4, alpha=[5.0, 50.0], max_iterations=5)
+    assert reconstruct_paper(smooth, **settings).runs[0].steps == 5
+
+
+def test_layer_weights_choose_what_is_fitted():
+    first, whole = attack(layer_weights=(1, 0), max_iterations=200), attack(max_iterations=200)
+    assert norms(first).by_layer[0] < norms(whole).by_layer[0]
+    assert np.isclose(norms(first).by_layer[0], first.runs[0].objective ** 0.5)
+
+
+def test_descent_lowers_the_objective_and_says_why_it_stopped():
+    seen = []
+    found = attack(callback=lambda stage, run, x, lam: seen.append((stage, run, x, lam)))
+    run = found.runs[0]
+    assert len(seen) == run.steps == 20
+    assert {(stage, index) for stage, index, *_ in seen} == {("moved", 0)}
+    assert "iterations allowed" in run.stop_reason and "20" in run.stop_reason
+    assert np.array_equal(seen[-1][2], found.candidates)
+    gated = relu_net().with_activation(kkt_ref.GatedReLU(100.0))
+    values = [kkt_ref.stationarity_loss(gated, x, found.labels, lam) for *_, x, lam in seen]
+    assert np.all(np.diff(values) <= 0)
+
+
+def test_alpha_follows_the_width_of_the_gates():
+    net = relu_net()
+    assert np.isclose(gate_alpha(net, 0.1), 2 * gate_alpha(net, 0.2))
+    # scaling θ by c scales z_1 by c: the gates open over the same distance
+    assert np.isclose(gate_alpha(net.scaled(3.0), 0.1), gate_alpha(net, 0.1) / 3)
