@@ -5,6 +5,7 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
     kinks         the kinks of the first layer: how many pass through a point, where they meet
     grid          d ≤ 3: all four KKT conditions on a grid, convex; the search for the margin
     plane         d = 2, ReLU: all four KKT conditions where kinks meet, convex
+    components    images: independent components of the first layer
     first_layer   d > 2: the equation of the first layer, whitened
     alternating   its solution from one start
     restarts      many such runs, which can be saved and resumed
@@ -18,6 +19,7 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
 from kkt_ref._parallel import Workers
 from kkt_ref._validation import check_count
 from kkt_ref.attacks.base import Callback, Reconstruction
+from kkt_ref.attacks.components import STARTS, reconstruct_components
 from kkt_ref.attacks.grid import reconstruct_on_grid
 from kkt_ref.attacks.kinks import BOX, kink_vertices, kinks_at
 from kkt_ref.attacks.membership import membership_scores
@@ -35,6 +37,7 @@ __all__ = [
     "membership_scores",
     "published_loss",
     "reconstruct",
+    "reconstruct_components",
     "reconstruct_first_layer",
     "reconstruct_on_grid",
     "reconstruct_paper",
@@ -46,6 +49,7 @@ __all__ = [
 def reconstruct(
     net: MLP,
     *,
+    image_shape: tuple[int, int, int] | None = None,
     box: tuple[float, float] | None = None,
     m: int | None = None,
     restarts: int | None = None,
@@ -55,18 +59,21 @@ def reconstruct(
 ) -> Reconstruction:
     """Reconstruct training data by the attack that suits the network.
 
-    It is :func:`reconstruct_first_layer` for d > 2 inputs, :func:`reconstruct_plane` for ReLU
-    networks with d = 2, and :func:`reconstruct_on_grid` for other networks with d ≤ 2.  Each has
-    arguments of its own; call it to set them.  :func:`reconstruct_paper` is the published attack.
+    It is :func:`reconstruct_components` for images, :func:`reconstruct_first_layer` for other
+    inputs with d > 2, :func:`reconstruct_plane` for ReLU networks with d = 2, and
+    :func:`reconstruct_on_grid` for other networks with d ≤ 2.  Each has arguments of its own; call
+    it to set them.  :func:`reconstruct_paper` is the published attack.
 
     Parameters
     ----------
     net : MLP
         Trained; with d > 2 inputs it needs two layers or more, else it is in float64.
+    image_shape : (channels, height, width), optional
+        The inputs are images of this shape.
     box : (float, float), optional
         For d ≤ 2 only: bounds of every coordinate, (-1.5, 1.5) unless given.
     m : int, optional
-        For d > 2 only: number of candidates in each run.
+        For d > 2 without an image shape only: number of candidates in each run.
     restarts : int, optional
         For d > 2 only: number of runs from random starts.
     seed : int
@@ -91,6 +98,22 @@ def reconstruct(
         use.
     """
     check_mlp(net)
+    if image_shape is not None:
+        for name, value in {"box": box, "m": m}.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name}: expected None, got {value!r}; the attack on images finds as many "
+                    "directions as the first layer shows, and not their size"
+                )
+        restarts = STARTS if restarts is None else restarts
+        return reconstruct_components(
+            net,
+            image_shape=image_shape,
+            restarts=restarts,
+            seed=seed,
+            callback=callback,
+            workers=workers,
+        )
     if net.d > 2:
         if box is not None:
             raise ValueError(

@@ -44,7 +44,9 @@ class Reconstruction:
     seed : int or None
         None if nothing was drawn at random.
     agreement : array of shape (m,), optional
-        In [0, 1]: how well another run confirms a candidate, where that was measured.
+        In [0, 1]: how well other runs confirm a candidate, where that was measured.
+    pictures : array of shape (m, d), optional
+        The candidates before the mean of all images was subtracted, where the attack knows it.
     """
 
     candidates: np.ndarray
@@ -54,6 +56,7 @@ class Reconstruction:
     runs: tuple[Run, ...]
     seed: int | None
     agreement: np.ndarray | None = None
+    pictures: np.ndarray | None = None
 
     @property
     def best(self) -> int:
@@ -73,6 +76,7 @@ class Reconstruction:
             (self.runs[index],),
             self.seed,
             None if self.agreement is None else self.agreement[keep],
+            None if self.pictures is None else self.pictures[keep],
         )
 
 

@@ -1,0 +1,201 @@
+"""Independent components: the loss and its slopes, exact cases, the mean, and real images."""
+
+import autograd
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import kkt_ref
+from kkt_ref.attacks.components import (
+    component_loss,
+    differences,
+    reconstruct_components,
+    slopes_of_loss,
+    span_of_images,
+)
+from kkt_ref.datasets.images import embedded_images
+from kkt_ref.datasets.split import binary_split
+from kkt_ref.metrics.matching import match_one_to_one
+from kkt_ref.metrics.ncc import ncc_all_pairs
+from tests.strategies import error
+
+SHAPE = (2, 15, 15)
+
+
+def patches(count, rng):
+    """Images whose edges never meet: the i-th is a random patch in its own 3 x 3 field."""
+    x = np.zeros((count, *SHAPE))
+    for i in range(count):
+        row, column = 5 * (i // 3) + 1, 5 * (i % 3) + 1
+        x[i, :, row : row + 3, column : column + 3] = rng.normal(size=(SHAPE[0], 3, 3))
+    return x.reshape(count, -1)
+
+
+def holding(x, rng, h=40, noise=1e-9):
+    """A network with the images (n, d) in its first layer, W_1 = noise + Σ a_i x_iᵀ."""
+    a = rng.normal(size=(h, len(x)))
+    W = a @ x + noise * rng.normal(size=(h, x.shape[1]))
+    return kkt_ref.MLP((W, rng.normal(size=(1, h))), (a.sum(axis=1), None))
+
+
+def best_ncc(images, candidates):
+    return match_one_to_one(ncc_all_pairs(images, candidates)).score
+
+
+def problem(seed, shape, k):
+    rng = np.random.default_rng(seed)
+    d = int(np.prod(shape))
+    return rng.normal(size=(k, k)), rng.normal(size=k), rng.normal(size=d), rng.normal(size=(k, d))
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.tuples(st.integers(1, 3), st.integers(2, 5), st.integers(2, 5)),
+    st.integers(1, 70),
+)
+def test_the_closed_form_is_the_derivative_of_the_definition(seed, shape, k):
+    B, shares, mean, V = problem(seed, shape, k)
+    D = differences(shape).astype(float)
+    loss, *slopes = slopes_of_loss(B, shares, mean, (D @ V.T).T, D, shape[0])
+    assert np.isclose(loss, component_loss(B, shares, mean, V, shape), rtol=1e-10)
+    for which, slope in enumerate(slopes):
+        true = autograd.grad(component_loss, which)(B, shares, mean, V, shape)
+        assert error(slope, true) < 1e-9
+
+
+def test_the_definition_by_finite_differences():
+    B, shares, mean, V = problem(3, (3, 4, 5), 4)
+    turn, h = np.random.default_rng(0).normal(size=B.shape), 1e-6
+    ends = [component_loss(B + s * turn, shares, mean, V, (3, 4, 5)) for s in (h, -h)]
+    slope = np.sum(autograd.grad(component_loss)(B, shares, mean, V, (3, 4, 5)) * turn)
+    assert np.isclose((ends[0] - ends[1]) / (2 * h), slope, rtol=1e-6)
+
+
+def test_images_whose_edges_never_meet_are_recovered_exactly():
+    rng = np.random.default_rng(0)
+    x = patches(9, rng)
+    found = kkt_ref.reconstruct(holding(x, rng), image_shape=SHAPE)
+    assert best_ncc(x, found.candidates).min() > 1 - 1e-6
+    assert np.all(found.agreement[:18] > 1 - 1e-4)
+    assert np.array_equal(found.candidates[::2], -found.candidates[1::2])
+    assert np.allclose(np.linalg.norm(found.candidates, axis=1), 0.25 * np.sqrt(450))
+
+
+def test_normal_noise_is_not_separated():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(9, 450))
+    found = kkt_ref.reconstruct(holding(x, rng), image_shape=SHAPE)
+    assert np.sum(best_ncc(x, found.candidates) > 0.9) <= 1
+    assert np.median(found.agreement) < 0.9
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_order_and_size_of_neurons_do_not_matter(size):
+    rng = np.random.default_rng(2)
+    x = patches(6, rng)
+    net = holding(x, rng)
+    order = rng.permutation(40)
+    W, v = net.weights
+    other = kkt_ref.MLP((size * W[order], v[:, order]), (size * net.biases[0][order], None))
+    first, second = (kkt_ref.reconstruct(n, image_shape=SHAPE) for n in (net, other))
+    assert best_ncc(first.candidates[:12], second.candidates).min() > 1 - 1e-5
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_mean_of_digits_is_found_or_used(known):
+    split, rng = binary_split(embedded_images("mnist"), 40), np.random.default_rng(4)
+    found = kkt_ref.attacks.reconstruct_components(
+        holding(split.x, rng, h=200, noise=1e-3),
+        image_shape=split.shape,
+        mean=split.mean if known else None,
+        restarts=2,
+    )
+    assert np.sum(best_ncc(split.x, found.candidates) > 0.9) >= 20
+    assert np.sum(best_ncc(split.x + split.mean, found.pictures) > 0.95) >= 20
+
+
+def test_the_rank_is_that_of_what_training_added():
+    rng = np.random.default_rng(5)
+    for h, d in ((300, 450), (450, 300), (60, 450)):
+        W = rng.normal(size=(h, 20)) @ rng.normal(size=(20, d)) + 0.5 * rng.normal(size=(h, d))
+        V = span_of_images(W)
+        assert V.shape == (20, d)
+        assert np.allclose(V @ V.T, np.eye(20), atol=1e-8)
+    with pytest.raises(ValueError, match="net: the singular values of the first layer"):
+        span_of_images(rng.uniform(-1, 1, (300, 450)))
+
+
+def trained_on(name):
+    split = binary_split(embedded_images(name), 10, unseen=10)
+    start = kkt_ref.init_paper((split.x.shape[1], 200, 200, 1), np.random.default_rng(0))
+    start = start.astype(np.float32)
+    x = split.x.astype(np.float32)
+    return split, kkt_ref.loss_scaled_descent(start, x, split.y, rate=6.0, target_loss=4e-6).net
+
+
+@pytest.mark.parametrize("name, least", [("mnist", 8), ("cifar10", 6)])
+def test_images_come_back_and_unseen_ones_do_not(name, least):
+    split, net = trained_on(name)
+    found = kkt_ref.reconstruct(net, image_shape=split.shape)
+    assert np.sum(best_ncc(split.x, found.candidates) >= 0.8) >= least
+    assert np.sum(best_ncc(split.unseen_x, found.candidates) >= 0.8) == 0
+    assert found.candidates.shape == found.pictures.shape
+    assert len(found.labels) == len(found.multipliers) == len(found.run_index)
+    assert np.all(found.multipliers >= 0) and 0 < found.runs[0].residual < 1
+
+
+def test_results_do_not_depend_on_workers_and_precision():
+    split, net = trained_on("mnist")
+    calls = []
+    one = kkt_ref.reconstruct(
+        net,
+        image_shape=split.shape,
+        workers=1,
+        restarts=2,
+        callback=lambda stage, run, x, multipliers: calls.append((stage, run, x.shape)),
+    )
+    assert calls == [("components", run, (9, 784)) for run in (0, 1)]
+    two = kkt_ref.reconstruct(net, image_shape=split.shape, workers=2, restarts=2)
+    assert np.array_equal(one.candidates, two.candidates)
+    wide = kkt_ref.reconstruct(net.astype(np.float64), image_shape=split.shape, restarts=2)
+    assert best_ncc(one.candidates[:10], wide.candidates).min() > 0.999
+    other = kkt_ref.reconstruct(net, image_shape=split.shape, restarts=2, seed=1)
+    assert not np.array_equal(one.candidates, other.candidates)
+
+
+@pytest.mark.parametrize(
+    "shape, message",
+    [
+        ((1, 28, 27), "image_shape: expected images of at least 2 x 2 pixels and 784 numbers"),
+        ((784, 1, 1), "image_shape: expected images of at least 2 x 2 pixels"),
+        (784, r"image_shape: expected \(channels, height, width\), got 784"),
+        ((1, 28, 0), "image_shape"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(shape, message):
+    net = kkt_ref.init_paper((784, 20, 1), np.random.default_rng(0))
+    with pytest.raises(ValueError, match=message):
+        kkt_ref.reconstruct(net, image_shape=shape)
+
+
+def test_a_mean_of_another_size_is_refused():
+    net = holding(patches(5, np.random.default_rng(0)), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="mean: expected"):
+        reconstruct_components(net, image_shape=SHAPE, mean=np.zeros(7))
+
+
+@pytest.mark.slow
+def test_fastica_of_scikit_learn_finds_fewer_images():
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    split, net = trained_on("mnist")
+    V = span_of_images(net.weights[0])
+    D = differences(split.shape)
+    ica = decomposition.FastICA(whiten="unit-variance", random_state=0, max_iter=1000, tol=1e-6)
+    ica.fit(D @ V.T.astype(float))  # places are samples, directions are features
+    theirs = ica.components_ @ V
+    ours = kkt_ref.reconstruct(net, image_shape=split.shape).candidates
+    counts = [
+        np.sum(best_ncc(split.x, np.concatenate([x, -x])) >= 0.8) for x in (theirs, ours[::2])
+    ]
+    assert 3 <= counts[0] <= counts[1]
