@@ -7,14 +7,11 @@ take turns, and the median time counts.  On another machine only the ratios are 
 "matrix products" is the time of the matrix products alone that the closed form needs.  PyTorch
 and JAX take part if they are installed.
 
-Then the demo times a step of training beside PyTorch's, and compares two recipes of the
-paper with ours on the package's MNIST digits: training to a loss of 4e-6, and minimising the loss
-to a given residual.  Last it measures the memory that one value and gradient takes.
+Then the demo times a step of training beside PyTorch's.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from collections.abc import Callable
@@ -27,11 +24,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # idle threads would slow others down
 
 import benchmark_peers
-import benchmark_recipes
 import matplotlib.pyplot as plt
 import numpy as np
-from report import Clock, add_outputs, write_json
-from style import BLACK, COLOURS, HATCHES, save_figure
+from common import BLACK, COLOURS, HATCHES, Clock, demo_parser, save_figure, write_json
+from images import RATE
 
 import kkt_ref
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
@@ -137,14 +133,14 @@ def row(widths: tuple[int, ...], m: int, dtype: Any, name: str, times: Any) -> d
     }
 
 
-def training_rows(quick: bool, seconds: float) -> list[dict[str, Any]]:
+def training_rows(quick: bool, seconds: float, seed: int) -> list[dict[str, Any]]:
     """Time a step of loss-scaled descent beside one of PyTorch's descent, in float32."""
-    rows, rng = list[dict[str, Any]](), np.random.default_rng(0)
+    rows, rng = list[dict[str, Any]](), np.random.default_rng(seed)
     for d, n in [(784, 100)] if quick else [(784, 100), (784, 500), (3072, 100), (3072, 500)]:
         net = kkt_ref.init_paper((d, 1000, 1000, 1), rng, dtype=np.float32)
         x = rng.normal(0.0, 0.25, (n, d)).astype(np.float32)
         y = np.resize(np.float32([-1.0, 1.0]), n)
-        fit = dict(rate=benchmark_recipes.RATE, max_steps=STEPS)
+        fit = dict(rate=RATE, max_steps=STEPS)
         runs: dict[str, Run] = {
             "descent": partial(kkt_ref.loss_scaled_descent, net, x, y, **fit)  # type: ignore[arg-type]
         }
@@ -160,36 +156,6 @@ def training_rows(quick: bool, seconds: float) -> list[dict[str, Any]]:
             row |= {"implementation": name, "seconds": one} | dict.fromkeys(RATIOS)
             rows.append(row | {"ratio_to_pytorch": ratio})
     return rows
-
-
-def recipe_rows(quick: bool) -> list[dict[str, Any]]:
-    """Time training and reconstruction by the paper's recipe and by ours; print the times."""
-    n_train, n, seconds = (10, 10, 2.0) if quick else (500, 100, 60.0)
-    recipes, _ = benchmark_recipes.training(*benchmark_recipes.mnist(n_train))
-    tables = [(f"training to loss 4e-6, MNIST n = {n_train}", n_train, recipes)]
-    _, net = benchmark_recipes.training(*benchmark_recipes.mnist(n))
-    residual, recipes = benchmark_recipes.ways_to_a_residual(net, n, seconds)
-    tables.append((f"to layer 1's residual {residual:.3f}, MNIST n = {n}", 2 * n, recipes))
-    rows = []
-    for task, m, recipes in tables:
-        print(task)
-        for recipe in recipes:
-            print(f"  {recipe.name:40} {recipe.steps:8d} steps {recipe.seconds:10.1f} s")
-            row = {"task": task, "sizes": "784-1000-1000-1", "m": m, "dtype": None}
-            row |= {"implementation": recipe.name, "seconds": recipe.seconds}
-            rows.append(row | {"steps": recipe.steps, **dict.fromkeys(RATIOS)})
-    return rows
-
-
-def memory_row() -> dict[str, Any]:
-    """Measure and print the memory of the largest value and gradient."""
-    widths, m = (3072, 1000, 1000, 1), 1000
-    megabytes = benchmark_recipes.peak_memory(widths, m)
-    sizes = "-".join(map(str, widths))
-    print(f"memory at {sizes}, m = {m}, float64: {megabytes:.0f} MB beyond weights and arguments")
-    row = {"task": "memory", "sizes": sizes, "m": m, "dtype": "float64"}
-    row |= {"implementation": "closed form", "seconds": None, "megabytes": megabytes}
-    return row | dict.fromkeys(RATIOS)
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -230,12 +196,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     """Run the benchmark and return its rows."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="measure only the smallest size")
+    parser = demo_parser("benchmark", __doc__)
     parser.add_argument(
         "--seconds", type=float, default=15.0, help="seconds for each size and precision"
     )
-    add_outputs(parser, "benchmark.png")
     options = parser.parse_args(arguments)
     sizes = dict(list(SIZES.items())[:1]) if options.quick else SIZES
     seconds, clock = (1.0 if options.quick else options.seconds), Clock()
@@ -244,12 +208,13 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     for widths, ms in sizes.items():
         for m in ms:
             for dtype in (np.float64, np.float32):
-                net = kkt_ref.init_uniform(widths, np.random.default_rng(0)).astype(dtype)
+                net = kkt_ref.init_uniform(widths, np.random.default_rng(options.seed)).astype(
+                    dtype
+                )
                 times = medians(contestants(net, m), seconds)
                 rows += [row(widths, m, dtype, name, times) for name in times]
     draw(rows, options.save)
-    rows += training_rows(options.quick, seconds)
-    rows += [*recipe_rows(options.quick), memory_row()]
+    rows += training_rows(options.quick, seconds, options.seed)
     clock.say(f"picture: {options.save}")
     write_json(options.json, rows)
     return rows

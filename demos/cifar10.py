@@ -7,7 +7,7 @@ This demo does the same as `demos/mnist.py` with colour images.  The package con
 `--download`) it trains on 100, and with `--full` it trains the paper's network on 500.
 """
 
-from image_demo import main
+from images import main
 
 if __name__ == "__main__":
-    main("cifar10", __doc__.split("\n")[0], dict(embedded=10, official=100, restarts=16, full=200))
+    main("cifar10", __doc__)

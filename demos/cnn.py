@@ -33,10 +33,8 @@ import autograd.numpy as anp
 import numpy as np
 import scipy
 from autograd import grad
-from image_run import score
-from plot_images import draw, headline
-from report import Clock, write_json
-from study import read_options, study_parser
+from common import Clock, demo_parser, read_images, write_json
+from images import draw, headline, score
 
 import kkt_ref
 from kkt_ref.datasets.split import binary_split
@@ -203,11 +201,12 @@ def image_of(C: np.ndarray, b: np.ndarray, f: np.ndarray) -> np.ndarray:
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
-    parser = study_parser("cnn", __doc__.split("\n")[0], attack=False)
+    parser = demo_parser("cnn", __doc__, images=True)
     parser.add_argument("--n", type=int, default=20, help="number of training images")
     parser.add_argument("--channels", type=int, default=128, help="of the convolution")
     parser.add_argument("--starts", type=int, default=40, help="linear programs of the attack")
-    options, images, _ = read_options(parser, arguments)
+    options = parser.parse_args(arguments)
+    images, _ = read_images(parser, options.images)
     n, channels, starts = options.n, options.channels, options.starts
     if options.quick:
         n, channels, starts = min(n, 6), 32, 8

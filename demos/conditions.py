@@ -10,7 +10,6 @@ changes and misses others.
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose b
 
 import matplotlib.pyplot as plt
 import numpy as np
-from report import Clock, add_outputs, seed_number, write_json
-from style import BLUE, GREY, curve, save_figure
+from common import BLUE, GREY, Clock, curve, demo_parser, save_figure, write_json
 
 import kkt_ref
 from kkt_ref.datasets import toys
@@ -99,10 +97,7 @@ def draw(table: dict[str, dict[str, float]], sweep: dict[str, list[float]], path
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=seed_number, default=0, help="seed of the initial weights")
-    parser.add_argument("--quick", action="store_true", help="smaller network and shorter training")
-    add_outputs(parser, "conditions.png")
+    parser = demo_parser("conditions", __doc__)
     options = parser.parse_args(arguments)
     clock, rng = Clock(), np.random.default_rng(options.seed)
 

@@ -10,7 +10,6 @@ The attack ends below the floor.
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose b
 
 import matplotlib.pyplot as plt
 import numpy as np
-from report import Clock, add_outputs, seed_number, write_json
-from style import BLACK, curve, save_figure
+from common import BLACK, Clock, curve, demo_parser, save_figure, write_json
 
 import kkt_ref
 from kkt_ref.datasets import toys
@@ -98,10 +96,7 @@ def draw(rows: list[dict[str, Any]], runs: list[dict[str, Any]], path: Path) -> 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=seed_number, default=0, help="seed of the initial weights")
-    parser.add_argument("--quick", action="store_true", help="shorter training and attack")
-    add_outputs(parser, "floor.png")
+    parser = demo_parser("floor", __doc__)
     options = parser.parse_args(arguments)
     clock = Clock()
     x, y = toys.paper_circle()

@@ -13,14 +13,20 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from image_run import Settings, make_split, train
-from report import Clock, write_json
+from common import (
+    BLACK,
+    VERMILLION,
+    Clock,
+    curve,
+    demo_parser,
+    read_images,
+    save_figure,
+    write_json,
+)
+from images import Victim, make_split, train
 from scipy.stats import mannwhitneyu
-from study import read_options, study_parser
-from style import BLACK, VERMILLION, curve, save_figure
 
 import kkt_ref
-from kkt_ref._io import claim, forget
 from kkt_ref.attacks.kinks import kink_vertices, kinks_at
 from kkt_ref.datasets.toys import paper_circle
 
@@ -53,8 +59,9 @@ def draw_counts(ax: plt.Axes, seen: np.ndarray, unseen: np.ndarray) -> None:
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
-    parser = study_parser("kinks", __doc__.split("\n")[0], attack=False)
-    options, images, few = read_options(parser, arguments)
+    parser = demo_parser("kinks", __doc__, images=True)
+    options = parser.parse_args(arguments)
+    images, few = read_images(parser, options.images)
     clock = Clock()
     x, y = paper_circle()
     width, target = (100, 1e-6) if options.quick else (300, 1e-16)
@@ -67,14 +74,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         f"and {match.matched} of 20 training points are within 0.005 of such a point"
     )
 
-    n = 10 if few else 100
-    settings = Settings(
-        options.images, images.source, n, 200 if options.quick else 1000, 3, options.seed, "kinks"
-    )
-    forget(options.out)
-    split = make_split(images, n)
-    net = train(split, settings, claim(options.out, settings._asdict())).result.net
-    net = net.astype(np.float64)
+    n = 10 if few or options.quick else 100
+    victim = Victim(n=n, width=200 if options.quick else 1000)
+    split = make_split(images, victim)
+    net = train(victim, split, options.seed).astype(np.float64)
     seen, unseen = kinks_at(net, split.x), kinks_at(net, split.unseen_x)
     told_apart = float(mannwhitneyu(seen, unseen).statistic / (len(seen) * len(unseen)))
     clock.say(

@@ -23,10 +23,8 @@ from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-from image_run import RATE, TARGET, make_split
-from report import Clock, write_json
-from study import read_options, study_parser
-from style import BLUE, VERMILLION, save_figure
+from common import BLUE, VERMILLION, Clock, demo_parser, read_images, save_figure, write_json
+from images import RATE, TARGET, Victim, make_split
 
 import kkt_ref
 from kkt_ref.datasets.split import Split
@@ -137,14 +135,16 @@ def draw(rows: list[dict[str, Any]], ncc: float, n: int, path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
-    parser = study_parser("limits", __doc__.split("\n")[0], attack=False)
+    parser = demo_parser("limits", __doc__, images=True)
     add = parser.add_argument
     add("--n", type=int, default=100, help="number of training images")
     add("--mixed", type=float, default=0.15, help="length of the part of others, 1: as the image")
     add("--noise", type=float, default=0.1, help="level of the whitening; 1e3: no whitening")
-    options, images, few = read_options(parser, arguments)
-    n, width = (10 if few else options.n), (200 if options.quick else 1000)
-    clock, split, rng = Clock(), make_split(images, n), np.random.default_rng(options.seed)
+    options = parser.parse_args(arguments)
+    images, few = read_images(parser, options.images)
+    n, width = (10 if few or options.quick else options.n), (200 if options.quick else 1000)
+    clock, split = Clock(), make_split(images, Victim(n=n))
+    rng = np.random.default_rng(options.seed)
     # 1. Mix each training image with all others, so that its NCC falls.
     others = rng.normal(size=(n, n)) @ split.x  # (n, d)
     others *= (np.linalg.norm(split.x, axis=1) / np.linalg.norm(others, axis=1))[:, None]

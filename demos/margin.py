@@ -18,11 +18,9 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from image_run import Settings, by_first_layer, make_split, train
-from report import Clock, write_json
+from common import BLUE, VERMILLION, Clock, demo_parser, read_images, save_figure, write_json
+from images import ATTACKS, Attack, Victim, make_split, train
 from scipy.stats import spearmanr
-from study import fresh_folder, read_options, study_parser
-from style import BLUE, VERMILLION, save_figure
 
 import kkt_ref
 from kkt_ref.datasets.split import Split
@@ -43,20 +41,19 @@ def best_scores(images: np.ndarray, candidates: np.ndarray, split: Split) -> dic
     return {"ncc": pairs.max(axis=1), "ssim": ssim}
 
 
-def panel(images: Any, settings: Settings, folder: Path, restarts: int) -> dict[str, Any]:
+def panel(images: Any, victim: Victim, attack: Attack, seed: int) -> dict[str, Any]:
     """Train and attack one network: margins, best scores, and their correlation."""
-    fresh_folder(folder, settings._asdict())
-    # 1. Train (P) and attack (S), as the image demos do.
-    split = make_split(images, settings.n)
-    net = train(split, settings, folder).result.net
-    found = by_first_layer(net, settings, folder, restarts).found
+    # 1. Train (P) and attack, as the image demos do.
+    split = make_split(images, victim)
+    net = train(victim, split, seed)
+    found = attack(net, split, seed)
     # 2. Complementary slackness: λ_i = 0 where y_i Φ(x_i) is not the smallest margin q.
     margins = kkt_ref.margins(net.astype(np.float64), split.x, split.y)  # (n,)
     distance = margins / margins.min() - 1.0
     # 3. Do the scores depend on the distance?  Unseen images show what chance reaches.
     seen, unseen = (best_scores(x, found.candidates, split) for x in (split.x, split.unseen_x))
-    table: dict[str, Any] = {"n": settings.n, "width": settings.width}
-    table |= {"distance": distance.tolist(), "folder": str(folder)}
+    table: dict[str, Any] = {"n": victim.n, "width": victim.width}
+    table["distance"] = distance.tolist()
     for name, score in seen.items():
         chance = np.quantile(unseen[name], 0.95)
         table[name] = {
@@ -117,7 +114,8 @@ def picture(path: Path, score: str, drawn: list[str]) -> Path:
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
-    parser = study_parser("margin", __doc__.split("\n")[0])
+    parser = demo_parser("margin", __doc__, images=True)
+    parser.add_argument("--attack", choices=tuple(ATTACKS), default="components", help="which one")
     parser.add_argument("--n", type=int, nargs="+", help="training images, one or more numbers")
     parser.add_argument(
         "--widths", type=int, nargs="+", help="neurons in a hidden layer, one or more numbers"
@@ -129,20 +127,18 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         default=["ncc"],
         help="what to draw; a second picture gets the score's name at the end of its own",
     )
-    options, images, few = read_options(parser, arguments)
+    options = parser.parse_args(arguments)
+    images, few = read_images(parser, options.images)
     clock = Clock()
-    ns = options.n or ([6, 10] if few else [50, 100, 200])
+    ns = options.n or ([6, 10] if few or options.quick else [50, 100, 200])
     widths = options.widths or ([100, 200] if options.quick else [250, 500, 1000])
-    restarts = 4 if options.quick else options.restarts
 
     panels = []
     for n in ns:
         for width in widths:
             clock.say(f"n = {n}, width {width}")
-            settings = Settings(
-                options.images, images.source, n, width, 3, options.seed, "first-layer"
-            )
-            panels.append(panel(images, settings, options.out / f"{n}_{width}", restarts))
+            victim = Victim(n=n, width=width)
+            panels.append(panel(images, victim, ATTACKS[options.attack], options.seed))
             for score in options.score:
                 draw(panels, ns, widths, score, picture(options.save, score, options.score))
     print("\n    n  width  score  correlation  above chance  good (unseen)")
@@ -157,7 +153,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     print("Correlation: Spearman's, of the distance from the margin and the score.")
     print("Good: NCC >= 0.8 or SSIM >= 0.4.")
     clock.say(f"picture: {options.save}")
-    table = {"panels": panels, "seconds": clock.seconds}
+    table = {"attack": options.attack, "panels": panels, "seconds": clock.seconds}
     write_json(options.json, table)
     return table
 

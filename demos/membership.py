@@ -12,83 +12,43 @@ weight decay, ten outputs, weights stored in half precision, and other numbers o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from report import Clock, write_json
-from study import read_options, study_parser
-from style import BLUE, GREY, VERMILLION, curve, save_figure
+from common import (
+    BLUE,
+    GREY,
+    VERMILLION,
+    Clock,
+    curve,
+    demo_parser,
+    read_images,
+    save_figure,
+    write_json,
+)
+from images import Victim, train
 
 import kkt_ref
 from kkt_ref.attacks import membership_scores
 from kkt_ref.datasets.images import ImageSet
 from kkt_ref.datasets.split import Split, binary_split, ten_class_split
 from kkt_ref.metrics import ROC, roc, roc_curve
-from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.stationarity.losses import loss_by_name
 
-TARGET = 4e-6  # mean loss at which the paper's networks were stopped
-
-
-class Victim(NamedTuple):
-    """How a network is trained: by loss-scaled descent, or by Adam for a number of steps."""
-
-    name: str
-    n: int = 100
-    classes: int = 2
-    start: float | None = 1e-4  # standard deviation of layer 1; None: PyTorch's default, all biases
-    adam: int = 0  # steps
-    decay: float = 0.0
-    half: bool = False  # stored in half precision
-
-
-VICTIMS = (
-    Victim("paper's start"),
-    Victim("stored as float16", half=True),
-    Victim("ten outputs", classes=10),
-    Victim("layer 1 starts at 0.03", start=0.03),
-    Victim("default start, biases", start=None),
-    Victim("Adam", adam=300),
-    Victim("Adam, default start", start=None, adam=300),
-    Victim("Adam, weight decay 1e-3", adam=1000, decay=1e-3),
-    Victim("n = 50", n=50),
-    Victim("n = 200", n=200),
-    Victim("n = 500", n=500),
-    Victim("n = 2000, Adam, default start", n=2000, start=None, adam=100),
-)
-
-
-def train(victim: Victim, split: Split, width: int, seed: int) -> kkt_ref.MLP:
-    """Train the network of a victim in float32."""
-    K = 1 if victim.classes == 2 else victim.classes
-    widths, rng = (split.x.shape[1], width, width, K), np.random.default_rng(seed)
-    if victim.start is None:
-        net = kkt_ref.init_uniform(widths, rng, bias="all", dtype=np.float32)
-    else:
-        net = kkt_ref.init_paper(widths, rng, first_layer=victim.start, dtype=np.float32)
-    x = split.x.astype(np.float32)
-    if victim.adam:
-        net = adam(net, x, split.y, victim.adam, victim.decay)
-    else:
-        net = kkt_ref.loss_scaled_descent(net, x, split.y, rate=6.0, target_loss=TARGET).net
-    return net.astype(np.float16).astype(np.float32) if victim.half else net
-
-
-def adam(net: kkt_ref.MLP, x: np.ndarray, y: np.ndarray, steps: int, decay: float) -> kkt_ref.MLP:
-    """Train by Adam with PyTorch's defaults on the whole set, with decay of all parameters."""
-    loss = loss_by_name("logistic")
-    theta, first, square = net.theta, np.zeros_like(net.theta), np.zeros_like(net.theta)
-    for step in range(1, steps + 1):
-        here = evaluate(net, x)
-        pull = here.gradient_sum(loss.pull(here.outputs, y) / len(x))
-        slope = decay * theta - np.concatenate([g.ravel() for g in pull])
-        first += 0.1 * (slope - first)
-        square += 0.001 * (slope**2 - square)
-        change = first / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
-        theta = theta - np.float32(1e-3) * change.astype(np.float32)
-        net = net.with_theta(theta)
-    return net
+VICTIMS = {
+    "paper's start": Victim(),
+    "stored as float16": Victim(half=True),
+    "ten outputs": Victim(classes=10),
+    "layer 1 starts at 0.03": Victim(start=0.03),
+    "default start, biases": Victim(start=None, bias="all"),
+    "Adam": Victim(adam=300),
+    "Adam, default start": Victim(start=None, bias="all", adam=300),
+    "Adam, weight decay 1e-3": Victim(adam=1000, decay=1e-3),
+    "n = 50": Victim(n=50),
+    "n = 200": Victim(n=200),
+    "n = 500": Victim(n=500),
+    "n = 2000, Adam, default start": Victim(n=2000, start=None, bias="all", adam=100),
+}
 
 
 def scores(net: kkt_ref.MLP, split: Split) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -153,37 +113,38 @@ def figures(result: ROC) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
-    parser = study_parser("membership", __doc__.split("\n")[0], attack=False)
+    parser = demo_parser("membership", __doc__, images=True)
     parser.add_argument("--width", type=int, default=1000, help="neurons of each hidden layer")
     parser.add_argument("--first", type=int, help="only so many of the networks")
-    options, images, few = read_options(parser, arguments)
+    options = parser.parse_args(arguments)
+    images, few = read_images(parser, options.images)
     clock, width = Clock(), 100 if options.quick else options.width
     rows: list[dict[str, Any]] = []
     curves = {}
-    for victim in VICTIMS[: 5 if options.quick else options.first]:
-        victim = victim._replace(n=min(victim.n, 50) if few else victim.n)
+    for name, victim in list(VICTIMS.items())[: 5 if options.quick else options.first]:
+        n = min(victim.n, 50) if few or options.quick else victim.n
+        victim = victim._replace(n=n, width=width)
         try:
             split = split_of(images, victim, 6000)
         except ValueError as error:
-            clock.say(f"{victim.name}: left out; {error}")
+            clock.say(f"{name}: left out; {error}")
             continue
-        net = train(victim, split, width, options.seed)
+        net = train(victim, split, options.seed)
         found = scores(net, split)
         title = f"{options.images}, n = {victim.n}, {len(split.unseen_x)} unseen images"
-        row: dict[str, Any] = {"network": victim.name, "title": title, "n": victim.n}
-        for name, pair in found.items():
-            row[name] = figures(roc(*pair))
+        row: dict[str, Any] = {"network": name, "title": title, "n": victim.n}
+        row |= {score: figures(roc(*pair)) for score, pair in found.items()}
         rows.append(row)
         curves = curves or found
-        clock.say(f"{victim.name} ({title})")
-        for name, pair in found.items():
+        clock.say(f"{name} ({title})")
+        for score, pair in found.items():
             result = roc(*pair)
             low, high = result.auc_interval
             rates = "  ".join(
                 f"{rate}: {'-' if value is None else f'{value:.2f}'}"
                 for rate, value in (("1%", result.tpr001), ("0.1%", result.tpr0001))
             )
-            print(f"  {name:16s} AUC {result.auc:.3f} ({low:.3f} to {high:.3f})  TPR at {rates}")
+            print(f"  {score:16s} AUC {result.auc:.3f} ({low:.3f} to {high:.3f})  TPR at {rates}")
     draw(curves, rows, options.save)
     clock.say(f"figure: {options.save}")
     table = {"images": options.images, "width": width, "seed": options.seed, "rows": rows}

@@ -8,7 +8,7 @@ that the network never saw.  It prints both scores and saves a picture.  The pac
 1000 digits; `--full` trains the paper's network on 500 of them.
 """
 
-from image_demo import main
+from images import main
 
 if __name__ == "__main__":
-    main("mnist", __doc__.split("\n")[0], dict(embedded=100, official=100, restarts=16, full=200))
+    main("mnist", __doc__)

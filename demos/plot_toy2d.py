@@ -8,11 +8,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from common import BLACK, GREEN, GREY, NEGATIVE, ORANGE, POSITIVE, save_figure
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
-from style import BLACK, GREEN, GREY, NEGATIVE, ORANGE, POSITIVE, save_figure
 
 import kkt_ref
 from kkt_ref.attacks.grid import label_points

@@ -11,16 +11,15 @@ the network has three layers and 1000 neurons in each hidden one, as the authors
 
 from __future__ import annotations
 
-import argparse
 import os
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose by threads
 
 import numpy as np
+from common import Clock, demo_parser, page_path, write_json
 from page_toy2d import Snapshots, page_data, write_page
 from plot_toy2d import NAMES, PAPER_GATES, Trace, animate, draw, summary
-from report import Clock, add_outputs, page_path, seed_number, write_json
 from toy2d_paper import by_layer_1, train_wide
 
 import kkt_ref
@@ -172,10 +171,8 @@ def print_table(n: int, kkt: dict[str, Any], methods: dict[str, dict[str, Any]])
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = demo_parser("toy2d", __doc__)
     names = ("circle", "even", "uneven", "random-labels", "spiral", "disc", "three-classes")
-    parser.add_argument("--seed", type=seed_number, default=0, help="seed of the initial weights")
-    parser.add_argument("--quick", action="store_true", help="smaller network, trained less")
     parser.add_argument(
         "--method",
         choices=("both", "full", "paper"),
@@ -186,7 +183,6 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "--paper", action="store_true", help="the paper's network, 2-1000-1000-1 (two minutes)"
     )
     parser.add_argument("--data", choices=names, default="circle", help="the training points")
-    add_outputs(parser, "toy2d.png")
     parser.add_argument("--html", type=page_path, help="also write a web page that can be moved")
     parser.add_argument("--animate", action="store_true", help="also write a GIF beside the figure")
     parser.add_argument("--show", action="store_true", help="open a window")
