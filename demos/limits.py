@@ -1,4 +1,4 @@
-"""What limits the attack on images?  It lacks the past of the training, and the gates of layer 1.
+"""What limits the attack by signals: it lacks the past of the training, and the gates of layer 1.
 
     python demos/limits.py
 
@@ -6,14 +6,18 @@ Every step of training adds signals times images to the first layer.  So exactly
 
     W₁ = W₁(0) + Σ_i a_i x_iᵀ,    a_i = the sum over all steps of (step size · p_i · y_i δ(x_i)).
 
-The attack replaces a_i by λ_i y_i δ(x_i), with the signals of the final network.  The demo gives it
-more and more of the truth, and each time solves for the images once.  On the left it gives the
-signals of the true images in 1, 4, 8 and 16 networks of the training, which end equal parts of the
-path that layer 1 went, and then in all networks.  On the right it gives all networks, but takes the
-signals of images that are mixed with other training images; then it also gives the true images'
-layer-1 gates.  The attacker does not know W₁(0), so it stays in W₁ as noise.  The ridge of each
-solve is the one that gives the most images, so each number is a ceiling.  A training image counts
-if its own solution has an |NCC| of at least 0.8 with it, and an unseen image if any solution has.
+The attack by alternating least squares replaces a_i by λ_i y_i δ(x_i), with the signals of the
+final network.  What it can find has a ceiling.  To measure it, the demo gives the attack more and
+more of the truth, and each time solves for the images once.  On the left it gives the signals of
+the true images in 1, 4, 8 and 16 networks of the training, which end equal parts of the path that
+layer 1 went, and then in all networks.  On the right it gives all networks, but takes the signals
+of images that are mixed with other training images; then it also gives the true images' layer-1
+gates.  The attacker does not know W₁(0), so it stays in W₁ as noise.  The ridge of each solve is
+the one that gives the most images, so each number is a ceiling.  A training image counts if its
+own solution has an |NCC| of at least 0.8 with it, and an unseen image if any solution has.
+
+It is a ceiling of attacks that tell images apart by their signals.  The dashed line is what
+independent components find: they tell images apart by their pixels, and know no signal.
 """
 
 from __future__ import annotations
@@ -23,8 +27,8 @@ from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import BLUE, VERMILLION, Clock, demo_parser, read_images, save_figure, write_json
-from images import RATE, TARGET, Victim, make_split
+from common import BLACK, BLUE, VERMILLION, Clock, demo_parser, read_images, save_figure, write_json
+from images import RATE, TARGET, Victim, by_components, make_split, score
 
 import kkt_ref
 from kkt_ref.datasets.split import Split
@@ -44,6 +48,7 @@ class Training(NamedTuple):
     end: Array  # (W₁, b₁) after it, (h, d + 1)
     path: Array  # the length of the path of layer 1 up to each of T networks, (T,)
     signals: list[Array]  # y_i δ(x_i) in these networks, T of (n, h)
+    net: kkt_ref.MLP  # after it
     sums: Array  # a_i at the true images, the mixed ones, and these with true gates, (3, n, h)
 
 
@@ -71,11 +76,11 @@ def train(split: Split, mixed: Array, width: int, seed: int) -> Training:
             paths.append(path)
             signals.append(signal)
 
-    kkt_ref.loss_scaled_descent(
+    net = kkt_ref.loss_scaled_descent(
         net, x, y, rate=RATE, target_loss=TARGET, record_every=1, callback=add
-    )
+    ).net
     layers = start.astype(np.float64), before.astype(np.float64)
-    return Training(*layers, np.array(paths[1:]), signals, sums)
+    return Training(*layers, np.array(paths[1:]), signals, net, sums)
 
 
 def fitted(training: Training, inputs: Array, networks: int) -> Array:
@@ -108,7 +113,7 @@ def ceiling(a: Array, W: Array, split: Split, noise: float) -> tuple[int, int]:
     return best
 
 
-def draw(rows: list[dict[str, Any]], ncc: float, n: int, path: Path) -> None:
+def draw(rows: list[dict[str, Any]], components: int, ncc: float, n: int, path: Path) -> None:
     """Draw the number of images of each solve as a bar, and the unseen images as diamonds."""
     figure, axes = plt.subplots(
         1, 2, figsize=(12.5, 5.6), sharey=True, layout="constrained", width_ratios=(5, 3)
@@ -125,10 +130,11 @@ def draw(rows: list[dict[str, Any]], ncc: float, n: int, path: Path) -> None:
         ax.bar_label(bars, fontsize=20)
         unseen = [row["unseen_08"] for row in part]
         ax.plot(names, unseen, "D", color="white", mec="black", ms=9, label="unseen images")
+        ax.axhline(components, color=BLACK, ls="--", label="independent components, no signals")
         ax.set_title(title, fontsize=20)
         ax.set_xlabel(label, fontsize=14)
         ax.tick_params(axis="x", labelsize=15)
-    axes[0].set(ylim=(-0.03 * n, 1.15 * n), ylabel=f"images with NCC ≥ 0.8, of {n}")
+    axes[0].set(ylim=(-0.03 * n, 1.35 * n), ylabel=f"images with NCC ≥ 0.8, of {n}")
     axes[0].legend(loc="upper left", fontsize=15)
     save_figure(figure, path)
 
@@ -166,10 +172,15 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         back, unseen = ceiling(a, training.end[:, :-1], split, options.noise)
         rows.append({"known": name, "ncc_08": back, "unseen_08": unseen})
         clock.say(f"{name:12} NCC >= 0.8: {back} of {n}, unseen {unseen}")
-    draw(rows, ncc, n, options.save)
+    # 5. Beside them: the attack that uses no signals.
+    components = score(split, by_components(training.net, split, options.seed).candidates)
+    data, unseen = components.data.ncc_08, components.unseen.ncc_08
+    clock.say(f"independent components: {data} of {n}, unseen {unseen}")
+    draw(rows, data, ncc, n, options.save)
     clock.say(f"figure: {options.save}")
     asked = {name: getattr(options, name) for name in ("images", "seed", "mixed", "noise")}
     table = {**asked, "n": n, "width": width, "ncc": ncc, "equation": float(error), "rows": rows}
+    table |= {"components_08": data, "components_unseen_08": unseen}
     write_json(options.json, table | {"seconds": clock.seconds})
     return table
 

@@ -17,10 +17,8 @@ DEMOS = Path(__file__).parent.parent / "demos"
 WITH_OUTPUTS = sorted(
     path.stem
     for path in DEMOS.glob("*.py")
-    if "__main__" in path.read_text(encoding="utf-8")
-    and path.stem not in ("handout", "verify_pytorch")
+    if "__main__" in path.read_text(encoding="utf-8") and path.stem != "verify_pytorch"
 )
-WITHOUT_PICTURE = ("benchmark_cores", "levers")
 
 
 def run(name, *options, cwd, **environment):
@@ -30,11 +28,10 @@ def run(name, *options, cwd, **environment):
 
 
 def table(name, *options, cwd, **environment):
-    """The table of a demo that ends well, and draws its picture if it has one."""
+    """The table of a demo that ends well, and draws its picture."""
     done = run(name, *options, "--json", "t.json", cwd=cwd, **environment)
     assert done.returncode == 0, done.stderr
-    if name not in WITHOUT_PICTURE:
-        assert (cwd / f"{name}.png").stat().st_size > 5_000
+    assert (cwd / f"{name}.png").stat().st_size > 5_000
     return json.loads((cwd / "t.json").read_text())
 
 
@@ -42,10 +39,8 @@ def table(name, *options, cwd, **environment):
 def test_wrong_outputs_are_refused_before_any_work(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(DEMOS))
-    options = [["--json", "nowhere/t.json"], ["--json", "t.txt"]]
-    if name not in WITHOUT_PICTURE:
-        options += [["--save", "nowhere/p.png"], ["--save", "p.txt"]]
-    for option, file in options:
+    files = {"--json": ("nowhere/t.json", "t.txt"), "--save": ("nowhere/p.png", "p.txt")}
+    for option, file in [(option, file) for option, names in files.items() for file in names]:
         monkeypatch.setattr(sys, "argv", [name, "--quick", option, file])
         with mock.patch.dict(os.environ), pytest.raises(SystemExit) as ended:
             runpy.run_path(str(DEMOS / f"{name}.py"), run_name="__main__")
@@ -61,22 +56,6 @@ def test_wrong_options_of_the_image_demos_are_named(tmp_path):
     for options, message in wrong.items():
         done = run("mnist", *options.split(), cwd=tmp_path)
         assert done.returncode == 2 and message in done.stderr, done.stderr
-
-
-@pytest.mark.parametrize("installed", [True, False])
-def test_progress_with_and_without_tqdm(installed, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(DEMOS))
-    from report import Progress
-
-    if installed:
-        pytest.importorskip("tqdm", reason="needs pip install tqdm")
-    else:
-        monkeypatch.setitem(sys.modules, "tqdm", None)
-    progress = Progress("training")
-    for fraction in (0.25, 1.5):
-        progress.show(fraction, "loss 0.1")
-    said = "".join(capsys.readouterr())
-    assert "training:  25%" in said and "training: 100%" in said and "loss 0.1" in said
 
 
 @pytest.mark.slow
@@ -131,30 +110,37 @@ def test_floors_depend_on_the_gates_and_the_attack_descends(tmp_path):
 @pytest.mark.parametrize("name", ["mnist", pytest.param("cifar10", marks=pytest.mark.slow)])
 def test_quick_image_demo(tmp_path, name):
     found = table(name, "--quick", cwd=tmp_path)
+    assert found["attack"] == "components" and found["restarts"] == 2
     assert found["train"]["loss"] <= 4e-6 and found["train"]["train_error"] == 0
-    assert found["scores"]["data"]["ncc_08"] >= 4 > found["scores"]["unseen"]["ncc_08"]
-    assert found["scores"]["data"]["ssim_top10"] > found["scores"]["unseen"]["ssim_top10"]
+    scores = found["scores"]
+    assert scores["data"]["ncc_08"] >= 4 > scores["unseen"]["ncc_08"] and found["right_of_20"] >= 4
+    assert scores["data"]["ssim_top10"] > scores["unseen"]["ssim_top10"]
 
 
 @pytest.mark.slow
-def test_the_papers_attack_on_images_and_the_refusal_of_another_run(tmp_path):
-    found = table("mnist", "--quick", "--attack", "paper", cwd=tmp_path)
-    assert found["attack"] == "paper" and found["restarts"] == 4
-    done = run("mnist", "--quick", "--attack", "paper", "--seed", "1", "--resume", cwd=tmp_path)
-    assert done.returncode == 2 and "seed 0 instead of 1" in done.stderr
+@pytest.mark.parametrize("attack", ["first-layer", "paper"])
+def test_other_attacks_on_images(tmp_path, attack):
+    found = table("mnist", "--quick", "--attack", attack, cwd=tmp_path)
+    assert found["attack"] == attack and found["restarts"] == 2
+    assert "scores_of_pictures" not in found  # only the components find the mean
+    assert found["scores"]["data"]["ncc_top10"] > found["scores"]["unseen"]["ncc_top10"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, images, top10", [("mnist", 15, 0.88), ("cifar10", 5, 0.75)])
+@pytest.mark.parametrize("name, images, top10", [("mnist", 55, 0.98), ("cifar10", 5, 0.75)])
 def test_default_image_demo_shows_recognisable_images(tmp_path, name, images, top10):
-    scores = table(name, cwd=tmp_path, KKT_REF_DATA="", XDG_CACHE_HOME=str(tmp_path))["scores"]
+    found = table(name, cwd=tmp_path, KKT_REF_DATA="", XDG_CACHE_HOME=str(tmp_path))
+    scores = found["scores"]
     assert scores["data"]["ncc_08"] >= images and scores["data"]["ncc_top10"] >= top10
-    assert scores["unseen"]["ncc_08"] <= 1
+    assert scores["unseen"]["ncc_08"] <= 3
+    if name == "mnist":  # digits with the mean that the attack found; chosen without data
+        assert found["scores_of_pictures"]["data"]["ncc_09"] >= 50
+        assert found["scores_of_pictures"]["unseen"]["ncc_09"] <= 2 and found["right_of_40"] >= 36
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("images", ["mnist", "cifar10"])
-def test_quick_margin_and_baselines(tmp_path, images):
+def test_quick_margin(tmp_path, images):
     options = ("--quick", "--images", images, "--score", "ncc", "ssim")
     panels = table("margin", *options, cwd=tmp_path)["panels"]
     assert (tmp_path / "margin_ssim.png").stat().st_size > 5_000
@@ -164,25 +150,38 @@ def test_quick_margin_and_baselines(tmp_path, images):
         score = np.array(line["score"])
         assert len(distance) == len(score) == panel["n"] and min(distance) == 0
         assert line["spearman"] == pytest.approx(spearmanr(distance, score).statistic)
-        assert line["above_null"] == np.sum(score > line["null_95"]) >= panel["n"] - 1
-    methods = table("baselines", "--quick", "--images", images, cwd=tmp_path)["methods"]
-    ours, inversion = methods["ours, from the weights"], methods["model inversion"]
-    assert ours["data"]["ncc_top10"] > inversion["data"]["ncc_top10"] + 0.2
+        assert line["above_null"] == np.sum(score > line["null_95"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        "benchmark_cores",
-        "cnn",
-        "elsewhere",
-        "kinks",
-        "levers",
-        "membership",
-        "weight_decay",
-    ],
-)
+@pytest.mark.parametrize("images", ["mnist", "cifar10"])
+def test_attacks_are_compared_on_one_network(tmp_path, images):
+    rows = table("compare", "--quick", "--images", images, cwd=tmp_path)
+    top10 = {row["row"]: row["data"]["ncc_top10"] for row in rows}
+    assert list(top10)[0] == "independent components" and len(top10) == len(rows) == 8
+    assert top10["independent components"] > top10["model inversion"] + 0.2
+    assert top10["independent components"] > top10["rows of the first layer"]
+    assert (tmp_path / "compare_images.png").stat().st_size > 5_000
+
+
+@pytest.mark.slow
+def test_networks_are_compared_under_one_attack(tmp_path):
+    groups = ("images", "width", "depth", "bias", "start", "training")
+    rows = table("compare", "--quick", "--groups", *groups, cwd=tmp_path)
+    top10 = {row["row"]: row["data"]["ncc_top10"] for row in rows}
+    assert top10["as in the other demos"] > top10["layer 1 starts at PyTorch's default"] + 0.1
+    assert {row["depth"] for row in rows} == {2, 3, 4, 5} and any(row["adam"] for row in rows)
+
+
+@pytest.mark.slow
+def test_a_mixture_has_more_edges(tmp_path):
+    found = table("edges", cwd=tmp_path, KKT_REF_DATA="")
+    one, mixture = found["one picture"], found["a mixture of 8"]
+    assert one["nearly_zero"] > mixture["nearly_zero"] and one["kurtosis"] > mixture["kurtosis"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cnn", "kinks", "membership", "weight_decay"])
 def test_quick_study(tmp_path, name):
     assert table(name, "--quick", cwd=tmp_path)
 
@@ -193,39 +192,6 @@ def test_all_images_come_back_with_the_past_but_not_without_the_gates(tmp_path):
     back = {row["known"]: row["ncc_08"] for row in found["rows"]}
     assert found["equation"] < 1e-5 and back["all networks"] == found["n"] == 10
     assert back["own gates"] + 2 <= back["true gates"] <= 10
-
-
-@pytest.mark.slow
-def test_digits_come_back_from_their_black_background(tmp_path):
-    found = table("background", cwd=tmp_path, KKT_REF_DATA="")
-    assert found["data"]["ncc_08"] >= 30 and found["unseen"]["ncc_08"] <= 5
-    assert found["data"]["ncc_top10"] > 0.98
-
-
-@pytest.mark.slow
-def test_a_large_start_hides_the_images(tmp_path):
-    rows = table("elsewhere", "--quick", "--groups", "start", cwd=tmp_path)
-    assert [row["case"] for row in rows] == ["as in the other demos", "layer 1 starts at 1e-2"]
-    assert rows[0]["ncc_top10"] > rows[1]["ncc_top10"]
-
-
-@pytest.mark.slow
-def test_trials_are_pooled_beside_the_null(tmp_path):
-    found = table("search", "--quick", cwd=tmp_path)
-    assert len(found["pooled"]) == len(found["trials"]) == 3
-    assert found["pooled"][0]["data"]["ncc_top10"] == found["trials"][0]["truth"]
-    best = [pool["unseen"]["ncc_top10"] for pool in found["pooled"]]
-    assert best[0] <= best[-1] + 0.02  # more candidates: chance reaches more
-
-
-@pytest.mark.slow
-def test_residuals_fall_below_that_of_the_true_data(tmp_path):
-    first, second = table("prior", "--quick", cwd=tmp_path)["panels"]
-    assert len(first["attacks"]) == 3 and len(second["attacks"]) == 5
-    for panel in (first, second):
-        assert 0 < panel["floor"] < 1 and panel["ours"]["top10"] > 0.5
-        for rows in panel["attacks"].values():
-            assert rows[-1]["residual"] < rows[0]["residual"]
 
 
 @pytest.mark.slow
@@ -243,24 +209,8 @@ def test_verify_pytorch(tmp_path):
 
 
 @pytest.mark.slow
-def test_quick_scaling(tmp_path):
-    found = table("scaling", "--quick", cwd=tmp_path)
-    counted = {name: kinds["step"]["counted"] for name, kinds in found["exponents"].items()}
-    # with n < d, n samples have n coordinates: n² and n in n, h and h² in the width h
-    assert 1 < counted["n"] < 2 and 1 < counted["width"] < 2 and abs(counted["d"]) < 1e-9
-    for row in (row for panel in found["panels"].values() for row in panel):
-        assert all(seconds > 0 for seconds in row["seconds"].values())
-        assert row["attack"]["m"] == 3 * row["attack"]["k"] >= row["attack"]["used"] > 0
-        assert row["attack"]["evaluations"] > 6 and (row["trained"] or row["steps"] >= 150)
-    step, steps, _, start = found["far"]
-    assert steps["seconds_by_count"] > step["seconds_by_count"] > 0
-    assert start["bytes"] > 4 * found["far_n"] ** 2  # the Gram matrix alone
-
-
-@pytest.mark.slow
 def test_quick_benchmark(tmp_path):
     rows = table("benchmark", "--quick", cwd=tmp_path)
     first = {row["implementation"]: row["ratio_to_products"] for row in rows[:3]}
     assert first["autograd"] > first["closed form"] > first["matrix products"] == 1
-    assert {"loss-scaled descent, float32", "paper's SGD"} <= {r["implementation"] for r in rows}
-    assert 0 < rows[-1]["megabytes"] < 600
+    assert {row["task"] for row in rows} == {"value and gradient", "training step"}

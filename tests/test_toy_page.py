@@ -279,22 +279,3 @@ def test_each_condition_removes_strays_and_all_four_find_what_python_finds(made,
     full = table["methods"]["full"]
     assert counts() == [full["matched_05"], full["strays"]]
     assert browser.errors == []
-
-
-@needs_chromium
-def test_handout_has_every_lesson_and_question_on_two_pages(browser, tmp_path):
-    command = [sys.executable, str(ROOT / "demos" / "handout.py"), "--save", "h.html"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    browser.open(tmp_path / "h.html", 1024)
-    course = (ROOT / "demos" / "README.md").read_text("utf-8")
-    shown = browser.run("[...document.querySelectorAll('h2')].map(h => h.textContent)")
-    assert shown == re.findall(r"^## (\d+\. .*)$", course, re.M)
-    assert browser.run("document.querySelectorAll('article p').length") == len(shown)
-    clipped = "[...document.querySelectorAll('.page, .words, article')]"
-    assert browser.run(f"{clipped}.every(e => e.scrollHeight <= e.clientHeight + 1)")
-    room = "[...document.querySelectorAll('.notes')].every(e => e.clientHeight > 45)"
-    assert browser.run(room)  # two lines
-    pdf = base64.b64decode(browser.call("Page.printToPDF", preferCSSPageSize=True)["data"])
-    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 2
-    assert browser.errors == []
