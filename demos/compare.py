@@ -164,7 +164,8 @@ def draw_counts(rows: list[dict[str, Any]], images: str, path: Path) -> None:
 def draw_images(split: Split, found: list[tuple[str, Array]], path: Path) -> None:
     """Draw the best images of each attack above the training images that they match."""
     columns = min(COLUMNS, len(split.x))
-    figure = plt.figure(figsize=(columns + 0.5, 2.6 * len(found)), layout="constrained")
+    figure = plt.figure(figsize=(columns + 0.5, 2.35 * len(found)), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.02, hspace=0.0)
     for panel, (title, candidates) in zip(figure.subfigures(len(found), 1), found, strict=True):
         panel.suptitle(title, x=0.01, ha="left", fontsize=10)
         axes = panel.subplots(2, columns)
@@ -205,13 +206,15 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
             networks = {victim: (split, train(victim, split, options.seed))}  # the last one only
         split, net = networks[victim]
         began = clock.seconds
-        candidates = row.attack(net, split, options.seed)
+        try:
+            candidates = row.attack(net, split, options.seed)
+        except ValueError as error:  # no directions of layer 1 stand out of its start
+            clock.say(f"{row.what}: refused. {error}")
+            candidates = np.ones((1, net.d))
         seconds = clock.seconds - began
         # one norm for all: SSIM depends on it
-        candidates = candidates * (
-            0.25 * np.sqrt(net.d) / np.linalg.norm(candidates, axis=1, keepdims=True)
-        )
-        data, unseen = score(split, candidates)
+        sizes = np.linalg.norm(candidates, axis=1, keepdims=True) / (0.25 * np.sqrt(net.d))
+        data, unseen = score(split, candidates := candidates / sizes)
         clock.say(
             f"{row.what:38} {data.ncc_08:5d} ({unseen.ncc_08})    {data.ncc_09:5d} "
             f"({unseen.ncc_09})   {data.ncc_top10:.3f} ({unseen.ncc_top10:.3f})  "
@@ -221,7 +224,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         line |= {"seconds_attack": seconds, "candidates": len(candidates)}
         table.append(line | {"data": data._asdict(), "unseen": unseen._asdict()})
         write_json(options.json, table)
-        if row.group == "attacks":
+        if row.group == "attacks" and not row.what.startswith("the same"):
             title = headline(row.what, n, data.ncc_08, unseen.ncc_08)
             pictures.append((title, candidates))
     draw_counts(table, options.images, options.save)

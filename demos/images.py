@@ -159,7 +159,7 @@ def by_paper(
         seed=seed,
         alpha=kkt_ref.attacks.gate_alpha(net, 0.25),
         layer_weights=(1.0, *(0.0,) * (net.depth - 1)),
-        restarts=restarts or 16,
+        restarts=restarts or 4,
         max_iterations=300,
     )
 

@@ -127,14 +127,18 @@ def draw(rows: list[dict[str, Any]], components: int, ncc: float, n: int, path: 
         names = [row["known"].replace(" ", "\n") for row in part]
         counts = [row["ncc_08"] for row in part]
         bars = ax.bar(names, counts, 0.75, color=colour, hatch=hatch, edgecolor="white")
-        ax.bar_label(bars, fontsize=20)
+        ax.bar_label(bars, fontsize=20, bbox={"fc": "white", "ec": "none", "pad": 1})
         unseen = [row["unseen_08"] for row in part]
         ax.plot(names, unseen, "D", color="white", mec="black", ms=9, label="unseen images")
-        ax.axhline(components, color=BLACK, ls="--", label="independent components, no signals")
+        ax.axhline(components, color=BLACK, ls="--", label="independent components", zorder=0)
         ax.set_title(title, fontsize=20)
         ax.set_xlabel(label, fontsize=14)
         ax.tick_params(axis="x", labelsize=15)
-    axes[0].set(ylim=(-0.03 * n, 1.35 * n), ylabel=f"images with NCC ≥ 0.8, of {n}")
+    axes[0].set(
+        ylim=(-0.03 * n, 1.4 * n),
+        yticks=range(0, n + 1, max(1, n // 5)),
+        ylabel=f"images with NCC ≥ 0.8, of {n}",
+    )
     axes[0].legend(loc="upper left", fontsize=15)
     save_figure(figure, path)
 

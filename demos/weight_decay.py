@@ -39,7 +39,7 @@ def directions(net: kkt_ref.MLP) -> int:
 
 def row(net: kkt_ref.MLP, split: Split, attack: str, seed: int) -> dict[str, Any]:
     """What the attack finds in a network, and how near the network is to its stationary point."""
-    fit = weight_decay_stationarity(net, split.x, split.y)
+    fit = weight_decay_stationarity(net, split.x, split.y, loss="logistic")
     data, unseen = score(split, ATTACKS[attack](net, split, seed).candidates)
     return {
         "residual": fit.stationarity.relative,
@@ -94,6 +94,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
                 net,
                 split.x,
                 split.y,
+                loss="logistic",
                 decay=decay,
                 tolerance=1e-5,
                 max_iterations=budget - done,

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-README, COURSE, RESULTS = ROOT / "README.md", ROOT / "demos/README.md", ROOT / "demos/RESULTS.md"
-PAGES = {page: page.read_text(encoding="utf-8") for page in (README, COURSE, RESULTS)}
+README, COURSE = ROOT / "README.md", ROOT / "demos/README.md"
+RECORDS = ROOT / "demos/RESULTS.md", ROOT / "demos/RESULTS-history.md"
+PAGES = {page: page.read_text(encoding="utf-8") for page in (README, COURSE, *RECORDS)}
 
 
 def code(page):
