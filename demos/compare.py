@@ -228,7 +228,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
             title = headline(row.what, n, data.ncc_08, unseen.ncc_08)
             pictures.append((title, candidates))
     draw_counts(table, options.images, options.save)
-    if pictures:
+    if len(pictures) > 1:
         draw_images(split, pictures, options.save.with_stem(f"{options.save.stem}_images"))
     clock.say(f"picture: {options.save}")
     return table

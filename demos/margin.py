@@ -130,8 +130,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(arguments)
     images, few = read_images(parser, options.images)
     clock = Clock()
-    ns = options.n or ([6, 10] if few or options.quick else [50, 100, 200])
-    widths = options.widths or ([100, 200] if options.quick else [250, 500, 1000])
+    ns = options.n or ([6, 10] if few or options.quick else [50, 100])
+    widths = options.widths or ([100, 200] if options.quick else [500, 1000])
 
     panels = []
     for n in ns:
