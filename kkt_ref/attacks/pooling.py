@@ -14,6 +14,7 @@ candidates with the best agreement are kept, so that there is room for others.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -38,6 +39,7 @@ def reconstruct_first_layer(
     callback: Callback | None = None,
     workers: Workers = None,
     noise: tuple[float, float] | None = None,
+    folder: Path | None = None,
 ) -> Reconstruction:
     """Reconstruct training images from the first layer, by alternating least squares.
 
@@ -56,6 +58,9 @@ def reconstruct_first_layer(
         Noise level of the neurons and of the inputs as a fraction of the largest singular
         value, > 0; a level far above 1 switches that whitening off.  Both are 0.1 unless given,
         or 0.3 for several outputs.
+    folder : Path, optional
+        An existing folder that keeps every finished run, so that the same call continues a
+        stopped one; :func:`kkt_ref._io.claim` reserves it.
 
     Returns
     -------
@@ -71,8 +76,7 @@ def reconstruct_first_layer(
     """
     problem = FirstLayer(net, noise=noise)
     refuse("first-layer", box=box)
-    default = 16 if net.K == 1 else 24
-    restarts = check_count(default if restarts is None else restarts, "restarts", 2)
+    restarts = default_restarts(net) if restarts is None else check_count(restarts, "restarts", 2)
     m = problem.default_candidates if candidates is None else check_count(candidates, "candidates")
     seed, workers = check_count(seed, "seed", 0), check_workers(workers)
 
@@ -82,9 +86,20 @@ def reconstruct_first_layer(
             callback("alternation", number, x, multipliers)
 
     runs = run_alternations(
-        problem, candidates=m, seed=seed, restarts=restarts, callback=after, workers=workers
+        problem,
+        candidates=m,
+        seed=seed,
+        restarts=restarts,
+        folder=folder,
+        callback=after,
+        workers=workers,
     )
     return pool_alternations(problem, runs, seed=seed)
+
+
+def default_restarts(net: MLP) -> int:
+    """Return how many starts the attack makes unless told."""
+    return 16 if net.K == 1 else 24
 
 
 @one_thread()

@@ -154,7 +154,14 @@ def kkt_report(
     ValueError
         If no ``margin`` is given and a sample is misclassified.
     """
-    equation = Equation(net, x, y)
+    return report(Equation(net, x, y), multipliers, margin)
+
+
+def report(
+    equation: Equation, multipliers: Array | None = None, margin: float | None = None
+) -> KKTReport:
+    """As :func:`kkt_report`, for an equation whose network has been evaluated."""
+    net = equation.net
     check_every_class(equation.y, net.K)
     check_nonzero(net)
     multipliers = fit(equation) if multipliers is None else equation.check(multipliers)

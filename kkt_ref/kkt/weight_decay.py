@@ -17,7 +17,7 @@ from kkt_ref.kkt.conditions import Stationarity, residual_norms
 from kkt_ref.network.base import Network, check_nonzero
 from kkt_ref.stationarity.evaluation import Equation
 from kkt_ref.stationarity.losses import loss_by_name
-from kkt_ref.stationarity.problems import WeightDecay, check_samples
+from kkt_ref.stationarity.problems import WeightDecay
 
 
 class DecayFit(NamedTuple):
@@ -59,8 +59,11 @@ def weight_decay_stationarity(
     -----
     Source: the stationary point of the training objective, by its derivative.
     """
-    problem = WeightDecay(loss_by_name(loss))
-    equation = Equation(net, x, y, problem)
+    return _fit(Equation(net, x, y, WeightDecay(loss_by_name(loss))), decay)
+
+
+def _fit(equation: Equation, decay: float | None = None) -> DecayFit:
+    net = equation.net
     check_nonzero(net)
     pull = equation.gradient_sum(np.ones(equation.shape, net.dtype))  # g
     flat, theta = np.concatenate([g.ravel() for g in pull]), net.theta  # (P,)
@@ -71,7 +74,7 @@ def weight_decay_stationarity(
         decay = check_positive(decay, "decay")
     inverse = 0.0 if decay is None else 1.0 / decay
     norms = residual_norms(net, [g * inverse for g in pull])
-    implied = problem.multipliers(equation.y, equation.here.outputs)
+    implied = equation.problem.multipliers(equation.y, equation.here.outputs)
     return DecayFit(norms, decay, implied * inverse)
 
 
@@ -94,11 +97,17 @@ def best_decay(net: Network, x: np.ndarray, y: np.ndarray) -> tuple[str, DecayFi
     fit : DecayFit
         That of this loss.
     """
-    x, y, _ = check_samples(net, x, y, None)
+    return best_fit(Equation(net, x, y))
+
+
+def best_fit(equation: Equation) -> tuple[str, DecayFit]:
+    """As :func:`best_decay`, for the equation of max-margin; the network is not evaluated again."""
+    net, x, y = equation.net, equation.x, equation.y
     numbers = y if net.K == 1 else np.eye(net.K)[y]  # (n,) or (n, K)
     targets = {"logistic" if net.K == 1 else "cross_entropy": y, "mse": numbers, "huber": numbers}
     fits = {
-        loss: weight_decay_stationarity(net, x, given, loss=loss) for loss, given in targets.items()
+        loss: _fit(Equation(net, x, target, WeightDecay(loss_by_name(loss)), equation.here))
+        for loss, target in targets.items()
     }
     best = min(fits, key=lambda loss: fits[loss].stationarity.relative)
     return best, fits[best]

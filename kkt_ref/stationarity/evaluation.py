@@ -97,10 +97,11 @@ class _CNNAt(Evaluation):
 class Equation:
     """θ = Σ_i Σ_c U_ic ∇θΦ_c(θ; x_i) at checked samples of a problem, by default max-margin."""
 
-    def __init__(self, net: Network, x: Any, y: Any, problem: Any = None) -> None:
+    def __init__(self, net: Network, x: Any, y: Any, problem: Any = None, here: Any = None) -> None:
         self.net = net
         self.x, self.y, self.problem = problems.check_samples(net, x, y, problem)
-        self.here: Any = evaluate(net, self.x)
+        # another equation at the same samples may have made the evaluation
+        self.here: Any = evaluate(net, self.x) if here is None else here
         self.directions = self.problem.directions(self.y, self.here.outputs)  # (n, J, K)
         self.shape = problems.shape_of(self.directions)  # of the multipliers
         self.constraints = problems.constraints_of(self.directions, self.here.outputs)  # (n, J)
