@@ -12,7 +12,7 @@ and SciPy.  This page lists the names that most users need; each room holds more
     attacks        reconstruct, the published attack and loss, the other attacks
     metrics        scores against the training data and against unseen data
     conformance    is another implementation right?
-    audit          what do weights give away?  (``kkt-ref audit``)
+    audit          what weights give away: ``audit.audit``, and the command ``kkt-ref audit``
 
 An argument that does not fit raises ValueError or TypeError, and the message says what was
 expected; docstrings name only the errors that are less obvious.  The modules ``import scipy``,
