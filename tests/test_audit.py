@@ -66,13 +66,6 @@ def command(*arguments):
         return ended.code
 
 
-def pictures_in(text):
-    """The pictures of a page, which must refer to nothing outside."""
-    sources = re.findall(r'(?:src|href)="?([^" >]*)', text)
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
-    return [base64.b64decode(source.partition(",")[2], validate=True) for source in sources]
-
-
 def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
     before = set(folder.rglob("*"))
     status = command(
@@ -95,10 +88,10 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
     page = (out / "report.html").read_text()
     for text in ("30, 60, 1", "homogeneous", "norm", "stationarity", "floor layer 1", "By class"):
         assert text in page
-    found = pictures_in(page)
-    pictures = [out / f"{name}.png" for name in PICTURES]
-    assert found == [path.read_bytes() for path in pictures]
-    assert all(picture.startswith(b"\x89PNG") for picture in found)
+    sources = re.findall(r'(?:src|href)="?([^" >]*)', page)  # nothing outside the page
+    assert all(source.startswith("data:image/png;base64,iVBOR") for source in sources)
+    inside = [base64.b64decode(source.partition(",")[2], validate=True) for source in sources]
+    assert inside == [(out / f"{name}.png").read_bytes() for name in PICTURES]
 
     numbers = json.loads((folder / "numbers.json").read_text())
     key = "NCC, mean of the ten best"
@@ -256,7 +249,8 @@ def test_weights_that_are_refused(tmp_path, monkeypatch, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-SAMPLES = {  # what replaces good arguments of an audit, with the words that say why it is refused
+PLANE = dict(net=kkt_ref.MLP((np.eye(2), one((1, 2))), (None, None)), x=None, held_out=None)
+ARGUMENTS = {  # what replaces good arguments, with the words that say why it is refused
     "other pixels": (dict(x=one((N, 1, 7, 5))), "samples of 30 numbers"),
     "bytes": (dict(x=one((N, 30), np.uint8)), "floating values as the network saw"),
     "channels last": (dict(x=one((N, 5, 2, 3))), "channels come last"),
@@ -266,17 +260,20 @@ SAMPLES = {  # what replaces good arguments of an audit, with the words that say
     "shape against data": (dict(image_shape=(1, 5, 6)), r"expected \(1, 6, 5\) as in data"),
     "four channels": (dict(image_shape=(2, 3, 5)), "C 1 or 3"),
     "box of images": (dict(box=(0, 1)), "attack on 30 inputs has none"),
+    "bad box": (PLANE | dict(box=(1, 0)), "box: expected"),
+    "small box": (PLANE | dict(x=9 * np.eye(2), y=[1, -1]), "bounds that contain the data"),
+    "starts in the plane": (PLANE | dict(restarts=2), "attack on 2 inputs has none"),
 }
 
 
-@pytest.mark.parametrize("what", SAMPLES)
-def test_samples_that_are_refused(trained, tmp_path, what):
-    net, x, y, unseen = trained
-    replaced, message = SAMPLES[what]
-    options = dict(x=x, y=y, held_out=unseen, folder=tmp_path / "out") | replaced
-    data = options.pop("x"), options.pop("y")
+@pytest.mark.parametrize("what", ARGUMENTS)
+def test_arguments_that_are_refused(trained, tmp_path, what):
+    arguments = dict(zip(("net", "x", "y", "held_out"), trained, strict=True))
+    replaced, message = ARGUMENTS[what]
+    arguments |= replaced | dict(folder=tmp_path / "out")
+    data = arguments.pop("x"), arguments.pop("y")
     with pytest.raises((ValueError, TypeError), match=message):
-        audit(net, None if data[0] is None else data, **options)
+        audit(data=None if data[0] is None else data, **arguments)
     assert not (tmp_path / "out").exists()
 
 
@@ -285,18 +282,6 @@ def test_held_out_samples_that_were_seen_are_refused(trained):
     for held_out, copies in ((x, N), (np.concatenate([unseen, x[:2] + 1e-9]), 2)):
         with pytest.raises(ValueError, match=f"of which {copies} are in data"):
             audit(net, (x, y), held_out)
-
-
-def test_boxes_that_are_refused():
-    net = kkt_ref.MLP((np.eye(2), np.ones((1, 2))), (None, None))
-    data = 9 * np.eye(2), np.array([1, -1])
-    for options, message in (
-        (dict(box=(1, 0)), "box: expected"),
-        (dict(data=data), "box: expected bounds that contain the data"),
-        (dict(restarts=2), "attack on 2 inputs has none"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            audit(net, **options)
 
 
 JUDGED = ("net.npz", "--data", "data.npz", "--held-out", "unseen.npz")
