@@ -33,9 +33,9 @@ BUDGETS = {
     "reference": 6057,  # aim: 5500; all of the library but kit and audit
     "core": 1900,  # aim: 1900; network, stationarity and kkt, a part of the reference
     "kit": 2036,  # aim: 1950
-    "audit": 1536,  # aim: 1400
+    "audit": 1348,  # aim: 1400
     "demos": 4699,  # aim: 3500
-    "tests": 8489,  # aim: 7000
+    "tests": 8488,  # aim: 7000
     "README.md": 201,  # aim: 180
 }
 # the CNN moved from the library to the demos, which have yet to be cut
