@@ -28,6 +28,8 @@ from kkt_ref.audit.verdict import overall
 from kkt_ref.audit.warnings import find_warnings
 from kkt_ref.audit.weights import load_weights
 from kkt_ref.datasets import toys
+from kkt_ref.datasets.images import embedded_images
+from kkt_ref.datasets.split import binary_split
 from tests.networks import state_dict
 from tests.public import KINKED
 
@@ -80,7 +82,6 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
     assert set(folder.rglob("*")) - before == {
         out,
         folder / "numbers.json",
-        *(out / f"start_{i:05d}.npz" for i in range(4)),
         *(out / name for name in (".lock", "settings.json", "candidates.npz", "report.html")),
         out / "candidates.csv",
         out / "samples.csv",
@@ -138,8 +139,21 @@ def test_defaults_are_those_of_the_library(K):
     net = kkt_ref.init_paper((6, 9, K), np.random.default_rng(0))
     assert same_candidates(audit(net).found, kkt_ref.reconstruct(net))
     wide = kkt_ref.init_paper((400, 300, K), np.random.default_rng(0))
-    settings = attack_settings(wide, None, None, 0, None)
-    assert settings == dict(candidates=900 if K == 1 else 1000, restarts=16 + 8 * (K > 1), seed=0)
+    for shape in (None, (1, 20, 20)):  # an untrained first layer shows no images
+        settings = attack_settings(wide, shape, None, None, 0, None)
+        starts = 16 + 8 * (K > 1)
+        assert settings == dict(candidates=900 if K == 1 else 1000, restarts=starts, seed=0)
+
+
+def test_images_are_attacked_by_their_components():
+    split = binary_split(embedded_images("mnist"), 10, unseen=20)
+    start = kkt_ref.init_paper((784, 100, 1), np.random.default_rng(0)).astype(np.float32)
+    x = split.x.astype(np.float32)
+    net = kkt_ref.loss_scaled_descent(start, x, split.y, rate=6.0, target_loss=4e-6).net
+    measured = audit(net, (split.x.reshape(-1, *split.shape), split.y), split.unseen_x)
+    assert same_candidates(measured.found, kkt_ref.reconstruct(net, image_shape=split.shape))
+    assert measured.data.matches.numbers["samples with NCC >= 0.8"] >= 5
+    assert judge(measured)["reconstruction"].degree == "shown"
 
 
 def test_a_condition_sets_the_exit_status(folder, capsys):
@@ -428,7 +442,7 @@ def test_a_network_of_three_classes(trained):
 
 def test_a_difference_that_nobody_can_see_is_not_shown(trained):
     net, x, y, unseen = trained
-    measured = audit(net, (x, y), unseen, restarts=4)
+    measured = audit(net, (x, y), unseen, candidates=60, restarts=4)
     assert judge(measured)["reconstruction"].degree == "shown"
     as_many_hits = measured.held_out._replace(matches=measured.data.matches)
     verdict = judge(measured._replace(held_out=as_many_hits))["reconstruction"]

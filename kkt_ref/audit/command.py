@@ -13,7 +13,6 @@ import numpy as np
 
 from kkt_ref._io import read_npz, write_atomically
 from kkt_ref._validation import check_points
-from kkt_ref.attacks.pooling import default_restarts
 from kkt_ref.audit.measure import Audit, audit
 from kkt_ref.audit.tables import as_csv, candidate_columns, sample_columns
 from kkt_ref.audit.verdict import judge, parse_condition
@@ -42,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--held-out", type=Path, help="npz: x, as many samples that it never saw or more")
     add("--out", type=Path, help="folder for all results (default: NAME_audit)")
     add("--resume", action="store_true", help="continue a stopped run, or add data to a run")
-    add("--candidates", type=int, help="of each start (default: as kkt_ref.reconstruct)")
+    add("--candidates", type=int, help="of each start of the alternation, for images too")
     add("--restarts", type=int, help="starts, at least 2 (default: as kkt_ref.reconstruct)")
     add("--seed", type=int, default=0, help="of the starts (default: 0)")
     add("--activation", choices=("relu", "gated", "softplus"), help="if the file does not name it")
@@ -127,7 +126,7 @@ def _measure(options: argparse.Namespace, out: Path, net: Any, data: Any, held_o
     with tqdm(
         desc="reconstruct",
         unit="start",
-        total=default_restarts(net) if options.restarts is None else options.restarts,
+        total=options.restarts,
         initial=len(list(out.glob("start_*.npz"))),  # of a stopped run
         mininterval=0.2 if sys.stdout.isatty() else 15.0,
         delay=0.1,  # shows nothing before the first start, so that an error comes alone

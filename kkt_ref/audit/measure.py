@@ -103,13 +103,18 @@ def audit(
     held_out : array of shape (m, d), (m, H, W) or (m, C, H, W), optional
         m ≥ n samples of the same source that the network never saw; they show what chance does.
     image_shape : (channels, height, width), optional
-        Of a sample; unless given, that of x if x is not flat.
-    candidates, restarts, seed
-        As in :func:`kkt_ref.attacks.reconstruct_first_layer`; for d > 2 only.
+        Of a sample; unless given, that of x if x is not flat.  Images are attacked by
+        :func:`kkt_ref.attacks.reconstruct_components`.
+    restarts, seed
+        As in :func:`kkt_ref.attacks.reconstruct`; for d > 2 only.
+    candidates
+        Of each start of :func:`kkt_ref.attacks.reconstruct_first_layer`, which then attacks images
+        too; for d > 2 only.
     box
         As in :func:`kkt_ref.attacks.reconstruct`; for d = 2 only.
     folder : path-like, optional
-        Keeps the finished starts of the attack, so that the same call continues a stopped one.
+        Keeps the finished starts of an attack without image shape, so that the same call
+        continues a stopped one.
     callback : callable, optional
         As in :func:`kkt_ref.attacks.reconstruct`.
 
@@ -123,7 +128,7 @@ def audit(
     given = None if data is None else check_data(net, data, image_shape)
     unseen = None if held_out is None else check_held_out(net, held_out, given)
     image_shape = given.shape if given else image_shape
-    settings = attack_settings(net, candidates, restarts, seed, box)
+    settings = attack_settings(net, image_shape, candidates, restarts, seed, box)
     if given is not None and net.d == 2:
         check_inside(given.x, settings["box"])
     folder = None if folder is None else claim_folder(folder, net, settings)
