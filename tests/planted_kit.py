@@ -14,7 +14,7 @@ import types
 from pathlib import Path
 
 from kkt_ref.conformance import check_implementation
-from kkt_ref.conformance.verdict import summary
+from kkt_ref.conformance.result import summary
 
 FOLDER = Path(__file__).parent / "planted"
 DTYPES = {"torch_modules": "float32", "arrays": "float64", "loops": "float64"}

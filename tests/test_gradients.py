@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from strategies import error, problems
 
 import kkt_ref
-from kkt_ref.conformance.evaluate import gradient_matrix
+from kkt_ref.conformance.fast import gradient_matrix
 from kkt_ref.stationarity.closed_form import forward
 from kkt_ref.stationarity.definition import per_sample_gradients, phi, preactivations
 

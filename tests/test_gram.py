@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kkt_ref
-from kkt_ref.conformance.evaluate import gradient_matrix
+from kkt_ref.conformance.fast import gradient_matrix
 from kkt_ref.kkt import multipliers
 from kkt_ref.kkt.multipliers import gram_matrix, scale_layers, solve_nnls_gram
 from tests.strategies import error, problems

@@ -8,7 +8,7 @@ from scipy.optimize import lsq_linear, minimize
 from strategies import error, problems, separable
 
 import kkt_ref
-from kkt_ref.conformance.evaluate import gradient_matrix
+from kkt_ref.conformance.fast import gradient_matrix
 from kkt_ref.kkt.multipliers import solve_nnls
 from kkt_ref.stationarity.closed_form import forward
 

@@ -15,9 +15,9 @@ import scipy
 
 import kkt_ref
 from kkt_ref._io import write_atomically
-from kkt_ref.conformance.checks import Result
 from kkt_ref.conformance.files import check_answers, write_questions
-from kkt_ref.conformance.verdict import check_implementation, summary
+from kkt_ref.conformance.result import Result, summary
+from kkt_ref.conformance.verdict import check_implementation
 
 QUIET = ("passed", "skipped")
 
