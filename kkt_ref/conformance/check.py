@@ -5,7 +5,7 @@ arrays are wrong, and by which factor.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
@@ -107,7 +107,7 @@ class Check:
             return self.result("skipped", diagnosis="not implemented")
         except UnusableAnswer as unusable:
             return self.result("failed", unusable.error, unusable.cause)
-        error = self.error(answer, self.right)
+        error = max(self.errors(answer, self.right))
         if error <= self.tolerance:
             return self.result("passed", error)
         return self.result("failed", error, *_causes(self, answer))
@@ -129,14 +129,13 @@ class Check:
         ends = np.cumsum([p.size for p in net.arrays])[:-1]
         return dict(zip(names_of(net), np.split(answer[0], ends, axis=-1), strict=True))
 
-    def error(self, answer: Answer, right: Answer) -> float:
-        """Return the largest error, relative to the norm of each of the ``blocks``."""
-        pairs = zip(self.blocks(answer).values(), self.blocks(right).values(), strict=True)
-        return float(np.max([_relative(*pair) for pair in pairs]))
+    def errors(self, answer: Answer, right: Answer) -> Iterator[float]:
+        """Return the error of each of the ``blocks``, relative to its norm."""
+        return map(_relative, self.blocks(answer).values(), self.blocks(right).values())
 
     def agree(self, answer: Answer, right: Answer) -> bool:
-        """Whether the error is within the tolerance."""
-        return self.error(answer, right) <= self.tolerance
+        """Whether the errors are within the tolerance."""
+        return all(error <= self.tolerance for error in self.errors(answer, right))
 
     def is_spoiled_by(self, cause: Cause) -> bool:
         """Whether a cause would make the answer wrong."""
@@ -201,7 +200,7 @@ class Check:
             rights.append(right)
             if not all(map(_equal, answers, copies)):
                 raise UnusableAnswer(SHARED, "state")
-            errors.append(self.error(copies[-1], right))
+            errors.append(max(self.errors(copies[-1], right)))
             if not errors[-1] <= allowed * self.tolerance:
                 raise UnusableAnswer(*self._state(copies, rights, changed), errors[-1])
 
@@ -314,7 +313,7 @@ def _causes(check: Check, answer: Answer) -> tuple[Cause, ...]:
 
 def _precision(check: Check, answer: Answer) -> list[Cause]:
     """Name the precision if the answer is nearly right and has no digits beyond it."""
-    error = check.error(answer, check.right)
+    error = max(check.errors(answer, check.right))
     parts = [np.asarray(part, np.float64) for part in answer]
     for kind, largest in (("bfloat16", 0.2), ("float16", 0.05), ("float32", 1e-4)):
         short = sum(part.size for part in parts) > 1 or kind == "float32"
