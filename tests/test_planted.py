@@ -12,6 +12,7 @@ import pytest
 
 from kkt_ref.conformance import check_implementation
 from kkt_ref.conformance.result import summary
+from tests.planted.states import STATES
 
 FOLDER = Path(__file__).parent / "planted"
 STYLES = {"torch_modules": "float32", "arrays": "float64"}
@@ -204,6 +205,7 @@ BUGS = {
         "(multipliers * y)[:, None])\n        return value": {"(multipliers * y)[:, None] / len(y))\n        return value": "divided by m"},
         "return value, grad_x, y * grad_u[:, 0]": {"return value, grad_x, grad_u[:, 0]": "lacks the factor y"},
         "return flatten(net, *rest(net, x, (multipliers * y)[:, None]))": {
+            "multipliers *= y\n        return flatten(net, *rest(net, x, multipliers[:, None]))": "in place",
             "return -flatten(net, *rest(net, x, (multipliers * y)[:, None]))": "-1 times",
             "return flatten(net, *rest(net, x, (multipliers * y)[:, None])) - net.theta": "missing",
             "return flatten(net, *rest(net, x, y[:, None]))": "λ is left out",
@@ -253,27 +255,6 @@ BUGS = {
         "var = mean(a * a) - mean_a**2 + mean(b * b) - mean_b**2": {"var = (mean(a * a) - mean_a**2 + mean(b * b) - mean_b**2) * 121 / 120": ""},
         "a_bar * slope_of": {"a_bar * gate_of": "every backward pass"},
     },
-    "state": {  # in the arrays: something is kept between calls, or changed in place
-        "return flatten(net, *rest(net, x, (multipliers * y)[:, None]))": {
-            "multipliers *= y\n        return flatten(net, *rest(net, x, multipliers[:, None]))": "in place: multipliers",
-        },
-        "return forward(net, x)[1][-1][:, 0]": {
-            "x -= x.mean(axis=0)\n        return forward(net, x)[1][-1][:, 0]": "in place: x",
-            "self.seen = getattr(self, 'seen', {})\n        return self.seen.setdefault(x.shape, forward(net, x)[1][-1][:, 0])": "earlier",
-            "self.seen = getattr(self, 'seen', {})\n        return self.seen.setdefault(x.tobytes(), forward(net, x)[1][-1][:, 0])": "earlier",
-            "self.seen = getattr(self, 'seen', {})\n        return self.seen.setdefault((id(net), id(x)), (forward(net, x)[1][-1][:, 0], net, x))[0]": "earlier",
-            "self.net = getattr(self, 'net', net)\n        return forward(self.net if self.net.widths == net.widths else net, x)[1][-1][:, 0]": "earlier",
-            "self.b = getattr(self, 'b', {})\n        b = self.b.setdefault(len(x), np.empty(len(x), x.dtype))\n        b[:] = forward(net, x)[1][-1][:, 0]\n        return b": "shares memory",
-            "self.W = getattr(self, 'W', {})\n        W = self.W.setdefault((x.tobytes(), net.widths), net.weights[0].copy())\n        return forward(net.with_arrays([W, *net.arrays[1:]]), x)[1][-1][:, 0]": "once only net had",
-            "self.seen = [*getattr(self, 'seen', []), x.tobytes()]\n        return forward(net, x)[1][-1][:, 0] * (1 + 1e-6 * (self.seen.count(x.tobytes()) > 2))": "two answers",
-        },
-        "def outputs(self, net, x):\n": {
-            "def outputs(self, net, x):\n        if not x.flags.c_contiguous:\n            net.weights[0][...] *= 2\n": "in place: net",
-        },
-        "def ssim(self, a, b):\n": {
-            "def ssim(self, a, b):\n        kept = getattr(self, 'kept', {})\n        self.kept = {a.shape: kept.get(a.shape, 0.0) + self.one(a, b)}\n        return self.kept[a.shape]\n\n    def one(self, a, b):\n": "added to those of earlier calls",
-        },
-    },
 }  # fmt: skip
 
 
@@ -294,11 +275,10 @@ def adapter(style, old="", new=""):
 
 def planted_bugs():
     """All bugs; those in PyTorch, and three of four in arrays, are slow."""
-    for part, pieces in BUGS.items():
+    for style, pieces in BUGS.items():
         rows = [(old, *row) for old, rows in pieces.items() for row in rows.items()]
         for number, row in enumerate(rows):
-            fast = part == "state" or (part == "arrays" and number % 4 == 0)
-            style = "arrays" if part == "state" else part
+            fast = style == "arrays" and number % 4 == 0
             yield pytest.param(style, *row, marks=[] if fast else [pytest.mark.slow])
 
 
@@ -309,6 +289,12 @@ def test_planted_bugs_are_caught_and_named(style, old, new, name):
     assert lines and re.search(name, lines[0]), lines
     causes = [line for line in lines if line.startswith("the cause")]
     assert all(name and re.search(name, line) for line in causes), causes
+
+
+@pytest.mark.parametrize("words", STATES)
+def test_state_between_calls_is_caught(words):
+    lines = summary(check_implementation(STATES[words], on_fail="return"))
+    assert lines and re.search(words, lines[0]), lines
 
 
 @pytest.mark.parametrize("style", ["arrays", pytest.param("torch_modules", marks=pytest.mark.slow)])
