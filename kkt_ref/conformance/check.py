@@ -294,9 +294,7 @@ def _equal(a: Answer, b: Answer) -> bool:
 def _relative(array: Array, wanted: Array) -> float:
     """Return ‖array − wanted‖ / ‖wanted‖, or ‖array‖ if ``wanted`` is zero."""
     with np.errstate(all="ignore"):  # an answer may be as large as it likes
-        array, wanted = np.asarray(array, np.float64), np.asarray(wanted, np.float64)
-        size = float(np.linalg.norm(wanted))
-        return float(np.linalg.norm(array - wanted)) / (size or 1.0)
+        return float(np.linalg.norm(array - wanted) / (np.linalg.norm(wanted) or 1.0))
 
 
 def _causes(check: Check, answer: Answer) -> tuple[Cause, ...]:
@@ -314,21 +312,19 @@ def _causes(check: Check, answer: Answer) -> tuple[Cause, ...]:
 def _precision(check: Check, answer: Answer) -> list[Cause]:
     """Name the precision if the answer is nearly right and has no digits beyond it."""
     error = max(check.errors(answer, check.right))
-    parts = [np.asarray(part, np.float64) for part in answer]
     for kind, largest in (("bfloat16", 0.2), ("float16", 0.05), ("float32", 1e-4)):
-        short = sum(part.size for part in parts) > 1 or kind == "float32"
-        if short and error <= largest and all(_holds(part, kind) for part in parts):
+        short = sum(part.size for part in answer) > 1 or kind == "float32"
+        if short and error <= largest and all(_holds(part, kind) for part in answer):
             return [Cause(f"numbers are computed or rounded in {kind}", "precision")]
     return []
 
 
 def _holds(part: Array, kind: str) -> bool:
     """Whether a floating type can hold these numbers."""
-    with np.errstate(over="ignore"):
-        if kind == "bfloat16":
-            bits = part.astype(np.float32).view(np.uint32)
-            return _holds(part, "float32") and not np.any(bits & 0xFFFF)
-        return bool(np.all(part.astype(kind).astype(np.float64) == part))
+    if kind == "bfloat16":
+        bits = part.astype(np.float32).view(np.uint32)
+        return _holds(part, "float32") and not np.any(bits & 0xFFFF)
+    return bool(np.all(part.astype(kind).astype(np.float64) == part))
 
 
 def _facts(check: Check, answer: Answer) -> dict[str, None]:
@@ -376,15 +372,13 @@ def _factors(inputs: dict[str, Any]) -> dict[str, float]:
 
 def _compared(got: Array, wanted: Array, factors: dict[str, float], tol: float) -> list[str]:
     """Return what a wrong array is, in all words that fit."""
-    got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
     if not np.any(wanted):
         return ["not 0"]
     if not np.any(got):
         return ["0"]
     names = [name for name, c in factors.items() if _relative(got, c * wanted) <= tol]
     if not names:
-        with np.errstate(all="ignore"):
-            c = float(np.sum(got * wanted) / np.sum(wanted**2))
+        c = float(np.sum(got * wanted) / np.sum(wanted**2))
         short = float(f"{c:.3g}")  # any single number has a factor, but seldom a short one
         if _relative(got, (c if got.size > 1 else short) * wanted) <= tol:
             names = [f"{c:.6g}"]

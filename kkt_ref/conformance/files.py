@@ -21,7 +21,7 @@ An answers file repeats seed and dtype.
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,7 +57,7 @@ def write_questions(
     answers : bool
         Whether to write the right answers too.
     """
-    path = _ending(path, "path")
+    path = _known_ending(path)
     checks = [check for check in all_checks(dtype, seed) if check.other is None]
     of_cases: dict[str, dict[str, Any]] = {}
     for check in checks:
@@ -105,7 +105,7 @@ def check_answers(
         As in :func:`~kkt_ref.conformance.check_implementation`; ``dtype`` and ``seed`` are those
         of the file unless given.
     """
-    path = _ending(path, "path")
+    path = _known_ending(path)
     header, arrays = _read(path)
     dtype_name = None if dtype is None else check_dtype(dtype).name
     for name, given, wanted in (("dtype", dtype, dtype_name), ("seed", seed, seed)):
@@ -150,27 +150,28 @@ def _network(net: MLP) -> dict[str, Any]:
     return {"activation": number, "alpha": alpha, **arrays}
 
 
-def _ending(path: Any, name: str) -> Path:
-    path = check_path(path, name)
+def _known_ending(path: Any) -> Path:
+    path = check_path(path, "path")
     if path.suffix not in ENDINGS:
-        raise ValueError(f"{name}: expected an ending {', '.join(ENDINGS)}, got {path}")
+        raise ValueError(f"path: expected an ending {', '.join(ENDINGS)}, got {path}")
     return path
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     """Return format, seed and dtype, and the arrays by name."""
-    what = "answers as kkt_ref.conformance.files describes them"
-    readers: dict[str, Callable[[Path], tuple[Any, Any]]] = {
-        ".npz": lambda path: (entries := read_npz(path, what), entries),
-        ".json": lambda path: (entries := json.loads(path.read_text("utf-8")), entries["arrays"]),
-        ".txt": _read_text,
-    }
+    wanted = "answers as kkt_ref.conformance.files describes them"
     try:
-        header, arrays = readers[path.suffix](path)
+        if path.suffix == ".txt":
+            header, arrays = _read_text(path)
+        elif path.suffix == ".json":
+            header = json.loads(path.read_text("utf-8"))
+            arrays = header["arrays"]
+        else:
+            header = arrays = read_npz(path, wanted)
         header = {name: str(header[name]) for name in ("format", "seed", "dtype")}
         arrays = {str(name): value for name, value in arrays.items() if name not in header}
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ValueError(f"{path}: expected {what}, but {error!r:.200}") from error
+        raise ValueError(f"{path}: expected {wanted}, but {error!r:.200}") from error
     if header["format"] != FORMAT:
         raise ValueError(f"{path}: expected format {FORMAT}, got {header['format']}")
     return header, arrays
