@@ -63,6 +63,13 @@ class Check:
         return self.question.right(*self.question.arguments(self.case))
 
     @cached_property
+    def right_if_changed(self) -> list[Answer]:
+        """The right arrays if each argument in turn is that of the ``other`` case."""
+        own, others = map(self.question.arguments, (self.case, self.other or self.case))
+        changed = [(*own[:i], other, *own[i + 1 :]) for i, other in enumerate(others)]
+        return [self.question.right(*arguments) for arguments in changed]
+
+    @cached_property
     def mistaken(self) -> dict[str, list[Answer | None]]:
         """The answers of each mistake, and None where it need not make a difference."""
         inputs, earlier = (
@@ -210,10 +217,10 @@ class Check:
             why = "memory is not judged, because the first answer is not right"
             return self.result("skipped", diagnosis=why)
         ask("nothing")
-        for place, name in enumerate(self.question.takes):
+        changed = zip(self.question.takes, self.right_if_changed, strict=True)
+        for place, (name, right) in enumerate(changed):
             own, numbers = given[place], [p.copy() for p in _arrays_of(given[place])]
             given[place] = others[place]
-            right = self.question.right(*given)
             ask(name, right)
             given[place] = own
             ask("nothing")
