@@ -32,7 +32,7 @@ DOORS = {"__init__", "__main__"}  # of the whole library: they may import every 
 BUDGETS = {
     "reference": 6526,  # aim: 5500; all of the library but kit and audit
     "core": 1900,  # aim: 1900; network, stationarity and kkt, a part of the reference
-    "kit": 2036,  # aim: 1950
+    "kit": 1940,  # aim: 1950
     "audit": 1379,  # aim: 1400
     "demos": 4699,  # aim: 3500
     "tests": 8705,  # aim: 7000
