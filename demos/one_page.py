@@ -101,7 +101,7 @@ def attack_by_stationarity(theta, rng, m=40):
     return end.x[: 2 * m].reshape(m, 2), end.x[2 * m :], end.fun
 
 
-# 5. All four conditions.  λ > 0 only where |Φ(x)| is the margin q; on a grid λ is a convex problem.
+# 5. All four conditions.  λ > 0 only where |Φ(x)| is the margin q.  On a grid this is convex.
 def grid(step):
     """All points of a square grid in the box, (m, 2)."""
     ticks = np.arange(-BOX, BOX + step / 2, step)
@@ -109,23 +109,23 @@ def grid(step):
 
 
 def fit_in_band(theta, q, step):
-    """The grid points with q ≤ |Φ(x)| ≤ 1.3 q, (m, 2), their y and λ, and their loss."""
+    """The grid points with q ≤ |Φ(x)| ≤ 1.3 q, (m, 2), their multipliers (m,), and the loss."""
     x = grid(step)
     x = x[(np.abs(phi(theta, x)) >= q) & (np.abs(phi(theta, x)) <= 1.3 * q)]
     y, alpha = np.sign(phi(theta, x)), sharpness(theta, step / 3)
     lam = fit_multipliers(theta, x, y, alpha)
-    return x, y, lam, stationarity_loss(theta, x, y, lam, alpha)
+    return x, lam, stationarity_loss(theta, x, y, lam, alpha)
 
 
 def attack_by_all_conditions(theta, step=0.025):
-    """Candidates (m, 2), the means of neighbours of one label, and their multipliers (m,)."""
+    """Candidates (m, 2), each the mean of neighbours, and their multipliers (m,)."""
     # q is unknown.  A band above it holds too few training points to explain θ.  So the attack
     # takes the highest band that leaves at most twice the smallest residual, 4 times its square.
     bands = np.max(np.abs(phi(theta, grid(step)))) * 0.95 ** np.arange(1, 60)
-    losses = np.array([fit_in_band(theta, q, 2 * step)[3] for q in bands])
-    x, y, lam, _ = fit_in_band(theta, bands[losses <= 4 * np.min(losses)][0], step)
-    x, y, lam = (values[lam > 0.01 * np.max(lam)] for values in (x, y, lam))
-    group = fclusterdata(np.column_stack([x, y]), 5 * step, "distance", method="average") - 1
+    losses = np.array([fit_in_band(theta, q, 2 * step)[2] for q in bands])
+    x, lam, _ = fit_in_band(theta, bands[losses <= 4 * np.min(losses)][0], step)
+    x, lam = x[lam > 0.01 * np.max(lam)], lam[lam > 0.01 * np.max(lam)]
+    group = fclusterdata(x, 5 * step, "distance", method="average") - 1
     mass = np.bincount(group, lam)
     return np.stack([np.bincount(group, lam * column) / mass for column in x.T], axis=1), mass
 
