@@ -18,7 +18,7 @@ WITH_OUTPUTS = sorted(
     path.stem
     for path in DEMOS.glob("*.py")
     if "__main__" in path.read_text(encoding="utf-8")
-    and path.stem not in ("handout", "verify_pytorch")
+    and path.stem not in ("handout", "one_page", "verify_pytorch")
 )
 WITHOUT_PICTURE = ("benchmark_cores", "levers")
 
