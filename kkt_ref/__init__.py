@@ -13,7 +13,7 @@ and SciPy.  This page lists the names that most users need; each package holds m
     attacks        reconstruct, the published attack and loss, the other attacks
     metrics        scores against the training data and against unseen data
     conformance    checks of other implementations (``kkt-ref check``)
-    audit          report of what weights reveal (``kkt-ref audit``)
+    audit          what weights reveal: ``audit.audit``, and the command ``kkt-ref audit``
 
 An argument that does not fit raises ValueError or TypeError, and the message says what was
 expected; docstrings name only the errors that are less obvious.  Modules write ``import scipy``,

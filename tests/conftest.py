@@ -21,5 +21,6 @@ if not (Path(__file__).parent.parent / "demos").is_dir():
         "test_demos.py",
         "test_documents.py",
         "test_notebook.py",
+        "test_one_page.py",
         "test_toy_page.py",
     ]

@@ -19,17 +19,17 @@ from tests.strategies import separable
 TOYS = ("paper_circle", "even_circle", "class_circle", "uneven_circle", "spiral", "disc")
 ROOMS = (
     *("network", "stationarity", "kkt", "training", "attacks"),
-    *("metrics", "datasets", "conformance"),
+    *("metrics", "datasets", "conformance", "audit"),
 )
 # what functions return or raise, and where arguments are not checked: for speed, or on purpose
 NOT_CALLED = {
-    "Activation", "BackendError", "Callback", "Check", "ClarkeFit", "ConformanceError",
+    "Activation", "Audit", "BackendError", "Callback", "Check", "ClarkeFit", "ConformanceError",
     "ImageScores", "ImageSet", "Implementation",
     "KKTReport", "PointMatches", "PublishedLoss", "ReLU", "Reconstruction",
     "ROC", "Record", "Result", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
     "Matching", "Split", "Backend", "DecayFit", "Classes", "Regression", "RunnerUp", "TwoClasses",
     "WeightDecay", "HAIM", "WANG", "stationarity_and_gradient",
-    "stretch", "download_images", "toys", "Network", "best_decay",
+    "stretch", "download_images", "toys", "Network", "best_decay", "Verdict", "judge",
 }  # fmt: skip
 
 
@@ -130,6 +130,10 @@ GOOD = {
     "attacks.kinks_at": dict(net=NET, x=X, tolerance=0.01),
     "attacks.kink_vertices": dict(net=KINKED, box=(-1.5, 1.5), lines=3),
     "attacks.membership_scores": dict(net=NET, x=X),
+    "audit.audit": dict(
+        net=NET, data=(X, Y), held_out=X + 1.0, image_shape=(1, 1, 3), candidates=4, restarts=2,
+        seed=0,
+    ),
     "metrics.roc": dict(members=LAM, others=LAM - 0.1),
     "metrics.roc_curve": dict(members=LAM, others=LAM - 0.1),
     "metrics.tpr_at": dict(members=LAM, others=LAM - 0.1, fpr=0.5),

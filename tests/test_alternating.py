@@ -159,15 +159,13 @@ def test_runs_go_on_from_their_files_and_none_is_repeated(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run_alternations(problem, **settings, folder=folder, callback=stop_in_the_second)
-    parts = run_alternations(problem, **settings, folder=folder, callback=stop_in_the_second)
-    assert seen == [0, 1, 2, 3]
-    for one, other in zip(parts, whole, strict=True):
-        pairs = zip(one._replace(seconds=0), other._replace(seconds=0), strict=True)
-        assert all(np.array_equal(a, b) for a, b in pairs)
+    for _ in range(2):  # the second time, all runs are read
+        parts = run_alternations(problem, **settings, folder=folder, callback=stop_in_the_second)
+        assert seen == [0, 1, 2, 3]
+        for one, other in zip(parts, whole, strict=True):
+            assert all(map(np.array_equal, one, other))
     start = np.random.default_rng([3, 2]).normal(size=(4, problem.k))
     assert np.array_equal(whole[2].coordinates, alternate(problem, start).coordinates)
-    again = run_alternations(problem, **settings, folder=folder)
-    assert [run.seconds for run in again] == [run.seconds for run in parts]
 
 
 def test_a_damaged_run_is_named(tmp_path):

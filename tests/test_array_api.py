@@ -13,7 +13,7 @@ import pytest
 import kkt_ref
 from kkt_ref.attacks.paper import PaperSettings, RelativeLoss
 from kkt_ref.conformance import check_implementation
-from kkt_ref.conformance.evaluate import gradient_matrix
+from kkt_ref.conformance.fast import gradient_matrix
 from kkt_ref.datasets.toys import even_circle
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.backend import Backend, BackendError, get_backend

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from strategies import error, problems, sums
 
 import kkt_ref
-from kkt_ref.conformance.evaluate import gradient_matrix
+from kkt_ref.conformance.fast import gradient_matrix
 from kkt_ref.stationarity import stationarity_residual
 from kkt_ref.stationarity.definition import per_sample_gradients, two_class_loss
 

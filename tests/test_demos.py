@@ -17,7 +17,8 @@ DEMOS = Path(__file__).parent.parent / "demos"
 WITH_OUTPUTS = sorted(
     path.stem
     for path in DEMOS.glob("*.py")
-    if "__main__" in path.read_text(encoding="utf-8") and path.stem != "verify_pytorch"
+    if "__main__" in path.read_text(encoding="utf-8")
+    and path.stem not in ("one_page", "verify_pytorch")
 )
 
 

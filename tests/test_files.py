@@ -139,7 +139,7 @@ def test_entries_of_another_kind_are_refused(whole, name, tmp_path):
 
     path.write_bytes(whole[name])
     arrays = read_npz(path, "")
-    for entry in arrays.keys() - {"seconds", "alpha", "stop_reason"}:  # other values are as good
+    for entry in arrays.keys() - {"alpha", "stop_reason"}:  # other values are as good
         for wrong in WRONG:
             assert read(arrays | {entry: wrong}) is None, (entry, wrong)
         # a network without a bias is another network, and no damage

@@ -10,7 +10,7 @@ from scipy.optimize import lsq_linear, minimize
 from strategies import error, problems, separable, sums
 
 import kkt_ref
-from kkt_ref.conformance.evaluate import gradient_matrix
+from kkt_ref.conformance.fast import gradient_matrix
 from kkt_ref.kkt import equation
 from kkt_ref.kkt.multipliers import solve_nnls, solve_nnls_gram
 from kkt_ref.stationarity.closed_form import forward

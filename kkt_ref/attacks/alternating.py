@@ -18,7 +18,6 @@ the pull that their outputs tell.
 Names of dimensions: m candidates, h neurons of layer 1, k coordinates.
 """
 
-import time
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +44,6 @@ class Alternation(NamedTuple):
     steps: int  # accepted ones
     evaluations: int  # of the residual; each solves for λ once
     stop_reason: str
-    seconds: float
 
 
 class _State(NamedTuple):
@@ -62,8 +60,7 @@ def alternate(problem: FirstLayer, a: Array, *, steps: int | None = None) -> Alt
     """
     several = problem.net.K > 1
     steps = (24 if several else 20) if steps is None else steps
-    began, stop_reason = time.perf_counter(), f"All {steps} steps were tried."
-    formed = not several
+    formed, stop_reason = not several, f"All {steps} steps were tried."
     first = _SEVERAL_DAMPING if several else _FIRST_DAMPING
     state, damping = _evaluate(problem, a, formed), first
     accepted, evaluations = 0, 1
@@ -89,7 +86,6 @@ def alternate(problem: FirstLayer, a: Array, *, steps: int | None = None) -> Alt
         steps=accepted,
         evaluations=evaluations,
         stop_reason=stop_reason,
-        seconds=time.perf_counter() - began,
     )
 
 

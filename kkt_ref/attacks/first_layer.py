@@ -55,10 +55,9 @@ class Atoms(NamedTuple):
 class FirstLayer:
     """The whitened first-layer equation of a network of at least two layers, in float32.
 
-    ``noise`` holds the noise level of the neurons (left) and of the inputs (right) as a fraction
-    of the largest singular value; a level far above 1 switches that whitening off.  Unless given,
-    both are 0.1, or 0.3 for several outputs.  The gates are σ(αz) with
-    α = sharpness / typical |z_1|, so that signals are smooth in x.
+    ``noise`` is that of :func:`kkt_ref.attacks.reconstruct_first_layer`: of the neurons (left) and
+    of the inputs (right).  The gates are σ(αz) with α = sharpness / typical |z_1|, so that signals
+    are smooth in x.
     """
 
     @one_thread()

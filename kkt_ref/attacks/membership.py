@@ -68,9 +68,8 @@ def membership_scores(net: MLP, x: np.ndarray) -> Membership:
 
     Raises
     ------
-    ValueError, TypeError
-        If x has not d columns, holds NaN or infinity, or has a number of rows out of range;
-        if ``net`` is no MLP, or its first layer is zero.
+    ValueError
+        If the first layer is zero.
 
     Notes
     -----

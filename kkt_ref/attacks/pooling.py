@@ -14,6 +14,7 @@ candidates with the best agreement are kept, so that there is room for others.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -37,6 +38,7 @@ def reconstruct_first_layer(
     callback: Callback | None = None,
     workers: Workers = None,
     noise: tuple[float, float] | None = None,
+    folder: Path | None = None,
 ) -> Reconstruction:
     """Reconstruct training images from the first layer, by alternating least squares.
 
@@ -55,6 +57,9 @@ def reconstruct_first_layer(
         Noise level of the neurons and of the inputs as a fraction of the largest singular
         value, > 0; a level far above 1 switches that whitening off.  Both are 0.1 unless given,
         or 0.3 for several outputs.
+    folder : Path, optional
+        An existing folder that keeps every finished run, so that the same call continues a
+        stopped one; :func:`kkt_ref._io.claim` reserves it.
 
     Returns
     -------
@@ -64,13 +69,11 @@ def reconstruct_first_layer(
 
     Raises
     ------
-    ValueError, TypeError
-        If ``net`` is no MLP of at least two layers, its first layer is zero or its signals
-        overflow in float32, or another argument is refused or out of range.
+    ValueError
+        If the first layer is zero, or its signals overflow in float32.
     """
     problem = FirstLayer(net, noise=noise)
-    default = 16 if net.K == 1 else 24
-    restarts = check_count(default if restarts is None else restarts, "restarts", 2)
+    restarts = default_restarts(net) if restarts is None else check_count(restarts, "restarts", 2)
     m = problem.default_candidates if candidates is None else check_count(candidates, "candidates")
     seed, workers = check_count(seed, "seed", 0), check_workers(workers)
 
@@ -80,9 +83,14 @@ def reconstruct_first_layer(
             callback("alternation", number, x, multipliers)
 
     runs = run_alternations(
-        problem, candidates=m, seed=seed, restarts=restarts, callback=after, workers=workers
+        problem, m, restarts, seed=seed, folder=folder, callback=after, workers=workers
     )
     return pool_alternations(problem, runs, seed=seed)
+
+
+def default_restarts(net: MLP) -> int:
+    """Return how many starts the attack makes unless told."""
+    return 16 if net.K == 1 else 24
 
 
 @one_thread()
@@ -91,9 +99,8 @@ def pool_alternations(
 ) -> Reconstruction:
     """Keep the 8 m candidates of at least two runs with which other runs agree most.
 
-    Of candidates that are alike, at most eight are kept.
-
-    Each ``Run`` of the result measures all candidates of that run, before any is dropped.
+    Of candidates that are alike, at most eight are kept.  Each ``Run`` of the result measures all
+    candidates of that run, before any is dropped.
     """
     in_use = np.concatenate([run.multipliers for run in runs]) > 0  # (runs m,)
     coordinates = np.concatenate([run.coordinates for run in runs])[in_use]  # (p, k)

@@ -20,10 +20,10 @@ from kkt_ref.attacks.first_layer import FirstLayer
 
 def run_alternations(
     problem: FirstLayer,
-    *,
     candidates: int,
-    seed: int,
     restarts: int,
+    *,
+    seed: int,
     folder: Path | None = None,
     callback: Callable[[int, Alternation], object] | None = None,
     workers: Workers = None,
@@ -32,8 +32,7 @@ def run_alternations(
 
     Run r draws from ``default_rng([seed, r])``.  It is read from the folder if it was saved
     there, where a damaged file raises a ValueError; else it is run, saved, and told by
-    ``callback(r, alternation)``, in the order in which the runs end.
-    :func:`kkt_ref._io.claim` reserves a folder for a problem; ``workers`` are those of
+    ``callback(r, alternation)``, in the order in which the runs end.  ``workers`` are those of
     :func:`kkt_ref._parallel.run_all`.
     """
     runs, shape = dict[int, Alternation](), (candidates, problem.k)
@@ -68,7 +67,7 @@ def _run(problem: FirstLayer, shape: tuple[int, int], seed: int, number: int) ->
 def _load(path: Path, shape: tuple[int, int]) -> Alternation:
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(Alternation._fields, ())
     shapes |= {"coordinates": shape, "labels": shape[:1], "multipliers": shape[:1]}
-    kinds = dict(zip(shapes, "ffffiiUf", strict=True))
+    kinds = dict(zip(shapes, "ffffiiU", strict=True))
     wanted = {name: (kinds[name], shapes[name]) for name in shapes}
     try:
         arrays = read_npz(path, "a saved run of the attack")

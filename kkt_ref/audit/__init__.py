@@ -1,12 +1,20 @@
-"""The audit: what trained weights reveal about their training data.
+"""The audit of trained weights: how much they reveal about their training data.
 
-Read in this order: ``command`` (the command line and the files it writes), ``inputs`` (training
-and held-out samples), ``run`` (KKT conditions, attack, comparison), ``evidence`` (membership),
-``verdict`` (three degrees), ``report`` (warnings, tables, HTML by the template ``report.html.j2``),
-``tables`` (scores of pairs, CSV), ``figures`` (the pictures), ``cost`` (how long it takes).
-The command needs ``pip install 'kkt_ref[audit]'``.
+    inputs     training and held-out samples, checked
+    measure    the attack, the KKT conditions and membership: :func:`audit`
+    verdict    shown, not shown beyond chance, or not to be judged: :func:`judge`
+    warnings   the limits of a result, in sentences
+    report     all numbers as one dict, as tables and as the page ``report.html.j2``
+    tables     CSV files, and results by class
+    figures    the pictures
+    weights    the auditor's weights file
+    command    the command ``kkt-ref audit``, which writes all this into a folder
+
+Each of ``measure``, ``judge``, ``as_numbers`` and ``draw_pictures`` takes what the earlier ones
+returned.  The command needs ``pip install 'kkt_ref[audit]'``; :func:`audit` does not.
 """
 
-from kkt_ref.audit.command import add_arguments, run_command
+from kkt_ref.audit.measure import Audit, audit
+from kkt_ref.audit.verdict import Verdict, judge
 
-__all__ = ["add_arguments", "run_command"]
+__all__ = ["Audit", "Verdict", "audit", "judge"]

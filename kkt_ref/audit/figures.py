@@ -5,15 +5,14 @@ styles differ too.  Names of dimensions: n samples, k candidates shown, d inputs
 """
 
 import io
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.attacks.pooling import distinct
-from kkt_ref.audit.inputs import Samples
-from kkt_ref.audit.run import Audit, Comparison
+from kkt_ref.audit.measure import Audit, OnData, OnHeldOut
 from kkt_ref.metrics.roc import roc_curve
 from kkt_ref.metrics.scores import Shape, stretch
 from kkt_ref.stationarity import closed_form
@@ -21,7 +20,7 @@ from kkt_ref.stationarity import closed_form
 COLUMNS, SHOWN, SHOWN_HELD_OUT = 8, 24, 8
 FONT = 11
 BLACK, GREY, BLUE, VERMILLION = "#000000", "#767676", "#0072B2", "#D55E00"
-TWO = ((1, "+1", VERMILLION, "o"), (-1, "−1", BLUE, "s"))  # label, its text, colour, marker
+MARKERS = "so^Dv"
 COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK)
 
 
@@ -34,60 +33,54 @@ class Picture(NamedTuple):
     png: bytes
 
 
-def draw_pictures(audit: Audit, shape: Shape | None) -> list[Picture]:
-    """Draw all pictures of a finished audit; ``shape`` is that of the samples as images."""
-    found = audit.found
-    assert found is not None
-    curves = [] if audit.members is None else [_roc(audit)]
-    if audit.weights.net.d == 2:
-        return [_plane(audit, found), *curves]
-    if not len(found.labels):
-        return curves
-    candidates, mean = found.candidates, np.zeros(audit.weights.net.d)
-    first = distinct(found.candidates)[:SHOWN]
-    rows = [int(np.argmax((candidates == candidate).all(axis=1))) for candidate in first]
+def draw_pictures(audit: Audit, mean: np.ndarray | None = None) -> list[Picture]:
+    """Draw all pictures; ``mean`` (d,) is what was subtracted from the samples."""
+    pictures = [] if audit.held_out is None else [_roc(audit, audit.held_out)]
+    if audit.net.d == 2:
+        return [_plane(audit), *pictures]
+    if audit.failure:
+        return pictures
+    draw = partial(_cells, mean=0.0 if mean is None else mean, shape=audit.image_shape)
+    candidates = audit.found.candidates
     if audit.data is not None:  # shows candidates with the contrast of the data
         typical = np.median(np.linalg.norm(audit.data.x, axis=1))
         candidates = candidates * (typical / np.linalg.norm(candidates, axis=1, keepdims=True))
-        mean = mean if audit.data.mean is None else audit.data.mean
-
-    def matches(comparison: Comparison, samples: Samples, shown: int, name: str) -> bytes:
-        order = np.argsort(-comparison.score, kind="stable")[:shown]
-        best = order[comparison.candidate[order] >= 0]
-        captions = [f"NCC {comparison.score[row]:.2f}\nrow {row}" for row in best]
-        of_best = candidates[comparison.candidate[best]]
-        pairs = {"candidate": of_best + mean, name: samples.x[best] + mean}
-        return _cells(pairs, captions, shape)
-
-    pictures = curves
-    if audit.matches is not None and audit.data is not None:
+        png = draw(*_matched(candidates, audit.data, SHOWN, "training\nsample"))
         title = "Best candidates beside the training samples that they match"
         caption = "No candidate is used twice. The rows of --data are counted from 0."
-        png = matches(audit.matches, audit.data, SHOWN, "training\nsample")
         pictures.append(Picture("matches", title, caption, png))
-    if audit.chance is not None and audit.held_out is not None:
+    if audit.held_out is not None:
+        png = draw(*_matched(candidates, audit.held_out, SHOWN_HELD_OUT, "held-out\nsample"))
         title = "The same candidates beside samples that the network never saw"
-        png = matches(audit.chance, audit.held_out, SHOWN_HELD_OUT, "held-out\nsample")
         pictures.append(Picture("held_out", title, "These matches occur by chance.", png))
-    assert found.agreement is not None
-    title = "What an attacker without any data would look at first"
+    first = distinct(candidates)[:SHOWN]
+    rows = [int(np.argmax((candidates == candidate).all(axis=1))) for candidate in first]
+    agreement = np.asarray(audit.found.agreement)  # which the attack on images always measures
+    png = draw({"candidate": first}, [f"agreement {agreement[row]:.2f}" for row in rows])
+    title = "The candidates that an attacker without any data would look at first"
     caption = (
         "The candidates are sorted by how well another start of the attack agrees with them; near "
         "copies are left out. A candidate may be the negative of a training sample."
     )
-    captions = [f"agreement {found.agreement[row]:.2f}" for row in rows]
-    png = _cells({"candidate": candidates[rows] + mean}, captions, shape)
     pictures.append(Picture("candidates", title, caption, png))
-    if audit.matches is not None and audit.conditions is not None:
-        title = "Which training samples are reconstructed"
-        caption = "In theory only samples at the smallest margin have a multiplier > 0."
-        png = _margins(audit.conditions.margins, audit.matches, audit.chance)
-        pictures.append(Picture("margins", title, caption, png))
     return pictures
 
 
-def _cells(rows: dict[str, np.ndarray], captions: list[str], shape: Shape | None) -> bytes:
-    """Draw rows (k, d) below each other, as images or, without a shape, as lines."""
+def _matched(
+    candidates: np.ndarray, part: OnData | OnHeldOut, shown: int, name: str
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the best matches as rows of :func:`_cells`, with their captions."""
+    matches = part.matches
+    order = np.argsort(-matches.score, kind="stable")[:shown]
+    best = order[matches.candidate[order] >= 0]
+    captions = [f"NCC {matches.score[row]:.2f}\nrow {row}" for row in best]
+    return {"candidate": candidates[matches.candidate[best]], name: part.x[best]}, captions
+
+
+def _cells(
+    rows: dict[str, np.ndarray], captions: list[str], *, mean: Any, shape: Shape | None
+) -> bytes:
+    """Draw rows (k, d) plus the mean below each other, as images or, without a shape, as lines."""
     columns = min(COLUMNS, len(captions))
     groups = -(-len(captions) // columns)
     figure = Figure(figsize=(1.25 * columns + 1, 1.5 * groups * len(rows)), layout="constrained")
@@ -95,7 +88,7 @@ def _cells(rows: dict[str, np.ndarray], captions: list[str], shape: Shape | None
     for ax in axes.flat:
         ax.set(visible=False, xticks=[], yticks=[])
     for line, (name, values) in enumerate(rows.items()):
-        for place, value in enumerate(stretch(values)):
+        for place, value in enumerate(stretch(values + mean)):
             group, column = divmod(place, columns)
             ax = axes[group * len(rows) + line, column]
             ax.set_visible(True)
@@ -111,23 +104,17 @@ def _cells(rows: dict[str, np.ndarray], captions: list[str], shape: Shape | None
     return _png(figure)
 
 
-def _roc(audit: Audit) -> Picture:
+def _roc(audit: Audit, held_out: OnHeldOut) -> Picture:
     """Draw the ROC curves of membership and of reconstruction on logarithmic axes."""
-    assert audit.members is not None
     figure = Figure(figsize=(7.0, 5.0), layout="constrained")
     ax = figure.add_subplot()
-    pairs = [("membership", VERMILLION, "-", audit.members.members, audit.members.others)]
-    if audit.matches is not None and audit.chance is not None and len(audit.matches.score) > 1:
-        sign = 1.0 if audit.weights.net.d > 2 else -1.0  # scores in the plane are distances
-        scores = (sign * audit.matches.score, sign * audit.chance.score)
-        name = "NCC" if audit.weights.net.d > 2 else "distance"
-        pairs.append((f"reconstruction, {name} of the match", BLUE, "--", *scores))
-        errors = [np.nan_to_num(-part["MSE"], nan=-1e300) for part in audit.pairs if "MSE" in part]
-        if len(errors) == 2:
-            pairs.append(("reconstruction, MSE or PSNR", BLACK, "-.", *errors))
-    least = min(0.5 / len(others) for *_, others in pairs)
-    for name, colour, style, members, others in pairs:
-        fpr, tpr = roc_curve(members, others)
+    pairs = [("membership", VERMILLION, "-", held_out.membership)]
+    if not audit.failure:
+        name = f"reconstruction, {'NCC' if audit.net.d > 2 else 'distance'} of the match"
+        pairs.append((name, BLUE, "--", held_out.reconstruction))
+    least = min(0.5 / len(evidence.others) for *_, evidence in pairs)
+    for name, colour, style, evidence in pairs:
+        fpr, tpr = roc_curve(evidence.members, evidence.others)
         x = np.maximum(fpr, least)
         ax.step(x, tpr, where="post", color=colour, ls=style, lw=2.2, label=name)
     line = np.geomspace(least, 1, 50)
@@ -139,58 +126,40 @@ def _roc(audit: Audit) -> Picture:
     ax.legend(loc="lower right", frameon=False, fontsize=FONT)
     caption = (
         "A curve above the dotted line tells training samples from others. "
-        f"{len(audit.members.others)} held-out samples can show no rate below "
-        f"{audit.members.roc.resolution:.2g} but 0, which is drawn at the left end."
+        f"{len(held_out.membership.others)} held-out samples can show no rate below "
+        f"{held_out.membership.roc.resolution:.2g} but 0, which is drawn at the left end."
     )
     title = "How well training samples are told from held-out ones"
     return Picture("roc", title, caption, _png(figure))
 
 
-def _margins(margins: np.ndarray, matches: Comparison, chance: Comparison | None) -> bytes:
-    """Draw the score of each training sample over its margin."""
-    figure = Figure(figsize=(7.0, 3.6), layout="constrained")
-    ax = figure.add_subplot()
-    matched = matches.candidate >= 0
-    label = "training samples"
-    ax.scatter(margins[matched], matches.score[matched], s=18, c=VERMILLION, label=label)
-    if chance is not None:
-        level = float(np.quantile(chance.score[chance.candidate >= 0], 0.95))
-        label = "95% of the held-out samples are below"
-        ax.axhline(level, color=BLUE, ls="--", lw=1.2, label=label)
-    ax.set(xlabel="margin of the training sample", ylabel="NCC of its candidate")
-    ax.set_ylim(None, 1.02)
-    ax.legend(frameon=False, fontsize=FONT)
-    return _png(figure)
-
-
-def _plane(audit: Audit, found: Reconstruction) -> Picture:
+def _plane(audit: Audit) -> Picture:
     """Draw candidates over the output Φ of the network, with the training points."""
     figure = Figure(figsize=(6.4, 6.8), layout="constrained")
     ax = figure.add_subplot()
     low, high = audit.settings["box"]
     ticks = np.linspace(low, high, 300)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)  # (90000, 2)
-    net = audit.weights.net.astype(np.float64)
-    classes = TWO
+    net, found, data = audit.net.astype(np.float64), audit.found, audit.data
     if net.K == 1:
         outputs = closed_form.forward(net, grid).outputs.reshape(300, 300)
     else:  # the margin of the largest output over the next
         ordered = np.sort(closed_form.forward(net, grid).outputs, axis=1)  # (90000, K)
         outputs = (ordered[:, -1] - ordered[:, -2]).reshape(300, 300)
-        classes = tuple((c, str(c), COLOURS[c % 7], "os^Dv"[c % 5]) for c in range(net.K))
     top = max(float(np.abs(outputs).max()), 1e-300)
     ax.contourf(ticks, ticks, outputs, levels=np.linspace(-top, top, 24), cmap="RdBu_r", alpha=0.45)
     if outputs.min() < 0 < outputs.max():
         ax.contour(ticks, ticks, outputs, levels=[0], colors=GREY, linewidths=0.8)
     area = 15 + 60 * found.multipliers / found.multipliers.max(initial=1e-300)  # (m,)
-    for label, text, colour, marker in classes:
-        if audit.data is not None:
-            x, y = audit.data.x[audit.data.y == label].T
-            name = f"training point, label {text}"
+    for place, label in enumerate((-1, 1) if net.K == 1 else range(net.K)):
+        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        if data is not None:
+            name = f"training point, label {label}"
+            x, y = data.x[data.y == label].T
             ax.scatter(x, y, 190, marker=marker, facecolors="none", edgecolors=BLACK, label=name)
-        mine, name = found.labels == label, f"candidate, label {text}"
-        x, y = found.candidates[mine].T
-        ax.scatter(x, y, area[mine], colour, marker=marker, edgecolors="white", label=name)
+        alike, name = found.labels == label, f"candidate, label {label}"
+        x, y = found.candidates[alike].T
+        ax.scatter(x, y, area[alike], colour, marker=marker, edgecolors="white", label=name)
     ax.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel="input 1", ylabel="input 2")
     figure.legend(loc="outside upper center", ncols=2, fontsize=FONT)
     caption = (

@@ -1,6 +1,6 @@
-"""Scores of matched pairs, results by class, and the CSV files of an audit.
+"""The tables of an audit: scores of samples and candidates for CSV files, and results by class.
 
-Names of dimensions: n samples, m candidates, d inputs.
+Names of dimensions: n training samples, k candidates.
 """
 
 import csv
@@ -10,90 +10,70 @@ from typing import Any
 import numpy as np
 
 from kkt_ref.attacks.base import Reconstruction
-from kkt_ref.audit.evidence import Members
-from kkt_ref.metrics.matching import Matching
-from kkt_ref.metrics.scores import Shape
-from kkt_ref.metrics.ssim import HAIM, structural_similarity
+from kkt_ref.audit.measure import Comparison, OnData, OnHeldOut
 
-SMALLEST = HAIM.size  # pixels of a side that SSIM needs
-PairScores = dict[str, np.ndarray]  # (n,) each, NaN where a sample has no candidate
+HIT = 0.8  # NCC
+Columns = dict[str, np.ndarray]
 
 
-def score_pairs(
-    x: np.ndarray, candidates: np.ndarray, matched: np.ndarray, shape: Shape | None
-) -> PairScores:
-    """Return NCC, MSE, PSNR and, for images, SSIM of samples (n, d) and their candidates.
-
-    The attack recovers neither sign nor contrast, so each candidate first gets the factor and the
-    offset that fit its sample best.  PSNR and SSIM use the range of all numbers of the samples.
-    """
-    has = matched >= 0
-    truth, guess = x[has], candidates[matched[has]].astype(np.float64)
-    span = float(np.ptp(x)) or 1.0
-    centred = [part - part.mean(axis=1, keepdims=True) for part in (truth, guess)]
-    sizes = [np.maximum(np.linalg.norm(part, axis=1), 1e-300) for part in centred]
-    ncc = np.sum(centred[0] * centred[1], axis=1) / (sizes[0] * sizes[1])
-    fitted = centred[1] * (ncc * sizes[0] / sizes[1])[:, None] + truth.mean(axis=1, keepdims=True)
-    mse = np.mean((fitted - truth) ** 2, axis=1)
-    scores = {"NCC": ncc, "MSE": mse, "PSNR": 10 * np.log10(span**2 / np.maximum(mse, 1e-300))}
-    if shape is not None and min(shape[1:]) >= SMALLEST and has.any():
-        scores["SSIM"] = structural_similarity(
-            fitted.reshape(-1, *shape), truth.reshape(-1, *shape),
-            data_range=span, channel_axis=1, settings=HAIM,
-        )  # fmt: skip
-    whole = {name: np.full(len(x), np.nan) for name in scores}
-    for name, values in scores.items():
-        whole[name][has] = values
-    return whole
+def sample_columns(data: OnData, held_out: OnHeldOut | None) -> Columns:
+    """Return, for each training sample, its candidate (-1: none) and its scores (NaN: none)."""
+    n, candidate = len(data.x), data.matches.candidate
+    columns = {"row": np.arange(n), "label": data.y, "candidate": candidate}
+    columns["score"] = np.where(candidate >= 0, data.matches.score, np.nan)
+    columns["margin"] = data.margins
+    if held_out is not None:
+        scored = held_out.membership
+        membership, p = np.full((2, n), np.nan)
+        membership[scored.rows], p[scored.rows] = scored.members, scored.roc.p_values
+        columns |= {"membership": membership, "membership_p": p}
+    return columns
 
 
-def by_class(
-    y: np.ndarray, score: np.ndarray, hit: float, members: Members | None
-) -> dict[str, dict[str, Any]]:
-    """Return, for each class, its samples, those reconstructed, and the TPR at an FPR of 1%."""
-    found: dict[str, dict[str, Any]] = {}
-    for label in np.unique(y):
-        mine = y == label
-        row: dict[str, Any] = {"samples": int(mine.sum())}
-        row["reconstructed"] = int(np.sum(score[mine] >= hit))
-        if members is not None and members.roc.tpr001 is not None:
-            of_class = mine[members.rows]
-            passed = members.roc.p_values[of_class] * (len(members.others) + 1) - 1
-            allowed = np.floor(0.01 * len(members.others))
-            row["TPR at FPR 1%"] = float(np.mean(passed <= allowed)) if of_class.any() else None
-        found[f"{label:g}"] = row
-    return found
-
-
-def candidates_csv(found: Reconstruction, matches: dict[str, Matching]) -> bytes:
-    """Return a row for each candidate, with the sample and the held-out sample it matches."""
-    columns: dict[str, Any] = {
-        "candidate": np.arange(len(found.labels)),
+def candidate_columns(found: Reconstruction, matches: dict[str, Comparison]) -> Columns:
+    """Return, for each candidate, the row and score of the sample that it matches, by name."""
+    k = len(found.labels)
+    columns: Columns = {
+        "candidate": np.arange(k),
         "label": found.labels,
         "multiplier": found.multipliers,
         "restart": found.run_index,
     }
     if found.agreement is not None:
         columns["agreement"] = found.agreement
-    for name, match in matches.items():
-        row, score = np.full(len(found.labels), -1), np.full(len(found.labels), np.nan)
-        has = match.candidate >= 0
-        row[match.candidate[has]], score[match.candidate[has]] = (
-            np.flatnonzero(has),
-            match.score[has],
-        )
+    for name, matched in matches.items():
+        row, score = np.full(k, None, object), np.full(k, np.nan)
+        rows = np.flatnonzero(matched.candidate >= 0)
+        row[matched.candidate[rows]], score[matched.candidate[rows]] = rows, matched.score[rows]
         columns |= {f"{name} row": row, f"{name} score": score}
-    return as_csv(columns)
+    return columns
 
 
-def as_csv(columns: dict[str, np.ndarray]) -> bytes:
-    """Return a table in CSV; NaN and -1 are left empty in columns of scores and rows."""
+def by_class(data: OnData, held_out: OnHeldOut | None) -> dict[str, dict[str, Any]]:
+    """Return, for each class, its samples, those reconstructed, and the TPR at an FPR of 1%."""
+    table: dict[str, dict[str, Any]] = {}
+    for label in np.unique(data.y):
+        of_class = data.y == label
+        row: dict[str, Any] = {"samples": int(of_class.sum())}
+        row["reconstructed"] = int(np.sum(data.matches.score[of_class] >= HIT))
+        if held_out is not None and held_out.membership.roc.tpr001 is not None:
+            evidence, m = held_out.membership, len(held_out.membership.others)
+            above = evidence.roc.p_values[of_class[evidence.rows]] * (m + 1) - 1
+            row["TPR at FPR 1%"] = float(np.mean(above <= m // 100)) if len(above) else None
+        table[f"{label:g}"] = row
+    return table
+
+
+def as_rows(columns: Columns) -> list[dict[str, Any]]:
+    """Return a row for each sample or candidate, with None for NaN."""
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [{k: None if v != v else v for k, v in zip(columns, row, strict=True)} for row in rows]
+
+
+def as_csv(columns: Columns) -> bytes:
+    """Return the rows as CSV, with nothing for None."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for values in zip(*(column.tolist() for column in columns.values()), strict=True):
-        writer.writerow(
-            "" if value != value or (value == -1 and name.endswith("row")) else value
-            for name, value in zip(columns, values, strict=True)
-        )
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(as_rows(columns))
     return text.getvalue().encode()

@@ -1,4 +1,4 @@
-"""What an audit concludes: a verdict in three honest degrees, and conditions for CI."""
+"""The conclusion of an audit: one of three verdicts, and conditions for CI."""
 
 import argparse
 import operator
@@ -8,80 +8,71 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kkt_ref.audit.run import Audit
-from kkt_ref.metrics.roc import roc
+from kkt_ref.audit.measure import Audit
 
 SHOWN, CHANCE, UNJUDGED = "shown", "not shown beyond chance", "cannot be judged"
 # of each of the two tests, so that weights that hold nothing are 'shown' in 1% of all audits
 LEVEL = 0.005
-SAID = {
-    SHOWN: "is shown",
-    CHANCE: "is not shown beyond chance, which is no proof that they do not",
-    UNJUDGED: "cannot be judged without training and held-out samples",
-}
 
 
 class Verdict(NamedTuple):
-    """What was shown, and why."""
+    """A degree, and its reason."""
 
-    degree: str  # SHOWN, CHANCE or UNJUDGED
+    degree: str  # "shown", "not shown beyond chance" or "cannot be judged"
     p: float | None  # of no difference between training and held-out samples
-    text: str  # one sentence
+    text: str  # one sentence or two
 
 
-def judge(p: float | None, found: str, missing: str, *, enough: bool = True) -> Verdict:
-    """Judge one kind of evidence; without p, ``missing`` says what is needed.
+def judge(audit: Audit) -> dict[str, Verdict]:
+    """Judge "reconstruction" and "membership", each by training samples against held-out ones."""
+    said, more_are_found = _reconstruction(audit)
+    if audit.held_out is None:
+        missing = "training data" if audit.data is None else "held-out samples"
+        text = f"{UNJUDGED} without {missing}."
+        return {
+            "reconstruction": Verdict(UNJUDGED, None, f"{text} {said}"),
+            "membership": Verdict(UNJUDGED, None, text),
+        }
+    roc = audit.held_out.membership.roc
+    low, high = roc.auc_interval
+    text = f"AUC {roc.auc:.3f} (95% interval {low:.3f} to {high:.3f})"
+    if roc.tpr001 is not None:
+        text += (
+            f"; {roc.tpr001:.0%} of the training samples score higher than 99% of the held-out ones"
+        )
+    p = audit.held_out.reconstruction.roc.p_all
+    return {
+        "reconstruction": _verdict(p, said, more_are_found),
+        "membership": _verdict(roc.p_all, f"{text}.", True),
+    }
 
-    A difference that is not ``enough`` for anybody to see is not shown, whatever its p.
-    """
-    if p is None:
-        return Verdict(UNJUDGED, None, f"{UNJUDGED} without {missing}. {found}".strip())
-    degree = SHOWN if p < LEVEL and enough else CHANCE
-    return Verdict(degree, p, f"{degree} (p = {p:.2g}). {found}")
 
-
-def overall(verdicts: list[Verdict]) -> str:
+def overall(verdicts: dict[str, Verdict]) -> str:
     """Return the degree of all the evidence: one that is shown is enough."""
-    degrees = [verdict.degree for verdict in verdicts]
+    degrees = [verdict.degree for verdict in verdicts.values()]
     return next(degree for degree in (SHOWN, UNJUDGED, CHANCE) if degree in degrees)
 
 
-def find_verdicts(audit: Audit) -> dict[str, Verdict]:
-    """Judge reconstruction and membership, each by training samples against held-out ones."""
-    missing = "training data" if audit.data is None else "held-out samples"
-    assert audit.found is not None
-    p, enough = None, False
-    if audit.failure is not None:
-        text = f"The attack found no candidate: {audit.failure.rstrip('.')}."
-        p = None if audit.data is None or audit.held_out is None else 1.0
-    elif audit.matches is None:
+def _reconstruction(audit: Audit) -> tuple[str, bool]:
+    """Say how many samples came back, and whether they are more than by chance."""
+    if audit.failure:
+        return f"The attack found no candidate: {audit.failure.rstrip('.')}.", False
+    if audit.data is None:
         m = len(audit.found.labels)
-        text = f"The attack made {m} candidates, as it does for any network."
-    else:
-        n = len(audit.matches.score)
-        name, hits = next(iter(audit.matches.numbers.items()))
-        text = f"{hits} of {n} training samples have a candidate {name.removeprefix('samples ')}"
-        if audit.chance is not None:
-            text += f", and {audit.chance.numbers[name]} of {n} that the network never saw"
-            enough = hits > audit.chance.numbers[name]
-            sign = 1.0 if audit.weights.net.d > 2 else -1.0  # scores in the plane are distances
-            if n > 1:
-                p = roc(sign * audit.matches.score, sign * audit.chance.score).p_all
-        text += "."
-    verdicts = {"reconstruction": judge(p, text, missing, enough=enough)}
-    if audit.members is None:
-        verdicts["membership"] = judge(None, "", missing)
-    else:
-        result = audit.members.roc
-        low, high = result.auc_interval
-        text = f"AUC {result.auc:.3f} (95% interval {low:.3f} to {high:.3f})"
-        if result.tpr001 is not None:
-            text += (
-                f"; {result.tpr001:.0%} of the training samples score higher than 99% of the "
-                "held-out ones"
-            )
-        verdicts["membership"] = judge(result.p_all, f"{text}.", missing)
-    return verdicts
+        return f"The attack made {m} candidates, as it does for any network.", False
+    n = len(audit.data.x)
+    name, hits = next(iter(audit.data.matches.numbers.items()))
+    text = f"{hits} of {n} training samples have a candidate {name.removeprefix('samples ')}"
+    if audit.held_out is None:
+        return f"{text}.", False
+    by_chance = audit.held_out.matches.numbers[name]
+    return f"{text}, and {by_chance} of {n} that the network never saw.", hits > by_chance
+
+
+def _verdict(p: float, said: str, enough: bool) -> Verdict:
+    """A difference that is not ``enough`` for anybody to see is not shown, whatever its p."""
+    degree = SHOWN if p < LEVEL and enough else CHANCE
+    return Verdict(degree, p, f"{degree} (p = {p:.2g}). {said}")
 
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -106,6 +97,11 @@ class Condition(NamedTuple):
             what = f"{needed} samples in --held-out" if needed else "--data of more than 2 inputs"
             raise ValueError(f"--fail-if {self.text}: expected at least {what}, got {held_out}")
 
+    def holds(self, figures: dict[str, float | None]) -> bool:
+        """Return whether the condition holds, for a figure that is known."""
+        figure = figures[self.figure]
+        return figure is not None and self.compare(figure, self.value)
+
 
 def parse_condition(text: str) -> Condition:
     """Read a condition: a figure, an operator and a number."""
@@ -120,13 +116,13 @@ def parse_condition(text: str) -> Condition:
 
 
 def known_figures(audit: Audit) -> dict[str, float | None]:
-    """The figures that --fail-if knows."""
+    """Return the figures that --fail-if knows; None where they are not known."""
     values: dict[str, float | None] = dict.fromkeys(NEEDS)
-    if audit.data is not None and audit.weights.net.d > 2:
-        score = np.zeros(1) if audit.matches is None else audit.matches.score
+    if audit.data is not None and audit.net.d > 2:
+        score = audit.data.matches.score
         values |= {"ncc08": int(np.sum(score >= 0.8)), "ncc09": int(np.sum(score >= 0.9))}
-    if audit.members is not None:
-        result = audit.members.roc
-        values |= {"auc": result.auc, "auc_low": result.auc_interval[0]}
-        values |= {"tpr001": result.tpr001, "tpr0001": result.tpr0001}
+    if audit.held_out is not None:
+        roc = audit.held_out.membership.roc
+        values |= {"auc": roc.auc, "auc_low": roc.auc_interval[0]}
+        values |= {"tpr001": roc.tpr001, "tpr0001": roc.tpr0001}
     return values

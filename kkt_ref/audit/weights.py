@@ -7,7 +7,6 @@ import json
 import os
 import re
 import zipfile
-from itertools import pairwise, permutations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,18 +22,17 @@ EXPORT = (
     "for k, v in model.state_dict().items()})"
 )
 PICKLED = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib"}
-MOST_REORDERED = 8  # layers; all orders are tried
 
 
 class Weights(NamedTuple):
-    """A network and what its file said about it."""
+    """A network, and what its file says of it."""
 
     net: MLP
+    file: str  # its name
     names: tuple[str, ...]  # of the layers, from input to output
     kind: str  # "npz of kkt_ref", "npz of a state dict" or "safetensors"
     activation_known: bool  # whether the file or the caller named it; otherwise ReLU is assumed
     stored: str  # the dtype in the file
-    reordered: bool = False  # whether the layers stood in another order in the file
 
 
 def load_weights(
@@ -70,18 +68,19 @@ def load_weights(
                 "leave --activation and --alpha out"
             )
         names = tuple(f"W_{layer}" for layer in range(1, net.depth + 1))
-        kind, known, reordered = "npz of kkt_ref", True, False
+        kind, known = "npz of kkt_ref", True
     else:
-        known, (state, reordered) = named is not None, _in_order(state, path)
         try:
             net = from_state_dict(state, named)
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: {error}") from error
+            order = "; layers are read in the order of their names" * (kind == "safetensors")
+            raise ValueError(f"{path}: {error}{order}") from error
         names = tuple(dict.fromkeys(name.rpartition(".")[0] for name in state))
+        known = named is not None
     stored = "bfloat16" if bfloat else str(net.dtype)
     if net.dtype == np.float16:
         net = net.astype(np.float32)  # LAPACK has no half precision
-    return Weights(net, names, kind, known, stored, reordered)
+    return Weights(net, path.name, names, kind, known, stored)
 
 
 def _is_torch_archive(path: Path) -> bool:
@@ -90,29 +89,6 @@ def _is_torch_archive(path: Path) -> bool:
             return any(name.endswith("data.pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, NotImplementedError):
         return False
-
-
-def _in_order(state: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndarray], bool]:
-    """Put the layers of a state dict in the one order in which their shapes fit."""
-    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
-    shapes = {name: np.shape(state.get(f"{name}.weight", ())) for name in layers}
-
-    def fits(order: tuple[str, ...] | list[str]) -> bool:
-        return all(shapes[a][0] == shapes[b][1] for a, b in pairwise(order))
-
-    if any(len(shape) != 2 for shape in shapes.values()) or fits(layers):
-        return state, False
-    orders = [] if len(layers) > MOST_REORDERED else [o for o in permutations(layers) if fits(o)]
-    if not orders:
-        return state, False  # the error of the network says which layer does not fit
-    if len(orders) > 1:
-        raise ValueError(
-            f"{path}: expected the layers from input to output; they do not fit as they stand, "
-            f"and fit in {len(orders)} other orders; write them in the order of the network"
-        )
-    (order,) = orders
-    parts = [f"{layer}.{kind}" for layer in order for kind in ("weight", "bias")]
-    return {name: state[name] for name in parts if name in state}, True
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], bool]:

@@ -3,7 +3,7 @@
 Names of dimensions: n samples, d inputs, K outputs, C channels, H and W pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +14,8 @@ from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.evaluation import evaluate
 
 Array = np.ndarray
-Inputs = tuple[Any, ...]  # net, x (n, d), y (n,), multipliers (n,) or (n, K), margin
+Inputs = dict[str, Any]  # by the names of the arguments in the contract
 Draw = Callable[[np.random.Generator], Inputs]
-INPUTS = ("net", "x", "y", "multipliers", "margin", "step")
 KINK_DISTANCE = 1e-3  # the smallest |preactivation| of a layer, relative to its largest
 STRIDED = "arrays with gaps"
 
@@ -25,77 +24,71 @@ class Case(NamedTuple):
     """The inputs of one check."""
 
     name: str
-    inputs: tuple[Any, ...]  # those of ``INPUTS``, or two images (C, H, W) in [0, 1]
     meaning: str  # what the case tests
+    inputs: Inputs
 
 
-def cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
-    """Draw all networks and samples in float64 and round them to ``dtype``."""
-    drawn = []
-    for number, (name, (meaning, draw)) in enumerate(_CASES.items()):
-        net, *samples, margin = draw(np.random.default_rng([seed, number]))
-        rounded = net.astype(dtype), *(part.astype(dtype) for part in samples)
-        drawn.append(Case(name, (*rounded, margin, _step(net, *samples[:2])), meaning))
-    return drawn
+def cases(family: str, dtype: Any, seed: int) -> list[Case]:
+    """Draw the cases of a family in float64 and round them to ``dtype``."""
+    return [
+        Case(name, meaning, {key: in_dtype(value, dtype) for key, value in inputs.items()})
+        for name, meaning, inputs in FAMILIES[family](seed)
+    ]
 
 
-def class_cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
+def in_dtype(value: Any, dtype: Any) -> Any:
+    """Return a network or a floating array in another dtype, and anything else as it is."""
+    floating = getattr(value, "dtype", np.dtype(int)).kind == "f"
+    return value.astype(dtype) if floating else value
+
+
+def _two_classes(seed: int) -> Iterator[Case]:
+    """Draw networks of one output, samples, multipliers (n,) and a step of training."""
+    for number, (name, (meaning, draw)) in enumerate(_TWO_CLASSES.items()):
+        inputs = draw(np.random.default_rng([seed, number]))
+        net, x, y = (inputs[key] for key in ("net", "x", "y"))
+        rows = evaluate(net, x).gradient_rows(np.ones((len(x), 1)))  # (n, P)
+        # moves θ by about ‖θ‖ if the loss is far from its minimum
+        step = float(np.linalg.norm(net.theta) / np.linalg.norm(y @ rows / len(y)))
+        yield Case(name, meaning, inputs | {"step": step})
+
+
+def _classes(seed: int) -> Iterator[Case]:
     """Draw networks of several outputs, samples of all classes and multipliers (n, K)."""
-    drawn = []
-    for number, (name, (meaning, draw)) in enumerate(_CLASS_CASES.items()):
-        rng = np.random.default_rng([seed, 1000 + number])
-        net, x, _, lam, margin = draw(rng)
-        y = rng.permutation(np.arange(1, len(x) + 1) % net.K)
-        lam = lam[:, None] * rng.uniform(0.5, 1.5, (1, net.K))  # (n, K)
-        parts = net.astype(dtype), x.astype(dtype), y, lam.astype(dtype), margin
-        drawn.append(Case(name, parts, meaning))
-    return drawn
+    for number, (name, (meaning, draw)) in enumerate(_CLASSES.items(), 1000):
+        rng = np.random.default_rng([seed, number])
+        inputs = draw(rng)
+        K = inputs["net"].K
+        y = rng.permutation(np.arange(1, len(inputs["x"]) + 1) % K)
+        lam = inputs["multipliers"][:, None] * rng.uniform(0.5, 1.5, (1, K))  # (n, K)
+        yield Case(name, meaning, inputs | {"y": y, "multipliers": lam})
 
 
-def trainable_cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
-    """Return the cases whose ∇θΦ is the gradient of Φ and whose samples differ."""
-    found = [case for case in cases(dtype, seed) if case.inputs[0].activation.gate_is_slope]
-    return [case for case in found if len(np.unique(x := case.inputs[1], axis=0)) == len(x)]
-
-
-def full_class_cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
-    """Return the cases with a sample of each class; else there is no max-margin problem."""
-    drawn = class_cases(dtype, seed)
-    return [case for case in drawn if len(np.unique(case.inputs[2])) == case.inputs[0].K]
-
-
-def image_cases(dtype: Any = np.float64, seed: int = 0) -> list[Case]:
-    """Draw all pairs of images in float64 and round them to ``dtype``."""
-    rng = np.random.default_rng([seed, 2000])
-
-    def draw(*shape: int) -> Array:
-        return rng.uniform(size=shape)
-
-    grey, colour, wide, large = draw(1, 16, 16), draw(3, 16, 16), draw(1, 13, 24), draw(1, 70, 66)
+def _images(seed: int) -> Iterator[Case]:
+    """Draw pairs of images (C, H, W) in [0, 1]."""
+    draw = np.random.default_rng([seed, 2000]).random
 
     def like(image: Array) -> Array:  # an SSIM near 0 would have few digits in float32
-        return 0.5 * image + 0.5 * draw(*image.shape)
+        return 0.5 * image + 0.5 * draw(image.shape)
 
-    small, pair, gaps = draw(1, 11, 11), draw(2, 12, 14), draw(1, 14, 15)
-    black, dark = np.zeros((1, 16, 16)), 0.02 * draw(1, 16, 16)
-    pairs = (
+    grey, colour, wide, large = map(draw, ((1, 16, 16), (3, 16, 16), (1, 13, 24), (1, 70, 66)))
+    small, pair, gaps = map(draw, ((1, 11, 11), (2, 12, 14), (1, 14, 15)))
+    black, dark = np.zeros((1, 16, 16)), 0.02 * draw((1, 16, 16))
+    for name, a, b, meaning in (
         ("similar images", grey, like(grey), "the window and the constants"),
-        ("a noisy copy", grey, grey + 0.1 * draw(1, 16, 16), "a value near 1"),
-        ("colour", colour, colour + 0.2 * draw(3, 16, 16), "SSIM is the mean over the channels"),
+        ("a noisy copy", grey, grey + 0.1 * draw(grey.shape), "a value near 1"),
+        ("colour", colour, colour + 0.2 * draw(colour.shape), "SSIM is the mean over the channels"),
         ("not square", wide, like(wide), "height and width are not exchanged"),
         ("the same image", grey, grey, "SSIM(x, x) is 1"),
         ("black and white", black, black + 1.0, "the constant C1 for data_range 1"),
         ("a negative", grey, 1.0 - grey, "SSIM may be negative"),
-        ("dark images", dark, dark + 0.01 * draw(1, 16, 16), "data_range is not that of the data"),
+        ("dark images", dark, dark + 0.01 * draw(dark.shape), "data_range is not that of the data"),
         ("the smallest image", small, like(small), "one window is enough"),
         ("a large image", large, like(large), "sizes above 64"),
         ("two channels", pair, like(pair), "any number of channels"),
         (STRIDED, gaps, like(gaps), "arrays need not be contiguous"),
-    )
-    return [
-        Case(name, (a.astype(dtype), np.clip(b, 0, 1).astype(dtype)), meaning)
-        for name, a, b, meaning in pairs
-    ]
+    ):
+        yield Case(name, meaning, {"a": a, "b": np.clip(b, 0, 1)})
 
 
 def _drawn(
@@ -104,7 +97,7 @@ def _drawn(
     n: int = 7,
     bias: str = "first",
     act: Activation | None = None,
-    change: Callable[..., Inputs] = lambda *inputs: inputs,
+    change: Callable[..., tuple[Any, ...]] = lambda *drawn: drawn,
 ) -> tuple[str, Draw]:
     """Return a function that draws inputs whose preactivations keep away from kinks."""
 
@@ -118,15 +111,10 @@ def _drawn(
             varied = np.all(np.ptp(outputs, axis=0) > 0) or n == 1
             if varied and all(np.abs(z).min() > KINK_DISTANCE * np.abs(z).max() for z in hidden):
                 size = np.abs(outputs) if net.K == 1 else np.ptp(outputs, axis=1)
-                return net, x, y, lam, *(margin or [1.07 * float(np.median(size))])
+                (q,) = margin or [1.07 * float(np.median(size))]
+                return {"net": net, "x": x, "y": y, "multipliers": lam, "margin": q}
 
     return meaning, draw
-
-
-def _step(net: MLP, x: Array, y: Array) -> float:
-    """Return a step that moves θ by about ‖θ‖ if the loss is far from its minimum."""
-    rows = evaluate(net, x).gradient_rows(np.ones((len(x), 1)))  # (n, P)
-    return float(np.linalg.norm(net.theta) / np.linalg.norm(y @ rows / len(y)))
 
 
 def _at_zero(rng: np.random.Generator) -> Inputs:
@@ -136,27 +124,28 @@ def _at_zero(rng: np.random.Generator) -> Inputs:
     net = MLP((W1, W2, np.ones((1, 5))), (np.zeros(8), None, None))
     x = rng.integers(-2, 3, size=(6, 4)).astype(float)
     x[0] = 0.0
-    return net, x, np.array([1.0, -1, 1, -1, 1, -1]), np.full(6, 0.25), 1.5
+    y = np.array([1.0, -1, 1, -1, 1, -1])
+    return {"net": net, "x": x, "y": y, "multipliers": np.full(6, 0.25), "margin": 1.5}
 
 
-def _unlike_layers(net: MLP, *samples: Array) -> Inputs:
+def _unlike_layers(net: MLP, *samples: Array) -> tuple[Any, ...]:
     factors = (1e-3, 1e-3, 1e3, 1.0)  # of W_1, b_1, W_2, W_3
     return net.with_arrays([p * f for p, f in zip(net.arrays, factors, strict=True)]), *samples
 
 
-def _feasible(net: MLP, x: Array, y: Array, lam: Array) -> Inputs:
+def _feasible(net: MLP, x: Array, y: Array, lam: Array) -> tuple[Any, ...]:
     outputs = closed_form.forward(net, x).outputs  # (n,)
     return net, x, np.where(outputs > 0, 1.0, -1.0), lam, float(np.abs(outputs).min() / 2 + 1e-9)
 
 
-def _times(x: Any = 1.0, lam: Any = 1.0) -> Callable[..., Inputs]:
+def _times(x: Any = 1.0, lam: Any = 1.0) -> Callable[..., tuple[Any, ...]]:
     return lambda net, points, y, multipliers: (net, x * points, y, lam * multipliers)
 
 
 _SIGNS = np.array([-1.0, 1, 1, -1, -1, 1, 1])
 _ONLY_NETWORK = "σ(αz) replaces the step inside ∇θΦ only, not in the forward pass or its derivative"
 _FLAT = "α may be below 1, and the network deep"
-_CASES: dict[str, tuple[str, Draw]] = {
+_TWO_CLASSES: dict[str, tuple[str, Draw]] = {
     "plain": _drawn("the formula itself"),
     "relu at exactly zero": ("relu'(0) is 0 here; some libraries take 1/2 or 1", _at_zero),
     "one label": _drawn(
@@ -212,7 +201,7 @@ _CASES: dict[str, tuple[str, Draw]] = {
     ),
     STRIDED: _drawn("arrays need not be contiguous", bias="all"),
 }
-_CLASS_CASES: dict[str, tuple[str, Draw]] = {
+_CLASSES: dict[str, tuple[str, Draw]] = {
     "three classes": _drawn("each wrong class has its own multiplier", (4, 9, 6, 3)),
     "two outputs": _drawn("two outputs are two classes, 0 and 1", (4, 9, 2)),
     "square layers": _drawn("equal sizes do not confuse axes", (3, 3, 3), n=3),
@@ -227,3 +216,4 @@ _CLASS_CASES: dict[str, tuple[str, Draw]] = {
     "negative multipliers": _drawn("λ may have any sign", (4, 9, 6, 3), change=_times(lam=_SIGNS)),
     STRIDED: _drawn("arrays need not be contiguous", (4, 9, 6, 3), bias="all"),
 }
+FAMILIES = {"two_classes": _two_classes, "classes": _classes, "images": _images}

@@ -15,9 +15,9 @@ import scipy
 
 import kkt_ref
 from kkt_ref._io import write_atomically
-from kkt_ref.conformance.checks import Result
 from kkt_ref.conformance.files import check_answers, write_questions
-from kkt_ref.conformance.verdict import check_implementation, summary
+from kkt_ref.conformance.result import Result, summary
+from kkt_ref.conformance.verdict import check_implementation
 
 QUIET = ("passed", "skipped")
 
@@ -41,28 +41,28 @@ def add_arguments(commands: Any, json_path: Callable[[str], Path]) -> None:
 
 def run_command(options: argparse.Namespace) -> int:
     """Run one of the commands and return its exit status; ValueError says what is misused."""
-    given = {"dtype": options.dtype, "seed": options.seed}
-    given = {name: value for name, value in given.items() if value is not None}
+    drawn = {"dtype": options.dtype, "seed": options.seed}
+    drawn = {name: value for name, value in drawn.items() if value is not None}
     if options.command == "questions":
-        write_questions(options.file, answers=options.with_answers, **given)
+        write_questions(options.file, answers=options.with_answers, **drawn)
         print(options.file)
         return 0
     if (options.target is None) == (options.answers is None):
         raise ValueError("expected either package.module:object or --answers FILE")
-    expected = _expected(options.expect_fail) if options.expect_fail else {}
-    given |= {"tolerance": options.tolerance, "expected_failures": expected, "on_fail": "return"}
+    arguments = drawn | {"tolerance": options.tolerance, "on_fail": "return"}
+    arguments["expected_failures"] = _reasons(options.expect_fail) if options.expect_fail else {}
     if options.answers:
-        results = check_answers(options.answers, **given)
+        results = check_answers(options.answers, **arguments)
     else:
-        results = check_implementation(_resolved(options.target), **given)
-    said = [r.report() if r.bad else str(r) for r in results if r.status not in QUIET]
-    counts = Counter({status: 0 for status in ("passed", "failed", "skipped")})
+        results = check_implementation(_resolved(options.target), **arguments)
+    lines = [r.report() if r.bad else str(r) for r in results if r.status not in QUIET]
+    counts = Counter(passed=0, failed=0, skipped=0)
     counts.update(result.status for result in results)
     total = ", ".join(f"{count} {status}" for status, count in counts.items())
-    print(*said, *_skipped(results), *summary(results), total, sep="\n")
+    print(*lines, *_skipped(results), *summary(results), total, sep="\n")
     if options.json:
         versions = {m.__name__: m.__version__ for m in (kkt_ref, np, scipy)}
-        about = {
+        record = {
             "checked": str(options.target or options.answers),
             "versions": versions | {"python": sys.version.split()[0]},
             **{name: getattr(results[0], name) for name in ("seed", "dtype", "tolerance")},
@@ -72,7 +72,7 @@ def run_command(options: argparse.Namespace) -> int:
             ],
         }
         with write_atomically(options.json) as file:
-            file.write((json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
+            file.write((json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
     return 1 if any(result.bad for result in results) else 0
 
 
@@ -81,8 +81,8 @@ def _skipped(results: list[Result]) -> list[str]:
     skipped = [result for result in results if result.status == "skipped"]
     counts = Counter((result.name.split(":")[0], result.diagnosis) for result in skipped)
     return [
-        f"skipped  {name}: {why} ({count} check{'s' * (count > 1)})"
-        for (name, why), count in counts.items()
+        f"skipped  {name}: {reason} ({count} check{'s' * (count > 1)})"
+        for (name, reason), count in counts.items()
     ]
 
 
@@ -90,8 +90,8 @@ def _resolved(target: str) -> object:
     """Return the object that a target names; a class is called."""
     sys.path.insert(0, "")
     try:
-        found = pkgutil.resolve_name(target)
-        return found() if isinstance(found, type) else found
+        resolved = pkgutil.resolve_name(target)
+        return resolved() if isinstance(resolved, type) else resolved
     except (Exception, SystemExit) as error:  # the user's module runs here
         raise ValueError(
             f"{target}: expected package.module:object, with a class that needs no arguments or "
@@ -99,13 +99,13 @@ def _resolved(target: str) -> object:
         ) from error
 
 
-def _expected(path: Path) -> dict[str, str]:
+def _reasons(path: Path) -> dict[str, str]:
     """Return names of checks and reasons from a file."""
-    expected = {}
+    reasons = {}
     for line in path.read_text("utf-8").splitlines():
         name, _, reason = (part.strip() for part in line.partition("#"))
         if name and not reason:
             raise ValueError(f"{path}: expected a name, # and a reason in each line, got {line!r}")
         if name:
-            expected[name] = reason
-    return expected
+            reasons[name] = reason
+    return reasons

@@ -21,25 +21,25 @@ An answers file repeats seed and dtype.
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from kkt_ref._io import read_npz, write_atomically
 from kkt_ref._validation import check_count, check_dtype, check_path
-from kkt_ref.conformance.checks import Check, Result
-from kkt_ref.conformance.memory import MemoryCheck
+from kkt_ref.conformance.cases import FAMILIES
+from kkt_ref.conformance.check import Check
 from kkt_ref.conformance.questions import QUESTIONS, names_of
+from kkt_ref.conformance.result import Result
 from kkt_ref.conformance.verdict import all_checks, judge
 from kkt_ref.network.mlp import MLP
 
 FORMAT = "kkt_ref.questions.1"
 ENDINGS = (".npz", ".json", ".txt")
 ACTIVATIONS = ("relu", "gated", "softplus")
-FAMILIES = {"class": "classes", "ssim": "images"}  # by the first word of a question
-INPUTS = ("two_classes/", "classes/", "images/")
 PARTS = {name: question.parts for name, question in QUESTIONS.items()}
 
 
@@ -56,29 +56,24 @@ def write_questions(
         As in :func:`~kkt_ref.conformance.check_implementation`.
     answers : bool
         Whether to write the right answers too.
-
-    Raises
-    ------
-    ValueError, TypeError, OSError
-        If an argument is not as above, or the file cannot be written.
     """
-    path, dtype, seed = _ending(path, "path"), check_dtype(dtype), check_count(seed, "seed", 0)
+    path = _known_ending(path)
+    checks = [check for check in all_checks(dtype, seed) if check.other is None]
     of_cases: dict[str, dict[str, Any]] = {}
-    for question in QUESTIONS.values():
-        family = FAMILIES.get(question.name.split("_")[0], "two_classes")
-        for case in question.cases(dtype, seed):
-            given = of_cases.setdefault(f"{family}/{_slug(case.name)}", {})
-            for name, value in zip(question.takes, question.arguments(case), strict=True):
-                given |= _network(value) if isinstance(value, MLP) else {name: value}
+    for check in checks:
+        inputs = of_cases.setdefault(f"{check.question.family}/{_slug(check.case.name)}", {})
+        for name in check.question.takes:
+            value = check.case.inputs[name]
+            inputs |= _network(value) if name == "net" else {name: value}
     arrays = {
-        f"{prefix}/{name}": np.asarray(value)
-        for prefix, given in of_cases.items()
-        for name, value in given.items()
+        f"{case}/{name}": np.asarray(value)
+        for case, inputs in of_cases.items()
+        for name, value in inputs.items()
     }
     if answers:
-        for check in all_checks(dtype, seed):
-            arrays |= dict(zip(_names(check), check.right, strict=False))
-    header = {"format": FORMAT, "seed": seed, "dtype": dtype.name}
+        for check in checks:
+            arrays |= dict(zip(_names(check), check.right, strict=True))
+    header = {"format": FORMAT, "seed": checks[0].seed, "dtype": checks[0].dtype.name}
     with write_atomically(path) as file:
         if path.suffix == ".npz":
             np.savez_compressed(file, **header, **arrays)  # type: ignore[arg-type]
@@ -100,7 +95,7 @@ def check_answers(
     on_fail: str = "raise",
     seed: int | None = None,
 ) -> list[Result]:
-    """Judge the answers in a file, which the module describes.
+    """Judge the answers in a file, which the module describes; those left out are skipped.
 
     Parameters
     ----------
@@ -109,32 +104,20 @@ def check_answers(
     dtype, tolerance, expected_failures, on_fail, seed
         As in :func:`~kkt_ref.conformance.check_implementation`; ``dtype`` and ``seed`` are those
         of the file unless given.
-
-    Returns
-    -------
-    list of Result
-        One for each check; those that are not answered are skipped.
-
-    Raises
-    ------
-    ConformanceError
-        If a check fails and ``on_fail`` is "raise".
-    ValueError, TypeError, OSError
-        If the file is missing, damaged or holds other names, or an argument is not as above.
     """
-    path = _ending(path, "path")
+    path = _known_ending(path)
     header, arrays = _read(path)
-    for name, given in (("dtype", dtype), ("seed", seed)):
-        said = check_dtype(given).name if name == "dtype" and given is not None else given
-        if said is not None and str(said) != header[name]:
+    dtype_name = None if dtype is None else check_dtype(dtype).name
+    for name, given, wanted in (("dtype", dtype, dtype_name), ("seed", seed, seed)):
+        if wanted is not None and str(wanted) != header[name]:
             raise ValueError(f"{name}: expected {header[name]} as in {path}, got {given!r}")
     seed = check_count(int(header["seed"]) if header["seed"].isdigit() else -1, "seed", 0)
     checks = all_checks(header["dtype"], seed, tolerance)
-    wanted = {name for check in checks for name in _names(check)}
-    strange = [n for n in arrays if n not in wanted and not n.startswith(INPUTS)]
-    if strange or not wanted & arrays.keys():
+    known = {name for check in checks for name in _names(check)}
+    strange = [n for n in arrays if n not in known and n.split("/")[0] not in FAMILIES]
+    if strange or not known & arrays.keys():
         raise ValueError(
-            f"{path}: expected names such as {min(wanted)}, got {strange[:3] or 'none of them'}"
+            f"{path}: expected names such as {min(known)}, got {strange[:3] or 'none of them'}"
         )
 
     def result_of(check: Check) -> Result:
@@ -142,10 +125,11 @@ def check_answers(
         if not arrays.keys() & set(names):
             why = "not answered" if names else "answers in a file were not asked in a row"
             return check.result("skipped", diagnosis=why)
-        parts = [_cast(arrays.get(name), check.dtype) for name in names]
-        result = check.judge(tuple(parts) if len(parts) > 1 else parts[0])
-        asked, shown = check.last_line, "print(check.arguments, check.right)"
-        return result._replace(repeat=result.repeat.replace(asked, shown))
+        parts = tuple(_cast(arrays.get(name), check.dtype) for name in names)
+        answer = parts if len(parts) > 1 else parts[0]
+        result = check.run(SimpleNamespace(**{check.question.name: lambda *arguments: answer}))
+        asked = f"implementation.{check.question.name}(*check.arguments)"
+        return result._replace(repeat=result.repeat.replace(asked, "check.arguments"))
 
     return judge(checks, result_of, expected_failures, on_fail)
 
@@ -157,8 +141,7 @@ def _slug(name: str) -> str:
 def _names(check: Check) -> list[str]:
     """Return the names of the answers; a file says nothing of memory."""
     prefix = _slug(check.name.replace(": ", "/"))
-    parts = () if isinstance(check, MemoryCheck) else check.question.parts
-    return [f"{prefix}/{part}" for part in parts]
+    return [f"{prefix}/{part}" for part in check.question.parts if check.other is None]
 
 
 def _network(net: MLP) -> dict[str, Any]:
@@ -167,27 +150,28 @@ def _network(net: MLP) -> dict[str, Any]:
     return {"activation": number, "alpha": alpha, **arrays}
 
 
-def _ending(path: Any, name: str) -> Path:
-    path = check_path(path, name)
+def _known_ending(path: Any) -> Path:
+    path = check_path(path, "path")
     if path.suffix not in ENDINGS:
-        raise ValueError(f"{name}: expected an ending {', '.join(ENDINGS)}, got {path}")
+        raise ValueError(f"path: expected an ending {', '.join(ENDINGS)}, got {path}")
     return path
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     """Return format, seed and dtype, and the arrays by name."""
-    what = "answers as kkt_ref.conformance.files describes them"
-    readers: dict[str, Callable[[Path], tuple[Any, Any]]] = {
-        ".npz": lambda path: (entries := read_npz(path, what), entries),
-        ".json": lambda path: (entries := json.loads(path.read_text("utf-8")), entries["arrays"]),
-        ".txt": _read_text,
-    }
+    wanted = "answers as kkt_ref.conformance.files describes them"
     try:
-        header, arrays = readers[path.suffix](path)
+        if path.suffix == ".txt":
+            header, arrays = _read_text(path)
+        elif path.suffix == ".json":
+            header = json.loads(path.read_text("utf-8"))
+            arrays = header["arrays"]
+        else:
+            header = arrays = read_npz(path, wanted)
         header = {name: str(header[name]) for name in ("format", "seed", "dtype")}
         arrays = {str(name): value for name, value in arrays.items() if name not in header}
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ValueError(f"{path}: expected {what}, but {error!r:.200}") from error
+        raise ValueError(f"{path}: expected {wanted}, but {error!r:.200}") from error
     if header["format"] != FORMAT:
         raise ValueError(f"{path}: expected format {FORMAT}, got {header['format']}")
     return header, arrays

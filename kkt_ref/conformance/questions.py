@@ -1,9 +1,10 @@
-"""The questions of the conformance kit, and their right answers by autograd.
+"""The questions of the conformance kit: the contract, the right answers, and the cases.
 
 Names of dimensions: n samples, d inputs, P parameters, C channels, H and W pixels;
-h_l is the width of layer l.
+h_l is the width of layer l.  A sample has J constraints, and all of them have k.
 """
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,15 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy
 
-from kkt_ref.conformance import cases
-from kkt_ref.conformance.cases import INPUTS, Case
+from kkt_ref.conformance.cases import Case, Inputs, cases, in_dtype
 from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity.definition import (
-    per_sample_gradients,
-    stationarity_by_autograd,
-    stationarity_residual,
-)
+from kkt_ref.stationarity import definition
 from kkt_ref.stationarity.problems import constraints_of, max_margin
 
 Array = np.ndarray
@@ -93,59 +89,42 @@ class Implementation:
         raise NotImplementedError
 
 
-class Question(NamedTuple):
-    """A method of an implementation, its inputs and its right answer."""
+class Reference(Implementation):
+    """The right answers: the definitions of this library, by autograd and a loop over samples."""
 
-    name: str  # of the method
-    parts: tuple[str, ...]  # names of the arrays that the method returns
-    answer: Callable[..., Any]  # maps the arguments of the method to the right answer
-    takes: tuple[str, ...]  # the arguments of the method
-    cases: Callable[[Any, int], list[Case]] = cases.cases  # maps a dtype and a seed to the cases
-    flat: bool = False  # whether the last axis of the answer is that of θ
+    per_sample_gradients = staticmethod(definition.per_sample_gradients)
+    stationarity_residual = staticmethod(definition.stationarity_residual)
+    stationarity = class_stationarity = staticmethod(definition.stationarity_by_autograd)
+    ssim = staticmethod(partial(structural_similarity, data_range=1.0, channel_axis=0))
 
-    def arguments(self, case: Case) -> tuple[Any, ...]:
-        """Return the arguments of the method for a case."""
-        named = dict(zip(("a", "b") if self.name == "ssim" else INPUTS, case.inputs, strict=False))
-        return tuple(named[name] for name in self.takes)
+    def outputs(self, net: MLP, x: Array) -> Array:
+        """Return the only column of the outputs."""
+        return self.class_outputs(net, x)[:, 0]
 
-    def reference(self, *arguments: Any) -> Answer:
-        """Return the right answer, computed in float64 from the rounded numbers."""
-        answer = self.answer(*map(in_float64, arguments))
-        return tuple(map(np.asarray, answer if len(self.parts) > 1 else (answer,)))
+    def class_outputs(self, net: MLP, x: Array) -> Array:
+        """Return the outputs by the recursion over layers."""
+        return net.outputs(x)
 
+    def kkt_conditions(
+        self, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
+    ) -> Conditions:
+        """Return the violations for any number of outputs."""
+        residual = self.stationarity_residual(net, x, y, multipliers)  # (P,)
+        return conditions(residual, net, x, y, multipliers, margin)
 
-def relative(found: Array, wanted: Array) -> float:
-    """Return ‖found − wanted‖ / ‖wanted‖, or ‖found‖ if ``wanted`` is zero."""
-    with np.errstate(all="ignore"):  # an answer may be as large as it likes
-        found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
-        size = float(np.linalg.norm(wanted))
-        return float(np.linalg.norm(found - wanted)) / (size or 1.0)
+    class_kkt_conditions = kkt_conditions
 
-
-def names_of(net: MLP) -> list[str]:
-    """Return W_1, b_1, W_2, ... for the arrays of a network."""
-    pairs = (zip("Wb", layer, strict=True) for layer in net.layers)
-    return [f"{k}_{i}" for i, pair in enumerate(pairs, 1) for k, p in pair if p is not None]
+    def training_step(self, net: MLP, x: Array, y: Array, step: float) -> Array:
+        """Return θ − step · ∇θ (1/n) Σ_i log(1 + exp(−y_i Φ(θ; x_i)))."""
+        pull = y * scipy.special.expit(-y * self.outputs(net, x)) / len(y)  # (n,)
+        gradient = net.weighted_gradient(x, pull[:, None])
+        return net.theta + step * np.concatenate([g.ravel() for g in gradient])
 
 
-def in_float64(argument: Any) -> Any:
-    """Return a network or an array in float64, and anything else as it is."""
-    floating = isinstance(argument, MLP) or getattr(argument, "dtype", np.dtype(int)).kind == "f"
-    return argument.astype(np.float64) if floating else argument
-
-
-def outputs(net: MLP, x: Array) -> Array:
-    """Return Φ(θ; x_i), shape (n,) for one output, else (n, K)."""
-    found = net.outputs(x)
-    return found[:, 0] if net.K == 1 else found
-
-
-def kkt_conditions(
-    net: MLP, x: Array, y: Array, multipliers: Array, margin: float, residual: Array | None = None
+def conditions(
+    residual: Array, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
 ) -> Conditions:
-    """Return the right answer to the question of this name, for any number of outputs."""
-    if residual is None:
-        residual = stationarity_residual(net, x, y, multipliers)  # (P,)
+    """Return the four violations, for any number of outputs and a residual (P,)."""
     u, lam = constraints(net, x, y, multipliers)  # (k,)
     mass = np.sum(np.abs(lam)) * margin
     return (
@@ -157,35 +136,73 @@ def kkt_conditions(
 
 
 def constraints(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Array, Array]:
-    """Return ⟨D_ij, Φ(x_i)⟩ and λ_ij of all k constraints, both (k,)."""
-    found = net.outputs(x)  # (n, K)
-    u = constraints_of(max_margin(net.K).directions(y, found), found)  # (n, J)
+    """Return ⟨D_ij, Φ(x_i)⟩ and λ_ij of all constraints, both (k,)."""
+    outputs = net.outputs(x)  # (n, K)
+    u = constraints_of(max_margin(net.K).directions(y, outputs), outputs)  # (n, J)
     constrained = np.isfinite(u)
     return u[constrained], multipliers.reshape(u.shape)[constrained]
 
 
-def training_step(net: MLP, x: Array, y: Array, step: float) -> Array:
-    """Return θ − step · ∇θ (1/n) Σ_i log(1 + exp(−y_i Φ(θ; x_i))), shape (P,)."""
-    c = y * scipy.special.expit(-y * outputs(net, x)) / len(y)  # (n,)
-    pull = net.weighted_gradient(x, c[:, None])
-    gradient = np.concatenate([g.ravel() for g in pull])  # (P,)
-    return net.theta + step * gradient
+class Question(NamedTuple):
+    """A method of an implementation, and the cases about which it is asked."""
+
+    name: str  # of the method
+    family: str  # of the cases
+    parts: tuple[str, ...]  # names of the arrays that the method returns
+    flat: bool = False  # whether the last axis of the answer is that of θ
+    applies: Callable[[Inputs], bool] = lambda inputs: True
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The names of the method's arguments, as the contract has them."""
+        _, *names = inspect.signature(getattr(Implementation, self.name)).parameters
+        return tuple(names)
+
+    def arguments(self, case: Case) -> tuple[Any, ...]:
+        """Return the arguments of the method for a case."""
+        return tuple(case.inputs[name] for name in self.takes)
+
+    def right(self, *arguments: Any) -> Answer:
+        """Return the right arrays, computed in float64 from the rounded numbers."""
+        method = getattr(Reference(), self.name)
+        answer = method(*(in_dtype(argument, np.float64) for argument in arguments))
+        return tuple(map(np.asarray, answer if len(self.parts) > 1 else (answer,)))
+
+    def cases(self, dtype: Any, seed: int) -> list[Case]:
+        """Draw the cases about which the method is asked."""
+        return [case for case in cases(self.family, dtype, seed) if self.applies(case.inputs)]
 
 
-_ssim = partial(structural_similarity, data_range=1.0, channel_axis=0)
-_ROWS, _LOSS = "per_sample_gradients", ("value", "grad_x", "grad_multipliers")
+def names_of(net: MLP) -> list[str]:
+    """Return W_1, b_1, W_2, ... for the arrays of a network."""
+    pairs = (zip("Wb", layer, strict=True) for layer in net.layers)
+    return [f"{k}_{i}" for i, pair in enumerate(pairs, 1) for k, p in pair if p is not None]
+
+
+def _trainable(inputs: Inputs) -> bool:
+    """Whether ∇θΦ is the gradient of Φ and all samples differ."""
+    x = inputs["x"]
+    return inputs["net"].activation.gate_is_slope and len(np.unique(x, axis=0)) == len(x)
+
+
+def _has_all_classes(inputs: Inputs) -> bool:
+    """Whether there is a sample of each class; else there is no max-margin problem."""
+    return len(np.unique(inputs["y"])) == inputs["net"].K
+
+
+_TWO, _MANY, _ROWS = "two_classes", "classes", "per_sample_gradients"
+_LOSS = ("value", "grad_x", "grad_multipliers")
 _CONDITIONS = ("stationarity", "primal_feasibility", "dual_feasibility", "complementary_slackness")
-_POINTS, _SUM, _REPORT, _STEP = INPUTS[:2], INPUTS[:4], INPUTS[:5], ("net", "x", "y", "step")
 _ALL = (
-    Question("outputs", ("outputs",), outputs, _POINTS),
-    Question(_ROWS, (_ROWS,), per_sample_gradients, _POINTS, flat=True),
-    Question("stationarity_residual", ("residual",), stationarity_residual, _SUM, flat=True),
-    Question("stationarity", _LOSS, stationarity_by_autograd, _SUM),
-    Question("kkt_conditions", _CONDITIONS, kkt_conditions, _REPORT),
-    Question("training_step", ("theta",), training_step, _STEP, cases.trainable_cases, flat=True),
-    Question("class_outputs", ("outputs",), outputs, _POINTS, cases.class_cases),
-    Question("class_stationarity", _LOSS, stationarity_by_autograd, _SUM, cases.class_cases),
-    Question("class_kkt_conditions", _CONDITIONS, kkt_conditions, _REPORT, cases.full_class_cases),
-    Question("ssim", ("ssim",), _ssim, ("a", "b"), cases.image_cases),
+    Question("outputs", _TWO, ("outputs",)),
+    Question(_ROWS, _TWO, (_ROWS,), flat=True),
+    Question("stationarity_residual", _TWO, ("residual",), flat=True),
+    Question("stationarity", _TWO, _LOSS),
+    Question("kkt_conditions", _TWO, _CONDITIONS),
+    Question("training_step", _TWO, ("theta",), flat=True, applies=_trainable),
+    Question("class_outputs", _MANY, ("outputs",)),
+    Question("class_stationarity", _MANY, _LOSS),
+    Question("class_kkt_conditions", _MANY, _CONDITIONS, applies=_has_all_classes),
+    Question("ssim", "images", ("ssim",)),
 )
 QUESTIONS: dict[str, Question] = {question.name: question for question in _ALL}

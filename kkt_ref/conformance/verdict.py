@@ -1,10 +1,10 @@
-"""Is another implementation right?  All checks, and one line for each cause of failure.
+"""All checks of an implementation, and one cause for as many failures as possible.
 
 An implementation is any object with some of the methods of
 :class:`~kkt_ref.conformance.questions.Implementation`, which take and return NumPy arrays.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -13,23 +13,16 @@ from typing import Any
 import numpy as np
 
 from kkt_ref._validation import check_count, check_dtype, check_positive
-from kkt_ref.conformance.checks import Check, Result, method_of
-from kkt_ref.conformance.diagnose import would_fail
-from kkt_ref.conformance.memory import MEANING, MemoryCheck
+from kkt_ref.conformance.check import Check, method_of
 from kkt_ref.conformance.questions import QUESTIONS
+from kkt_ref.conformance.result import ConformanceError, Result
 
 RARELY = 5  # a cause that explains less than a fifth of the failures does so by chance
 TOLERANCES = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}
-
-
-class ConformanceError(AssertionError):
-    """An implementation failed checks.  ``results`` holds the results of all checks."""
-
-    def __init__(self, results: list[Result]) -> None:
-        self.results = results
-        bad = [result.report() for result in results if result.bad]
-        said = f"{len(bad)} of {len(results)} checks failed"
-        super().__init__("\n".join([said, *summary(results), *bad]))
+MEMORY: dict[str, Any] = {
+    "name": "no memory",
+    "meaning": "no state is kept between calls, and no answer shares memory with another",
+}
 
 
 def check_implementation(
@@ -67,12 +60,6 @@ def check_implementation(
     ------
     ConformanceError
         If a check fails and ``on_fail`` is "raise".
-    ValueError, TypeError
-        If ``implementation`` has none of the methods, or another argument is not as above.
-
-    Notes
-    -----
-    Source: this library.
     """
     checks = all_checks(dtype, seed, tolerance)
     if isinstance(implementation, type):
@@ -97,23 +84,15 @@ def get_check(
 ) -> Check:
     """Return one check, to repeat it and to look at its numbers.
 
+    It has ``arguments``, those of the method, the ``right`` arrays, and ``run(implementation)``,
+    which returns the :class:`Result`.
+
     Parameters
     ----------
     name : str
         One of :func:`check_names`.
     dtype, seed, tolerance
         As in :func:`check_implementation`.
-
-    Returns
-    -------
-    Check
-        It has ``arguments``, those of the method, the ``right`` arrays, and
-        ``run(implementation)``, which returns the :class:`Result`.
-
-    Raises
-    ------
-    ValueError
-        If there is no such check, or another argument is not as above.
     """
     for check in all_checks(dtype, seed, tolerance):
         if check.name == name:
@@ -136,23 +115,13 @@ def parametrize_with_checks(
     ----------
     implementations, dtype, expected_failures
         As in :func:`check_implementation`; the checks that should fail are marked as xfail.
-
-    Returns
-    -------
-    decorator
-
-    Raises
-    ------
-    ValueError
-        If ``dtype`` or ``expected_failures`` is not as it should be.
     """
     import pytest
 
-    expected, checks = _expected(expected_failures), all_checks(dtype, 0)
-    params = []
-    for check in checks:
-        why = expected.get(check.name)
-        marks = [] if why is None else [pytest.mark.xfail(reason=why, strict=True)]
+    reasons, params = _reasons(expected_failures), []
+    for check in all_checks(dtype, 0):
+        reason = reasons.get(check.name)
+        marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
         params.append(pytest.param(check, marks=marks, id=check.name))
 
     def decorate(test: Any) -> Any:
@@ -172,14 +141,12 @@ def all_checks(dtype: Any, seed: int, tolerance: float | None = None) -> list[Ch
 @lru_cache(maxsize=4)
 def _drawn_checks(dtype: np.dtype, seed: int, tolerance: float) -> list[Check]:
     checks: list[Check] = []
-    for name, question in QUESTIONS.items():
-        found = question.cases(dtype, seed)
-        for case in found:
-            asked = question, case, found[0], tolerance, dtype, seed
-            checks.append(Check(*asked, f"{name}: {case.name}"))
-        asked = question, found[0]._replace(meaning=MEANING), *asked[2:]
+    for question in QUESTIONS.values():
+        cases = question.cases(dtype, seed)
+        shared = cases[0], tolerance, dtype, seed
+        checks += [Check(question, case, *shared) for case in cases]
         other = question.cases(dtype, seed + 1)[0]
-        checks.append(MemoryCheck(*asked, f"{name}: no memory", other))
+        checks.append(Check(question, cases[0]._replace(**MEMORY), *shared, other))
     return checks
 
 
@@ -190,7 +157,7 @@ def judge(
     on_fail: str,
 ) -> list[Result]:
     """Return the results of checks, with one cause for as many failures as possible."""
-    expected = _expected(expected_failures)
+    reasons = _reasons(expected_failures)
     if on_fail not in ("raise", "return"):
         raise ValueError(f"on_fail: expected 'raise' or 'return', got {on_fail!r}")
     results = []
@@ -199,9 +166,10 @@ def judge(
         results += _settled(of_question, list(map(result_of, of_question)))
     statuses = {"failed": "expected failure", "passed": "unexpected pass"}
     for place, (name, status, *_) in enumerate(results):
-        if name in expected and status in statuses:
-            new = {"status": statuses[status], "diagnosis": expected[name]}
-            results[place] = results[place]._replace(**new)
+        if name in reasons and status in statuses:
+            results[place] = results[place]._replace(
+                status=statuses[status], diagnosis=reasons[name]
+            )
     if on_fail == "raise" and any(result.bad for result in results):
         raise ConformanceError(results)
     return results
@@ -216,44 +184,32 @@ def _settled(checks: list[Check], results: list[Result]) -> list[Result]:
     wrong in another way.
     """
     votes = Counter(cause for result in results for cause in result.causes)
-    doubtful = {cause for cause in votes if cause.source not in ("known", "state")}
+    doubtful = {cause for cause in votes if cause.doubtful}
     for cause in doubtful:
         if votes[cause] * RARELY < sum(bool(result.causes) for result in results):
             votes[cause] = 0
     for check, result in zip(checks, results, strict=True):
-        if doubtful and not np.isnan(result.error) and not isinstance(check, MemoryCheck):
+        if check.other is None and not np.isnan(result.error):
             for cause in doubtful.difference(result.causes):
-                votes[cause] -= 2 * would_fail(cause, check)
+                votes[cause] -= 2 * check.is_spoiled_by(cause)
     settled = []
     for result in results:
-        causes = [c for c in result.causes if c not in doubtful or votes[c] > 0]
+        causes = [cause for cause in result.causes if not cause.doubtful or votes[cause] > 0]
         named = [cause for cause in causes if cause.source != "known"] or causes
         most = max((votes[cause] for cause in named), default=0)
-        said = ", or ".join(str(cause) for cause in named if votes[cause] == most)
-        settled.append(result._replace(diagnosis=said, causes=tuple(causes)) if said else result)
+        diagnosis = ", or ".join(str(cause) for cause in named if votes[cause] == most)
+        if causes:
+            result = result._replace(diagnosis=diagnosis, causes=tuple(causes))
+        settled.append(result)
     return settled
 
 
-def summary(results: Sequence[Result]) -> list[str]:
-    """Return one line for each diagnosis, the causes first, with the checks that have it."""
-    groups: defaultdict[tuple[bool, str], Counter[str]] = defaultdict(Counter)
-    for result in results:
-        if result.bad:
-            known = all(cause.source == "known" for cause in result.causes)
-            groups[known, result.diagnosis][result.name.split(":")[0]] += 1
-    lines = []
-    for (known, text), names in sorted(groups.items(), key=lambda g: (g[0][0], -g[1].total())):
-        counts = ", ".join(f"{count} of {name}" for name, count in names.items())
-        lines.append(f"{'known' if known else 'the cause'}: {text}: {counts}")
-    return lines
-
-
-def _expected(expected: Mapping[str, str] | None) -> Mapping[str, str]:
+def _reasons(expected_failures: Mapping[str, str] | None) -> Mapping[str, str]:
     """Return the expected failures, or raise if one of them is no check."""
-    expected = {} if expected is None else expected
-    if not isinstance(expected, Mapping) or expected.keys() - set(check_names()):
+    reasons = {} if expected_failures is None else expected_failures
+    if not isinstance(reasons, Mapping) or reasons.keys() - set(check_names()):
         raise ValueError(
             "expected_failures: expected a mapping of names from check_names() to reasons, got "
-            f"{expected!r:.300}"
+            f"{reasons!r:.300}"
         )
-    return expected
+    return reasons

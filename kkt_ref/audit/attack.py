@@ -1,0 +1,99 @@
+"""The attack of an audit, with the library's own defaults, and the folder of its starts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import kkt_ref
+from kkt_ref._io import claim, fingerprint
+from kkt_ref._parallel import one_thread
+from kkt_ref._validation import check_count
+from kkt_ref.attacks import reconstruct, reconstruct_first_layer
+from kkt_ref.attacks.base import Callback, Reconstruction
+from kkt_ref.attacks.components import STARTS, span_of_images
+from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.attacks.grid import check_grid
+from kkt_ref.attacks.kinks import BOX
+from kkt_ref.attacks.pooling import default_restarts
+from kkt_ref.metrics.scores import Shape
+from kkt_ref.network.mlp import MLP
+from kkt_ref.network.protocol import check_net
+
+
+def attack_settings(
+    net: MLP,
+    image_shape: Shape | None,
+    candidates: int | None,
+    restarts: int | None,
+    seed: int,
+    box: tuple[float, float] | None,
+) -> dict[str, Any]:
+    """Return the arguments of the attack that suits a network, with its defaults; or raise.
+
+    Images are attacked by their independent components, unless the first layer hides them or a
+    number of candidates asks for the alternation.
+    """
+    if net.d == 1:
+        raise ValueError("net: expected at least two inputs, got one; no attack is known for that")
+    images = image_shape and candidates is None and _shows_images(net, image_shape)
+    useless = {"box": box} if net.d > 2 else {"candidates": candidates, "restarts": restarts}
+    for name, value in useless.items():
+        if value is not None:
+            raise ValueError(f"{name}: expected None, the attack on {net.d} inputs has none")
+    if net.d > 2:
+        with np.errstate(over="ignore"):
+            check_net(net.astype(np.float32))  # the attacks work in single precision
+        if images:
+            starts = STARTS if restarts is None else restarts
+            return {
+                "image_shape": image_shape,
+                "restarts": check_count(starts, "restarts"),
+                "seed": check_count(seed, "seed", 0),
+            }
+        m = FirstLayer(net).default_candidates if candidates is None else candidates
+        starts = default_restarts(net) if restarts is None else restarts
+        return {
+            "candidates": check_count(m, "candidates"),
+            "restarts": check_count(starts, "restarts", 2),
+            "seed": check_count(seed, "seed", 0),
+        }
+    return {"box": check_grid(net.astype(np.float64), BOX if box is None else box, None)[0]}
+
+
+def _shows_images(net: MLP, image_shape: Shape) -> bool:
+    """Say whether the first layer stands out of its start, and an image has rows and columns."""
+    try:
+        return min(image_shape[1:]) > 1 and len(span_of_images(net.weights[0])) > 1
+    except ValueError:
+        return False
+
+
+def attack(
+    net: MLP, settings: dict[str, Any], folder: Path | None, callback: Callback | None
+) -> tuple[Reconstruction, str]:
+    """Reconstruct training data; the second result says why, if there is no candidate."""
+    if "image_shape" in settings:
+        return reconstruct(net, **settings, callback=callback), ""
+    if net.d > 2:
+        with np.errstate(all="ignore"):  # the solver of the multipliers refuses what overflows
+            found = reconstruct_first_layer(net, **settings, folder=folder, callback=callback)
+        return found, "" if len(found.labels) else "no candidate has a multiplier > 0 in any start"
+    try:
+        with one_thread():
+            return reconstruct(net.astype(np.float64), **settings, callback=callback), ""
+    except ValueError as error:  # a result and no misuse, since all arguments were checked
+        empty, index = np.zeros(0), np.zeros(0, int)
+        return Reconstruction(np.zeros((0, 2)), empty, empty, index, (), None), str(error)
+
+
+def claim_folder(folder: str | Path, net: MLP, settings: dict[str, Any]) -> Path:
+    """Reserve a folder for all that decides the starts of a run; more starts may be added."""
+    identity = {
+        "command": "audit",
+        "version": kkt_ref.__version__,
+        "network": fingerprint(*net.arrays),
+        "activation": repr(net.activation),
+        **{name: value for name, value in settings.items() if name != "restarts"},
+    }
+    return claim(folder, identity)
