@@ -128,7 +128,6 @@ ROWS = (
     Row("start", "layer 1 starts at 1e-3", victim=Victim(start=1e-3)),
     Row("start", "layer 1 starts at 1e-2", victim=Victim(start=1e-2)),
     Row("start", "layer 1 starts at PyTorch's default", victim=Victim(start=None)),
-    Row("training", "300 steps of Adam", victim=Victim(adam=300)),
     Row("training", "weight decay 1e-4, 100 steps of L-BFGS", victim=Victim(lbfgs=100, decay=1e-4)),
     Row("training", "the same, 1000 steps", victim=Victim(lbfgs=1000, decay=1e-4)),
     Row(
@@ -137,6 +136,7 @@ ROWS = (
         victim=Victim(loss="mse", lbfgs=300, decay=1e-4),
     ),
     Row("training", "stored in half precision", victim=Victim(half=True)),
+    Row("training", "300 steps of Adam, one start", one_start, Victim(adam=300)),
 )
 GROUPS = tuple(dict.fromkeys(row.group for row in ROWS))
 USUAL = ROWS[0]._replace(what="as in the other demos")
