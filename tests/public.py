@@ -55,6 +55,8 @@ FLAT, SEEN, UNSEEN = _rng.normal(size=(3, 5, 16))
 MEAN = _rng.uniform(size=16)
 IMAGES = dict(mean=MEAN, shape=(1, 4, 4))
 PROBLEM = FirstLayer(NET)
+_outer = _rng.normal(size=(30, 3)) @ _rng.normal(size=(3, 36)) + 1e-3 * _rng.normal(size=(30, 36))
+PHOTOS = kkt_ref.MLP((_outer, _rng.normal(size=(1, 30))), (None, None))
 _digits = np.arange(20, dtype=np.uint8) % 10
 _images = np.zeros((20, 1, 2, 2), np.uint8)
 DIGITS = ImageSet("mnist", "here", _images, _digits, _images, _digits)
@@ -104,6 +106,9 @@ GOOD = {
         net=NET, m=4, seed=0, box=(-2.0, 2.0), labels=np.resize([1.0, -1.0], 4),
         start_scale=0.1, lambda_min=0.01, alpha=10.0, layer_weights=(1.0, 0.5),
         restarts=1, max_iterations=3, backend="numpy", dtype=np.float64, workers=1,
+    ),
+    "attacks.reconstruct_components": dict(
+        net=PHOTOS, image_shape=(1, 6, 6), mean=np.linspace(0.0, 1.0, 36), seed=0, restarts=1
     ),
     "attacks.reconstruct_first_layer": dict(
         net=NET, candidates=4, seed=0, restarts=2, callback=None, workers=None,

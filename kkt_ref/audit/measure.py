@@ -105,11 +105,11 @@ def audit(
     image_shape : (channels, height, width), optional
         Of a sample; unless given, that of x if x is not flat.  Images are attacked by
         :func:`kkt_ref.attacks.reconstruct_components`.
-    restarts, seed
-        As in :func:`kkt_ref.attacks.reconstruct`; for d > 2 only.
     candidates
         Of each start of :func:`kkt_ref.attacks.reconstruct_first_layer`, which then attacks images
         too; for d > 2 only.
+    restarts, seed
+        As in :func:`kkt_ref.attacks.reconstruct`; for d > 2 only.
     box
         As in :func:`kkt_ref.attacks.reconstruct`; for d = 2 only.
     folder : path-like, optional
