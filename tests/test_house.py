@@ -30,13 +30,13 @@ MAY_IMPORT = {
 DOORS = {"__init__", "__main__"}  # of the whole library: they may import every room
 # lines, docstrings counted; a commit may lower these numbers, and none may raise them
 BUDGETS = {
-    "reference": 6526,  # aim: 5500; all of the library but kit and audit
+    "reference": 6525,  # aim: 5500; all of the library but kit and audit
     "core": 1900,  # aim: 1900; network, stationarity and kkt, a part of the reference
     "kit": 1940,  # aim: 1950
     "audit": 1379,  # aim: 1400
-    "demos": 3500,  # aim: 3500
-    "tests": 8705,  # aim: 7000
-    "README.md": 201,  # aim: 180
+    "demos": 3472,  # aim: 3500
+    "tests": 8461,  # aim: 7000
+    "README.md": 184,  # aim: 180
 }
 LONGEST_FILE = 450
 
