@@ -127,7 +127,7 @@ def draw(rows: list[dict[str, Any]], components: int, ncc: float, n: int, path: 
         names = [row["known"].replace(" ", "\n") for row in part]
         counts = [row["ncc_08"] for row in part]
         bars = ax.bar(names, counts, 0.75, color=colour, hatch=hatch, edgecolor="white")
-        ax.bar_label(bars, fontsize=20, bbox={"fc": "white", "ec": "none", "pad": 1})
+        ax.bar_label(bars, fontsize=20, padding=5, bbox={"fc": "white", "ec": "none", "pad": 1})
         unseen = [row["unseen_08"] for row in part]
         ax.plot(names, unseen, "D", color="white", mec="black", ms=9, label="unseen images")
         ax.axhline(components, color=BLACK, ls="--", label="independent components", zorder=0)
