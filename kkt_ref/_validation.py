@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+Shape = tuple[int, int, int]  # channels, height, width
+
 
 def check_count(value: Any, name: str, minimum: int = 1) -> int:
     """Return ``value`` as an int ≥ ``minimum``, or raise."""
@@ -24,6 +26,14 @@ def check_counts(
         many = length or f"at least {at_least}"
         raise ValueError(f"{name}: expected {many} integers >= 1, got {values!r}")
     return tuple(check_count(value, name) for value in values)
+
+
+def check_image_shape(shape: Any, name: str) -> Shape:
+    """Return (channels, height, width) as integers ≥ 1, or raise."""
+    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
+        raise ValueError(f"{name}: expected (channels, height, width), got {shape!r}")
+    channels, height, width = (check_count(side, name) for side in shape)
+    return channels, height, width
 
 
 def check_positive(value: Any, name: str, *, zero: bool = False) -> float:

@@ -12,13 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kkt_ref._validation import as_array, check_count, check_points
+from kkt_ref._validation import Shape, as_array, check_image_shape, check_points
 from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.ssim import HAIM, structural_similarity
 
 Floats = NDArray[np.float64]
-Shape = tuple[int, int, int]  # channels, height, width
 
 
 class ImageScores(NamedTuple):
@@ -61,9 +60,7 @@ def score_candidates(
         Height and width are at least 3 pixels, the window of SSIM.
 
     """
-    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
-        raise ValueError(f"shape: expected (channels, height, width), got {shape!r}")
-    d = math.prod(check_count(side, "shape") for side in shape)
+    d = math.prod(check_image_shape(shape, "shape"))
     arrays = dict(images=images, candidates=candidates, unseen=unseen)
     arrays["mean"] = as_array(mean, "mean")[None]  # (1, d)
     images, candidates, unseen, mean = (
