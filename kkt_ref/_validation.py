@@ -17,14 +17,10 @@ def check_count(value: Any, name: str, minimum: int = 1) -> int:
     return int(value)
 
 
-def check_counts(
-    values: Any, name: str, length: int | None = None, at_least: int = 1
-) -> tuple[int, ...]:
-    """Return integers ≥ 1 as a tuple, of this length or so many at least; or raise."""
-    listed = isinstance(values, (tuple, list, np.ndarray))
-    if not listed or len(values) < at_least or len(values) != (length or len(values)):
-        many = length or f"at least {at_least}"
-        raise ValueError(f"{name}: expected {many} integers >= 1, got {values!r}")
+def check_counts(values: Any, name: str, at_least: int) -> tuple[int, ...]:
+    """Return so many integers ≥ 1, or more, as a tuple; or raise."""
+    if not isinstance(values, (tuple, list, np.ndarray)) or len(values) < at_least:
+        raise ValueError(f"{name}: expected at least {at_least} integers >= 1, got {values!r}")
     return tuple(check_count(value, name) for value in values)
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy
 
-from kkt_ref._validation import as_array, check_counts, check_points, check_separable
+from kkt_ref._validation import as_array, check_points, check_separable
+from kkt_ref._validation import check_image_shape as check_shape
 from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.problems import max_margin
@@ -64,7 +65,7 @@ def check_image_shape(net: MLP, image_shape: Any) -> Shape | None:
     """Return the shape (C, H, W) of a sample if given, or raise if no sample can have it."""
     if image_shape is None:
         return None
-    sizes = check_counts(image_shape, "image_shape", 3)
+    sizes = check_shape(image_shape, "image_shape")
     return _flat(net, np.broadcast_to(0.0, (1, *sizes)), "image_shape")[1]
 
 

@@ -58,7 +58,6 @@ def score_candidates(
         The training mean, floating; pixels of images + mean are in [0, 1].
     shape : (channels, height, width)
         Height and width are at least 3 pixels, the window of SSIM.
-
     """
     d = math.prod(check_image_shape(shape, "shape"))
     arrays = dict(images=images, candidates=candidates, unseen=unseen)
