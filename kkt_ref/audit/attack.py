@@ -64,7 +64,7 @@ def attack_settings(
 def _shows_images(net: MLP, image_shape: Shape) -> bool:
     """Say whether the first layer stands out of its start, and an image has rows and columns."""
     try:
-        return min(image_shape[1:]) > 1 and bool(len(span_of_images(net.weights[0])))
+        return min(image_shape[1:]) > 2 and bool(len(span_of_images(net.weights[0])))
     except ValueError:
         return False
 
