@@ -62,11 +62,12 @@ def run_all(
 
     ``done`` is called in this process.  ``run`` is called in ``workers`` processes, by default as
     many as there are usable cores, or in an executor, which stays open.  It stays in this process
-    if it cannot be sent to another one (it uses a class of the user's script, or a lambda), and
-    by default also if all runs together take about ``seconds`` < 2, or if this process is itself
-    a worker.  With threadpoolctl installed, BLAS has one thread everywhere, so that results do
-    not depend on ``workers`` in any bit; without it one worker is a process of its own, unless
-    a variable such as OPENBLAS_NUM_THREADS is 1.
+    if it cannot be sent to another one (it uses a class of the user's script, or a lambda), if
+    this process is a worker that may start no others, as those of ``multiprocessing.Pool``, and by
+    default also if this is any worker or all runs together take about ``seconds`` < 2.  With
+    threadpoolctl installed, BLAS has one thread everywhere, so that results do not depend on
+    ``workers`` in any bit; without it one worker is a process of its own, unless a variable such
+    as OPENBLAS_NUM_THREADS is 1.
     """
     numbers, task = list(numbers), partial(_call, run, np.geterr())
     if isinstance(workers, Executor):
@@ -75,6 +76,7 @@ def run_all(
     count = min(workers or usable_cores(), len(numbers))
     short = workers is None and seconds < _SHORT
     nested = workers in (None, 1) and multiprocessing.parent_process() is not None
+    nested |= bool(multiprocessing.current_process().daemon)  # may start no processes
     threaded = usable_cores() > 1 and importlib.util.find_spec("threadpoolctl") is None
     threaded &= "1" not in (os.environ.get(name) for name in _THREADS)
     if short or nested or (count <= 1 and not threaded) or not _can_be_sent(task):

@@ -105,7 +105,7 @@ GOOD = {
     "attacks.reconstruct_paper": dict(
         net=NET, m=4, seed=0, box=(-2.0, 2.0), labels=np.resize([1.0, -1.0], 4),
         start_scale=0.1, lambda_min=0.01, alpha=10.0, layer_weights=(1.0, 0.5),
-        restarts=1, max_iterations=3, backend="numpy", dtype=np.float64, workers=1,
+        restarts=1, max_iterations=3, backend="numpy", workers=1,
     ),
     "attacks.reconstruct_components": dict(
         net=PHOTOS, image_shape=(1, 6, 6), mean=np.linspace(0.0, 1.0, 36), seed=0, restarts=1
@@ -119,7 +119,6 @@ GOOD = {
     "attacks.refine": dict(
         **FIT, multipliers=LAM, box=(-2.0, 2.0), lambda_min=0.01, alpha=10.0,
         layer_weights=(1.0, 0.5), max_iterations=3, backend="numpy",
-        dtype=np.float64,
     ),
     "residual_floor": dict(**FIT, layer_weights=(1.0, 0.5)),
     "save_net": dict(net=NET, path=At("new.npz")),

@@ -265,6 +265,18 @@ def test_descent_lowers_the_objective_and_says_why_it_stopped():
     assert np.all(np.diff(values) <= 0)
 
 
+def test_a_callback_may_end_the_run_before_the_next_alpha():
+    calls = []
+
+    def enough(*event):
+        calls.append(event)
+        if len(calls) == 5:
+            raise StopIteration
+
+    run = attack(alpha=[5.0, 50.0], callback=enough).runs[0]
+    assert len(calls) == run.steps == 5 and run.stop_reason == "The callback ended the run."
+
+
 def test_alpha_follows_the_width_of_the_gates():
     net = relu_net()
     assert np.isclose(gate_alpha(net, 0.1), 2 * gate_alpha(net, 0.2))

@@ -122,6 +122,16 @@ def test_an_interrupted_attack_ends_its_workers_and_goes_on_from_its_files(tmp_p
         assert np.array_equal(one.coordinates, other.coordinates)
 
 
+def reconstructed(_):
+    return kkt_ref.attacks.reconstruct_paper(NET, **STARTS["paper"], workers=2)
+
+
+def test_a_worker_of_a_pool_runs_all_by_itself():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        (found,) = pool.map(reconstructed, [0])
+    assert_equal(found, kkt_ref.attacks.reconstruct_paper(NET, **STARTS["paper"]))
+
+
 def nap(number):
     time.sleep(60 * number)
 

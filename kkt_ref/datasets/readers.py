@@ -40,7 +40,7 @@ def read_cifar10(paths: Sequence[Path]) -> Labelled:
 def read_idx(path: Path, ndim: int) -> np.ndarray:
     """Read an IDX file of ``ndim`` axes, and decompress no more than its header announces."""
     magic, length = bytes([0, 0, 8, ndim]), 4 + 4 * ndim
-    with gzip.open(path) as stream:
+    with (open if path.name.endswith("ubyte") else gzip.open)(path, "rb") as stream:
         try:
             header = stream.read(length)
             shape = struct.unpack(f">{ndim}I", header[4:]) if len(header) == length else (0,)
