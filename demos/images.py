@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from scipy.stats import skew
 
 import kkt_ref
-from kkt_ref.attacks.pooling import distinct
+from kkt_ref.attacks.first_layer import distinct
 from kkt_ref.datasets.download import download_images
 from kkt_ref.datasets.images import ImageSet
 from kkt_ref.datasets.split import POSITIVE, Split, binary_split, ten_class_split

@@ -112,7 +112,6 @@ GOOD = {
     ),
     "attacks.reconstruct_first_layer": dict(
         net=NET, candidates=4, seed=0, restarts=2, callback=None, workers=None,
-        noise=(0.1, 0.1),
     ),
     "attacks.reconstruct_on_grid": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
     "attacks.reconstruct_plane": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
@@ -151,11 +150,7 @@ GOOD = {
     "metrics.unit_images": dict(x=FLAT),
     "metrics.match_one_to_one": dict(scores=FLAT),
     "metrics.score_candidates": dict(images=FLAT, candidates=SEEN, unseen=UNSEEN, **IMAGES),
-    "attacks.first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), sharpness=30.0),
-    "attacks.baselines.model_inversion": dict(
-        net=NET, low=-np.ones(3), high=np.ones(3), starts=2, seed=0
-    ),
-    "attacks.baselines.first_layer_rows": dict(net=NET),
+    "attacks.first_layer.FirstLayer": dict(net=NET),
     "datasets.binary_split": dict(data=DIGITS, n=4, unseen=4, test=4),
     "datasets.ten_class_split": dict(data=DIGITS, n=10, unseen=0, test=10),
     "datasets.cache_root": {},
@@ -205,7 +200,6 @@ def public_names():
     }
     found |= set(kkt_ref.__all__).difference(NOT_CALLED, *exported.values())
     inner = {"attacks.first_layer.FirstLayer", "stationarity.backend.get_backend"}
-    inner |= {f"attacks.baselines.{name}" for name in ("model_inversion", "first_layer_rows")}
     return found | inner | {f"datasets.toys.{name}" for name in TOYS}
 
 

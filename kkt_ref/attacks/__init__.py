@@ -6,12 +6,8 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
     grid          d ≤ 3: all four KKT conditions on a grid, convex; the search for the margin
     plane         d = 2, ReLU: all four KKT conditions where kinks meet, convex
     components    images: independent components of the first layer
-    first_layer   d > 2: the equation of the first layer, whitened
-    alternating   its solution from one start
-    restarts      many such runs, which can be saved and resumed
-    pooling       the runs combined into one answer
+    first_layer   d > 2: the equation of the first layer, by alternating least squares
     membership    was this sample trained on? a score of given samples, no reconstruction
-    baselines     what an attack is compared with
 
 :func:`reconstruct` chooses the attack that suits the network.
 """
@@ -20,12 +16,12 @@ from kkt_ref._parallel import Workers
 from kkt_ref._validation import check_count
 from kkt_ref.attacks.base import Callback, Reconstruction
 from kkt_ref.attacks.components import STARTS, reconstruct_components
+from kkt_ref.attacks.first_layer import reconstruct_first_layer
 from kkt_ref.attacks.grid import reconstruct_on_grid
 from kkt_ref.attacks.kinks import BOX, kink_vertices, kinks_at
 from kkt_ref.attacks.membership import membership_scores
 from kkt_ref.attacks.paper import gate_alpha, published_loss, reconstruct_paper, refine
 from kkt_ref.attacks.plane import reconstruct_plane
-from kkt_ref.attacks.pooling import reconstruct_first_layer
 from kkt_ref.network.activations import ReLU
 from kkt_ref.network.mlp import MLP, check_mlp
 
