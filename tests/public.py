@@ -113,7 +113,6 @@ GOOD = {
     "attacks.reconstruct_first_layer": dict(
         net=NET, candidates=4, seed=0, restarts=2, callback=None, workers=None,
     ),
-    "attacks.reconstruct_on_grid": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
     "attacks.reconstruct_plane": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
     "attacks.refine": dict(
         **FIT, multipliers=LAM, box=(-2.0, 2.0), lambda_min=0.01, alpha=10.0,

@@ -103,13 +103,3 @@ def measured_run(
     x, multipliers = np.asarray(x, net.dtype), np.asarray(multipliers, net.dtype)
     norms = stationarity_norms(net, x, y, multipliers, problem=problem)
     return Run(float(objective), norms.relative, norms.by_layer, steps, stop_reason)
-
-
-def with_copies(callback: Callback | None) -> Callback:
-    """Return a callback that passes copies on to ``callback``, and does nothing for None."""
-
-    def report(stage: str, run: int, x: np.ndarray, multipliers: np.ndarray) -> None:
-        if callback is not None:
-            callback(stage, run, x.copy(), multipliers.copy())
-
-    return report

@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 
 from kkt_ref._parallel import one_thread
-from kkt_ref._validation import check_count
+from kkt_ref._validation import check_box, check_count
 from kkt_ref.attacks import reconstruct, reconstruct_first_layer
 from kkt_ref.attacks.base import Callback, Reconstruction
 from kkt_ref.attacks.components import STARTS, span_of_images
 from kkt_ref.attacks.first_layer import FirstLayer
-from kkt_ref.attacks.grid import check_grid
 from kkt_ref.attacks.kinks import BOX
 from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP
@@ -55,7 +54,7 @@ def attack_settings(
             "restarts": check_count(starts, "restarts", 2),
             "seed": check_count(seed, "seed", 0),
         }
-    return {"box": check_grid(net.astype(np.float64), BOX if box is None else box, None)[0]}
+    return {"box": check_box(BOX if box is None else box)}
 
 
 def _shows_images(net: MLP, image_shape: Shape) -> bool:

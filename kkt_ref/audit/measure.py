@@ -9,9 +9,9 @@ import numpy as np
 
 from kkt_ref.attacks import membership_scores
 from kkt_ref.attacks.base import Callback, Reconstruction
-from kkt_ref.attacks.grid import default_step
 from kkt_ref.attacks.kinks import kinks_at
 from kkt_ref.attacks.membership import MOST
+from kkt_ref.attacks.plane import default_step
 from kkt_ref.audit.attack import attack, attack_settings
 from kkt_ref.audit.inputs import check_data, check_held_out, check_image_shape, check_inside
 from kkt_ref.kkt.equation import Equation
