@@ -137,7 +137,7 @@ def test_points_with_a_multiplier_lie_in_the_band_with_their_own_labels(toy):
     assert np.all((np.abs(outputs) >= 5.0) & (np.abs(outputs) <= 50.0))
     assert np.array_equal(support.y, np.sign(outputs))
     norms = kkt_ref.kkt.stationarity_norms(net, support.x, support.y, support.multipliers)
-    assert np.isclose(norms.relative, support.residual, rtol=1e-3)
+    assert np.isclose(norms.relative, support.residual, rtol=1e-2)
     assert fit_band(label_points(net, lattice((-1.5, 1.5), 0.5)), 1e6, 2e6).residual == 1.0
 
 
