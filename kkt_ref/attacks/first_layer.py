@@ -14,15 +14,8 @@ outputs 0.3):
 On the left, s_j below a tenth of the noise count as 0.  The leading columns of V span the samples,
 so k coordinates a describe a candidate x = V a.
 
-With K outputs, y_i δ(x_i) is the gradient of Φ_{y_i} − Σ_{j≠y_i} q_ij Φ_j.  W₁ contains the sum of
-the whole training, so q is the average over the training of the softmax of the wrong outputs.  A
-homogeneous network grows from small weights, and at the fraction s of its final size its outputs
-were about s^L Φ.  So q follows from the outputs of the trained network:
-
-    q_ij = ∫_0^1 softmax_j(s^L Φ(x_i)) ds     over the wrong classes j.
-
-The outputs of a candidate that is not yet like a sample say nothing, so q is uniform in the first
-16 steps.
+With K outputs, y_i δ(x_i) is the gradient of Φ_{y_i} less the mean of the other outputs: early in
+training all wrong classes are pushed away alike, and W₁ contains the sum of the whole training.
 
 **One run.**  With fixed signals the equation is linear in all candidates; with fixed candidates,
 the best λ is a non-negative least squares problem.  A step computes the signals of the present
@@ -45,12 +38,10 @@ Names of dimensions: m candidates, d inputs, h neurons of layer 1, k coordinates
 """
 
 from collections.abc import Sequence
-from copy import copy
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
 from kkt_ref._parallel import Workers, check_workers, one_thread, run_all
 from kkt_ref._validation import check_count
@@ -61,10 +52,9 @@ from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.stationarity import closed_form
 
 Array = np.ndarray
-_MIDPOINTS = (np.arange(8) + 0.5) / 8
 _SHARPNESS = 30.0  # α of the gates σ(αz), times the typical |z_1|: signals are smooth in x
 _TURNING_STEPS = range(3, 16, 3)
-_FORMED = 16  # the step from which on candidates are like samples
+_STEPS = 20
 _TRIALS = 4  # values of the damping ρ that one step tries
 _LARGEST_DAMPING = 1e6  # steps are then as short as the rounding of float32
 _COPIES = 8  # candidates that are kept of one sample
@@ -86,8 +76,8 @@ class FirstLayer:
         check_mlp(net)
         if net.depth < 2:
             raise ValueError("net: expected at least two layers; with one, every sample has δ = 1")
-        self.net, self._q_depth = net, net.depth
-        # q is a model of the training, so with several outputs the signals are less exact
+        self.net = net
+        # with several outputs the signals are less exact
         noise, self.default_restarts = (0.1, 16) if net.K == 1 else (0.3, 24)
         net = net.astype(np.float64)
         W = net.weights[0]
@@ -121,12 +111,6 @@ class FirstLayer:
         self.target = self._whitened_left(target.astype(np.float32).T).T
         self.bias = self._whitened_left(b.astype(np.float32))
 
-    def with_uniform_q(self) -> "FirstLayer":
-        """Return the equation of candidates whose outputs do not tell q."""
-        early = copy(self)
-        early._q_depth = 0
-        return early
-
     def normalised(self, a: Array) -> Array:
         """Return coordinates (m, k) scaled so that every candidate has the common norm."""
         lengths = np.linalg.norm(a, axis=1, keepdims=True)
@@ -146,28 +130,26 @@ class FirstLayer:
         """Return the candidates x, shape (m, d) and float64, that have coordinates (m, k)."""
         return a.astype(np.float64) @ self.basis.astype(np.float64)  # (m, d)
 
-    def _pull(self, outputs: Array) -> tuple[Array, Array]:
-        """Return the labels (m,) of candidates with these outputs (m, K), and e_y − q, (m, K)."""
-        if self.net.K == 1:
-            labels = np.where(outputs[:, 0] < 0, np.float32(-1), np.float32(1))  # (m,)
-            return labels, labels[:, None]
-        labels = np.arange(len(outputs)) % self.net.K  # (m,)
-        return labels, pull_of_training(outputs, labels, self._q_depth)
-
-    def shared(self, a: Array, multipliers: Array) -> Array:
-        """Return λ_i (m,) for one output, or λ_i q_ij (m, K), its shares among wrong classes."""
+    def shared(self, multipliers: Array) -> Array:
+        """Return λ_i (m,) for one output, or its equal shares among the wrong classes, (m, K)."""
         if self.net.K == 1:
             return multipliers
-        _, pull = self._pull(closed_form.forward(self._net, a).outputs)
-        return multipliers[:, None] * np.where(pull > 0, 0.0, -pull)
+        pull = pull_of_class(np.arange(len(multipliers)) % self.net.K, self.net.K)
+        return multipliers[:, None] * np.maximum(-pull, 0.0)
 
     def atoms(self, a: Array) -> Atoms:
         """Return what the candidates with coordinates (m, k) add to the equation."""
         trace = closed_form.forward(self._net, a)
-        labels, pull = self._pull(trace.preactivations[-1])
+        if self.net.K == 1:
+            labels = np.where(trace.outputs < 0, -1.0, 1.0)  # (m,)
+            pull = labels[:, None]
+        else:
+            labels = np.arange(len(a)) % self.net.K  # (m,)
+            pull = pull_of_class(labels, self.net.K)
+        pull, labels = pull.astype(np.float32), labels.astype(np.float32)
         signals = self._whitened_left(closed_form.backward(trace, pull).deltas[0])
         bias = np.full((len(a), 1), self._bias_weight)
-        return Atoms(signals, np.hstack([a * self.weights, bias]), labels.astype(np.float32))
+        return Atoms(signals, np.hstack([a * self.weights, bias]), labels)
 
     def fit(self, atoms: Atoms) -> tuple[Array, float]:
         """Return the best λ ≥ 0, (m,) in float32, and the squared relative residual."""
@@ -179,17 +161,10 @@ class FirstLayer:
         return multipliers, max(float(loss), 0.0)
 
 
-def pull_of_training(outputs: Array, y: Array, depth: int) -> Array:
-    """Return e_y − q, shape (m, K), for candidates of the classes y, (m,); depth 0: uniform q.
-
-    The integral over s is the mean over the midpoints of eight intervals.
-    """
-    own = np.eye(outputs.shape[1], dtype=bool)[y]  # (m, K)
-    sizes = _MIDPOINTS**depth if depth else np.zeros(1)  # s^L
-    shares = [
-        scipy.special.softmax(np.where(own, -np.inf, size * outputs), axis=1) for size in sizes
-    ]
-    return (own - np.mean(shares, axis=0)).astype(outputs.dtype)
+def pull_of_class(y: Array, K: int) -> Array:
+    """Return 1 for the class of each sample and −1/(K−1) for the others, (m, K), for y (m,)."""
+    own = np.eye(K)[y]
+    return own - (1 - own) / (K - 1)
 
 
 class Alternation(NamedTuple):
@@ -210,24 +185,16 @@ class _State(NamedTuple):
     loss: float  # squared relative whitened residual
 
 
-def alternate(problem: FirstLayer, a: Array, *, steps: int | None = None) -> Alternation:
-    """Run at most ``steps`` steps from coordinates (m, k), which are first scaled in norm.
-
-    Unless given, there are 20 steps for one output and 24 for several.
-    """
+def alternate(problem: FirstLayer, a: Array, *, steps: int = _STEPS) -> Alternation:
+    """Run at most ``steps`` steps from coordinates (m, k), which are first scaled in norm."""
     several = problem.net.K > 1
-    steps = (24 if several else 20) if steps is None else steps
     damping = first = 0.1 if several else 0.01
-    equation = problem.with_uniform_q() if several else problem
-    state, accepted, reason = _state(equation, a), 0, f"All {steps} steps were tried."
+    state, accepted, reason = _state(problem, a), 0, f"All {steps} steps were tried."
     for step in range(steps):
         if step in _TURNING_STEPS:
-            state = _turn_over(equation, state)
+            state = _turn_over(problem, state)
             damping = damping if several else first
-        if step == _FORMED and several:
-            equation = problem
-            state = _state(equation, state.a)
-        better, damping = _step(equation, state, damping)
+        better, damping = _step(problem, state, damping)
         if better is not None:
             state, accepted = better, accepted + 1
         elif step >= _TURNING_STEPS[-1]:  # before that, turning candidates over may help
@@ -365,7 +332,7 @@ def _pooled(problem: FirstLayer, runs: Sequence[Alternation], seed: int) -> Reco
             problem.net,
             problem.inputs(run.coordinates),
             run.labels,
-            problem.shared(run.coordinates, run.multipliers),
+            problem.shared(run.multipliers),
             objective=run.residual**2,
             steps=run.steps,
             stop_reason=run.stop_reason,

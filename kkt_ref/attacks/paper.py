@@ -165,6 +165,9 @@ def reconstruct_paper(
 ) -> Reconstruction:
     """Reconstruct training data by stationarity alone, from random starts.
 
+    Returned are the candidates of all runs.  The objective is Σ_l w_l ‖r‖²_l / Σ_l w_l ‖θ‖²_l, with
+    r the residual with the gates of the last α.
+
     Parameters
     ----------
     net : MLP
@@ -183,12 +186,6 @@ def reconstruct_paper(
         If it raises StopIteration before, it ends the run.
     **settings
         The fields of :class:`PaperSettings`.
-
-    Returns
-    -------
-    Reconstruction
-        The candidates of all runs.  The objective is Σ_l w_l ‖r‖²_l / Σ_l w_l ‖θ‖²_l, with r
-        the residual with the gates of the last α.
 
     Notes
     -----
@@ -275,7 +272,7 @@ def refine(
     callback: Callback | None = None,
     **settings: Any,
 ) -> Reconstruction:
-    """Move given candidates and multipliers downhill by L-BFGS-B.
+    """Move given candidates and multipliers downhill by L-BFGS-B, and return this one run.
 
     Parameters
     ----------
@@ -288,11 +285,6 @@ def refine(
         The start; raised to ``lambda_min``, unless the problem allows any sign.
     callback, **settings
         As in :func:`reconstruct_paper`.
-
-    Returns
-    -------
-    Reconstruction
-        One run, as in :func:`reconstruct_paper`; its seed is None.
     """
     checked = PaperSettings(**settings)
     checked.check_net(net)
@@ -334,7 +326,7 @@ def refine(
         1: f"All iterations allowed were done ({result.nit} in the last stage).",
         STOPPED: "The callback ended the run.",
     }.get(result.status, "The line search found no lower value: rounding or a kink is in the way.")
-    end = dict(objective=result.fun, steps=steps, stop_reason=reason)
+    end = dict(objective=float(result.fun), steps=steps, stop_reason=reason)
     run = measured_run(net, x, y, multipliers, **end, problem=problem)
     mass = multipliers if multipliers.ndim == 1 else multipliers.sum(axis=1)  # (m,)
     return Reconstruction(x, y, mass, np.zeros(len(y), int), (run,), None)

@@ -130,7 +130,7 @@ def reconstruct_plane(
     objective, steps = float(residual / np.linalg.norm(net.theta)) ** 2, len(x) - len(kept)
     end = dict(objective=objective, steps=steps, stop_reason=reason, problem=one_multiplier(net.K))
     x, y, multipliers = x[kept], y[kept], spread.sum(axis=1)
-    run = measured_run(net, x, y, multipliers, **end)  # type: ignore[arg-type]
+    run = measured_run(net, x, y, multipliers, **end)
     return Reconstruction(x, y, multipliers, np.zeros(len(y), int), (run,), None)
 
 

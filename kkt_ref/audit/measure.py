@@ -13,9 +13,9 @@ from kkt_ref.attacks.kinks import kinks_at
 from kkt_ref.attacks.membership import MOST
 from kkt_ref.attacks.plane import default_step
 from kkt_ref.audit.attack import attack, attack_settings
+from kkt_ref.audit.decay import best_decay
 from kkt_ref.audit.inputs import check_data, check_held_out, check_image_shape, check_inside
 from kkt_ref.kkt.equation import Equation
-from kkt_ref.kkt.weight_decay import best_decay
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.roc import ROC, roc
@@ -142,7 +142,7 @@ def measure_conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarr
     equation = Equation(net, x, y)
     u, multipliers = equation.margins, equation.fit()  # (n,)
     layer_1 = (1.0, *(0.0,) * (net.depth - 1))
-    loss, decayed = best_decay(equation)
+    loss, decayed = best_decay(net, equation.x, equation.y)
     numbers = {
         "samples": len(u),
         "misclassified": int(np.sum(u <= 0)),

@@ -25,7 +25,7 @@ REGISTRY: dict[str, str] = dict(line.split() for line in _SHA256.strip().splitli
 
 
 def download_images(name: str, root: str | Path | None = None, *, progress: bool = False) -> Path:
-    """Download the official files of a data set, where :func:`default_images` finds them.
+    """Download the official files of a data set where :func:`default_images` finds them.
 
     Files that are there are kept, also decompressed ones; compressed ones only if their SHA-256 is
     right.
@@ -37,11 +37,6 @@ def download_images(name: str, root: str | Path | None = None, *, progress: bool
         By default :func:`kkt_ref.datasets.cache_root`.
     progress : bool
         Whether to show progress bars, if tqdm is installed.
-
-    Returns
-    -------
-    Path
-        ``root``.
     """
     check_name(name)
     root = Path(os.path.expanduser(cache_root() if root is None else check_path(root, "root")))

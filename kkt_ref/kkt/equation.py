@@ -74,17 +74,12 @@ class KKTReport(NamedTuple):
 
 
 class Equation:
-    """θ = Σ_i Σ_c U_ic ∇θΦ_c(θ; x_i) at n samples of a problem, by default max-margin.
+    """θ = Σ_i Σ_c U_ic ∇θΦ_c(θ; x_i) at n samples of a problem, by default max-margin."""
 
-    An ``evaluation`` of the network at the same samples may be that of another equation.
-    """
-
-    def __init__(
-        self, net: Network, x: Any, y: Any, problem: Problem | None = None, evaluation: Any = None
-    ) -> None:
+    def __init__(self, net: Network, x: Any, y: Any, problem: Problem | None = None) -> None:
         self.net = net
         self.x, self.y, self.problem = problems.check_samples(net, x, y, problem)
-        self.evaluation: Any = evaluation or evaluate(net, self.x)
+        self.evaluation: Any = evaluate(net, self.x)
         self.outputs = self.evaluation.outputs  # Φ, (n, K)
         self.directions = self.problem.directions(self.y, self.outputs)  # (n, J, K)
         self.shape = problems.shape_of(self.directions)  # of the multipliers, (n,) or (n, J)
