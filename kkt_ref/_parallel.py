@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 import numpy as np
@@ -84,14 +83,15 @@ def run_all(
             done(number, task(number))
         return
     spawn = multiprocessing.get_context("spawn")
-    waits, stop = spawn.Pipe(duplex=False)
-    with waits, stop, ProcessPoolExecutor(count, spawn, _start_worker, (waits,)) as pool:
+    before = multiprocessing.active_children()
+    with ProcessPoolExecutor(count, spawn, _start_worker) as pool:
         try:
             with _starting_workers():  # they start when runs are submitted
                 futures = {pool.submit(task, number): number for number in numbers}
             _collect(futures, done)
         except BaseException:
-            stop.close()  # workers have no other state than their results
+            for worker in set(multiprocessing.active_children()).difference(before):
+                worker.kill()  # workers have no other state than their results
             raise
 
 
@@ -156,14 +156,11 @@ def _starting_workers() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _start_worker(waits: Connection) -> None:
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there are no signal masks
-    threading.Thread(target=_end_with_parent, args=(waits,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with_parent(waits: Connection) -> None:
-    """End this process when the other end of the pipe is closed, by the parent or by its end."""
-    try:
-        waits.poll(None)
-    finally:
-        os._exit(1)
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()  # type: ignore[union-attr]
+    os._exit(1)
