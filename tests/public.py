@@ -104,7 +104,7 @@ GOOD = {
     ),
     "attacks.reconstruct_paper": dict(
         net=NET, m=4, seed=0, box=(-2.0, 2.0), labels=np.resize([1.0, -1.0], 4),
-        start_scale=0.1, lambda_min=0.01, alpha=10.0, layer_weights=(1.0, 0.5),
+        start_scale=0.1, alpha=10.0, layer_weights=(1.0, 0.5),
         restarts=1, max_iterations=3, backend="numpy", workers=1,
     ),
     "attacks.reconstruct_components": dict(
@@ -115,7 +115,7 @@ GOOD = {
     ),
     "attacks.reconstruct_plane": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
     "attacks.refine": dict(
-        **FIT, multipliers=LAM, box=(-2.0, 2.0), lambda_min=0.01, alpha=10.0,
+        **FIT, multipliers=LAM, box=(-2.0, 2.0), alpha=10.0,
         layer_weights=(1.0, 0.5), max_iterations=3, backend="numpy",
     ),
     "residual_floor": dict(**FIT, layer_weights=(1.0, 0.5)),
