@@ -110,11 +110,6 @@ class Equation:
         by_layer = tuple(_ratio(norm(residual[s]), norm(theta[s])) for s in slices)
         return Stationarity(float(norm(residual)), _ratio(norm(residual), norm(theta)), by_layer)
 
-    def constrained(self, multipliers: Array) -> tuple[Array, Array]:
-        """Return ⟨D_ij, Φ(x_i)⟩ and λ_ij of all k constraints, both (k,)."""
-        real = np.isfinite(self.constraints)  # (n, J)
-        return self.constraints[real], multipliers.reshape(real.shape)[real]
-
     def fit(self, layer_weights: Any = None) -> Array:
         """Return the feasible multipliers with the smallest Σ_l w_l ‖left − right‖²_l."""
         net, signed = self.net, self.problem.signed
@@ -142,7 +137,8 @@ class Equation:
         check_every_class(self.y, self.net.K)
         check_nonzero(self.net)
         multipliers = self.fit() if multipliers is None else self.check(multipliers)
-        u, lam = self.constrained(multipliers)  # (k,)
+        real = np.isfinite(self.constraints)  # (n, J), of which k are constraints
+        u, lam = self.constraints[real], multipliers.reshape(real.shape)[real]  # (k,)
         q = float(u.min()) if margin is None else check_positive(margin, "margin")
         if q <= 0:
             raise ValueError(

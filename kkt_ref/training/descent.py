@@ -84,11 +84,10 @@ def gradient_descent(
         The start; it is not changed.
     x, y
         As in :func:`kkt_ref.stationarity_loss`.
-    step : float, > 0
-    max_steps : int, ≥ 0
+    step, max_steps, record_every
+        The step > 0, the largest number of steps ≥ 0, and the steps between records.
     target_loss : float, optional
         Stop at this mean loss, > 0.
-    record_every : int, steps between records
     callback : callable, optional
         Called with each record and the network at it.
     backend : "numpy", "cupy" or Backend
