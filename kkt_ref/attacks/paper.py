@@ -126,11 +126,7 @@ class PaperSettings:
 
     def check_net(self, net: MLP) -> None:
         """Raise if the descent cannot work on a network."""
-        check_mlp(net)
-        if net.dtype != np.float64:
-            raise TypeError(
-                f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)"
-            )
+        check_mlp(net, "float64")
         weights = zip(check_layer_weights(self.layer_weights, net), net.layer_slices, strict=True)
         if not any(w > 0 and net.theta[s].any() for w, s in weights):
             raise ValueError("net: expected a parameter other than 0 in a layer of weight > 0")

@@ -138,14 +138,12 @@ def check_plane(
     net: MLP, box: tuple[float, float], step: float | None = None
 ) -> tuple[tuple[float, float], float]:
     """Return box and step, or raise if the attack does not suit the network or the grid."""
-    check_mlp(net)
+    check_mlp(net, "float64")
     if net.d != 2 or not isinstance(net.activation, ReLU):
         raise ValueError(
             f"net: expected two inputs, and ReLU, which has kinks, got {net.d} and "
             f"{net.activation}; use attacks.reconstruct_paper"
         )
-    if net.dtype != np.float64:
-        raise TypeError(f"net: expected float64, got {net.dtype}; use net.astype(float)")
     box = check_box(box)
     step = check_positive(default_step(box) if step is None else step, "step")
     first = len(lattice(box, 2.5 * step))
