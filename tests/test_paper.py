@@ -231,9 +231,13 @@ def test_labels_are_balanced_or_given():
     assert np.array_equal(attack(labels=given, restarts=2).labels, np.tile(given, 2))
 
 
-def test_gates_have_the_given_sharpness():
-    found = attack(alpha=50.0)
-    assert np.isclose(norms(found, 50.0).relative, found.runs[0].objective ** 0.5)
+def test_a_schedule_ends_at_its_last_alpha():
+    schedule, sharp = attack(alpha=[5.0, 50.0]), attack(alpha=50.0)
+    assert schedule.runs[0].steps > sharp.runs[0].steps
+    assert np.isclose(norms(schedule, 50.0).relative, schedule.runs[0].objective ** 0.5)
+    smooth = relu_net().with_activation(kkt_ref.Softplus(5.0))  # keeps its gates: one stage
+    settings = dict(m=4, alpha=[5.0, 50.0], max_iterations=5)
+    assert reconstruct_paper(smooth, **settings).runs[0].steps == 5
 
 
 def test_layer_weights_choose_what_is_fitted():
@@ -255,7 +259,7 @@ def test_descent_lowers_the_objective_and_says_why_it_stopped():
     assert np.all(np.diff(values) <= 0)
 
 
-def test_a_callback_may_end_the_run():
+def test_a_callback_may_end_the_run_before_the_next_alpha():
     calls = []
 
     def enough(*event):
@@ -263,7 +267,7 @@ def test_a_callback_may_end_the_run():
         if len(calls) == 5:
             raise StopIteration
 
-    run = attack(callback=enough).runs[0]
+    run = attack(alpha=[5.0, 50.0], callback=enough).runs[0]
     assert len(calls) == run.steps == 5 and run.stop_reason == "The callback ended the run."
 
 

@@ -19,7 +19,13 @@ import numpy as np
 import scipy
 
 from kkt_ref._parallel import Workers, check_workers, run_all
-from kkt_ref._validation import check_box, check_count, check_multipliers, check_positive
+from kkt_ref._validation import (
+    check_array,
+    check_box,
+    check_count,
+    check_multipliers,
+    check_positive,
+)
 from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, one_multiplier
 from kkt_ref.network.activations import GatedReLU, Softplus
 from kkt_ref.network.mlp import MLP, check_mlp
@@ -36,6 +42,7 @@ from kkt_ref.stationarity.problems import (
 )
 
 Event = tuple[str, int, np.ndarray, np.ndarray]  # the arguments of a callback
+STOPPED = 99  # SciPy's status after a StopIteration
 
 
 class PublishedLoss(NamedTuple):
@@ -112,17 +119,23 @@ class PaperSettings:
     """The settings that :func:`reconstruct_paper` and :func:`refine` share, declared once."""
 
     box: tuple[float, float] = (-1.0, 1.0)  # bounds of every coordinate
-    alpha: float = 100.0  # sharpness of the gates
+    alpha: float | Sequence[float] = 100.0  # sharpness of the gates; a sequence is a schedule
     layer_weights: Sequence[float] | None = None  # w_l ≥ 0, one a layer; ones unless given
-    max_iterations: int = 1000  # of L-BFGS
+    max_iterations: int = 1000  # of L-BFGS, for each α
     backend: str | Backend = "numpy"  # or "cupy": where the loss is evaluated
     problem: Problem | None = None  # two or K classes unless given; RunnerUp() is the published one
 
     def __post_init__(self) -> None:
         get_backend(self.backend)
         check_box(self.box)
-        GatedReLU(self.alpha)
+        for alpha in self.alphas:
+            GatedReLU(alpha)
         check_count(self.max_iterations, "max_iterations")
+
+    @property
+    def alphas(self) -> list[float]:
+        """The schedule as a list."""
+        return check_array(self.alpha, "alpha").ravel().tolist()
 
     def check_net(self, net: MLP) -> None:
         """Raise if the descent cannot work on a network."""
@@ -147,7 +160,7 @@ def reconstruct_paper(
     """Reconstruct training data by stationarity alone, from random starts.
 
     Returned are the candidates of all runs.  The objective is Σ_l w_l ‖r‖²_l / Σ_l w_l ‖θ‖²_l, with
-    r the residual with the smooth gates.
+    r the residual with the gates of the last α.
 
     Parameters
     ----------
@@ -204,7 +217,7 @@ def reconstruct_paper(
         range(restarts),
         after,
         workers=None if live else workers,
-        seconds=restarts * checked.max_iterations * each,
+        seconds=restarts * checked.max_iterations * len(checked.alphas) * each,
     )
     ordered = [runs[number] for number in range(restarts)]
     return Reconstruction(
@@ -274,35 +287,38 @@ def refine(
     multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
     used = np.any(directions != 0, axis=2).reshape(multipliers.shape)  # λ of a zero D is fixed at 0
 
-    least = 0.0 if problem.signed else -np.inf
-    loss = RelativeLoss(with_gates(net, checked.alpha), y, checked)
-    x, multipliers = np.clip(x, *checked.box), np.where(used, np.maximum(multipliers, least), 0.0)
-    loss.balance(x, multipliers)
-
     def watch(intermediate_result: Any) -> None:  # the name is SciPy's convention
         if callback is not None:
             moved, lam = loss.unpack(intermediate_result.x)
             callback("moved", 0, moved, lam if lam.ndim == 1 else lam.sum(axis=1))
 
-    limit = checked.max_iterations
-    result = scipy.optimize.minimize(
-        loss.value_and_gradient,
-        loss.pack(x, multipliers),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[checked.box] * x.size
-        + [(least, None) if free else (0.0, 0.0) for free in used.ravel()],
-        callback=watch,
-        options=dict(maxcor=20, ftol=0.0, gtol=1e-10, maxiter=limit, maxfun=20 * limit),
-    )
-    x, multipliers = loss.unpack(result.x)
-    multipliers = np.where(used, np.maximum(multipliers, least), 0.0)  # scaling may round
+    limit, least, steps = checked.max_iterations, 0.0 if problem.signed else -np.inf, 0
+    x, multipliers = np.clip(x, *checked.box), np.where(used, np.maximum(multipliers, least), 0.0)
+    smooth = isinstance(net.activation, Softplus)
+    for alpha in checked.alphas[:1] if smooth else checked.alphas:
+        loss = RelativeLoss(with_gates(net, alpha), y, checked)
+        loss.balance(x, multipliers)
+        result = scipy.optimize.minimize(
+            loss.value_and_gradient,
+            loss.pack(x, multipliers),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[checked.box] * x.size
+            + [(least, None) if free else (0.0, 0.0) for free in used.ravel()],
+            callback=watch,
+            options=dict(maxcor=20, ftol=0.0, gtol=1e-10, maxiter=limit, maxfun=20 * limit),
+        )
+        x, multipliers = loss.unpack(result.x)
+        multipliers = np.where(used, np.maximum(multipliers, least), 0.0)  # scaling may round
+        steps += result.nit
+        if result.status == STOPPED:
+            break
     reason = {
         0: "The projected gradient fell below 1e-10.",
-        1: f"All iterations allowed were done ({result.nit}).",
-        99: "The callback ended the run.",
+        1: f"All iterations allowed were done ({result.nit} in the last stage).",
+        STOPPED: "The callback ended the run.",
     }.get(result.status, "The line search found no lower value: rounding or a kink is in the way.")
-    end = dict(objective=float(result.fun), steps=result.nit, stop_reason=reason)
+    end = dict(objective=float(result.fun), steps=steps, stop_reason=reason)
     run = measured_run(net, x, y, multipliers, **end, problem=problem)
     mass = multipliers if multipliers.ndim == 1 else multipliers.sum(axis=1)  # (m,)
     return Reconstruction(x, y, mass, np.zeros(len(y), int), (run,), None)
