@@ -45,8 +45,7 @@ from scipy.optimize import Bounds, minimize
 
 import kkt_ref
 from kkt_ref.datasets.split import Split
-from kkt_ref.metrics.matching import match_one_to_one
-from kkt_ref.metrics.ncc import ncc_all_pairs
+from kkt_ref.metrics import match_one_to_one, ncc_all_pairs
 from kkt_ref.stationarity import closed_form
 
 COLUMNS = 10
