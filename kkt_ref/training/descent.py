@@ -84,10 +84,11 @@ def gradient_descent(
         The start; it is not changed.
     x, y
         As in :func:`kkt_ref.stationarity_loss`.
-    step, max_steps, record_every
-        The step > 0, the largest number of steps ≥ 0, and the steps between records.
+    step, max_steps
+        The step > 0, and the largest number of steps ≥ 0.
     target_loss : float, optional
         Stop at this mean loss, > 0.
+    record_every : int, steps between records
     callback : callable, optional
         Called with each record and the network at it.
     backend : "numpy", "cupy" or Backend
