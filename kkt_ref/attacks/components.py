@@ -85,6 +85,8 @@ def reconstruct_components(
 ) -> Reconstruction:
     """Reconstruct training images as independent components of the first layer.
 
+    A ValueError is raised if the first layer does not stand out of its random start.
+
     Parameters
     ----------
     net : MLP
@@ -103,12 +105,6 @@ def reconstruct_components(
         since the sign of a component is free, and all have one norm, since its size is free too.
         ``multipliers`` are the λ ≥ 0 with which the candidates of one start explain θ best;
         ``pictures`` are the candidates plus the mean, as found or given.
-
-    Raises
-    ------
-    ValueError
-        If ``image_shape`` has another number of pixels than the network has inputs, or fewer than
-        three rows and columns, or if the first layer does not stand out of its random start.
     """
     check_mlp(net)
     C, H, W = shape = check_image_shape(image_shape, "image_shape")
