@@ -1,0 +1,186 @@
+"""Networks that a user brings: wrong ones are named, and membership by their multipliers."""
+
+from unittest import mock
+
+import numpy as np
+import pytest
+from strategies import error
+
+import kkt_ref
+from kkt_ref.attacks import multiplier_scores
+from kkt_ref.kkt import gram
+from kkt_ref.kkt.gram import gram_matrix
+from kkt_ref.metrics import roc
+from kkt_ref.network import check_gradients
+from kkt_ref.stationarity import RunnerUp
+from tests.test_protocol import TwoLayers, both
+
+
+class Scaled(TwoLayers):
+    def weighted_gradient(self, x, coefficients):
+        return tuple(g / 7 for g in super().weighted_gradient(x, coefficients))
+
+
+class Negative(TwoLayers):
+    def weighted_gradient(self, x, coefficients):
+        return tuple(-g for g in super().weighted_gradient(x, coefficients))
+
+
+class WithoutBias(TwoLayers):
+    def weighted_gradient(self, x, coefficients):
+        W, b, V = super().weighted_gradient(x, coefficients)
+        return W, np.zeros_like(b), V
+
+
+class OneShort(TwoLayers):
+    def weighted_gradient(self, x, coefficients):
+        return super().weighted_gradient(x, coefficients)[:2]
+
+
+class Transposed(TwoLayers):
+    def weighted_gradient(self, x, coefficients):
+        W, b, V = super().weighted_gradient(x, coefficients)
+        return W.T, b, V
+
+
+class Undefined(TwoLayers):
+    def outputs(self, x):
+        return np.full((len(x), self.K), np.nan)
+
+
+class Flat(TwoLayers):
+    def outputs(self, x):
+        return super().outputs(x)[:, 0]
+
+
+class WithDropout(TwoLayers):
+    def outputs(self, x):
+        return super().outputs(x) * np.random.default_rng().choice([0.0, 2.0], (len(x), self.K))
+
+
+class Normalised(TwoLayers):
+    def outputs(self, x):
+        return super().outputs(x - x.mean(axis=0))
+
+
+class MeanOfRows(TwoLayers):
+    def gradient_rows(self, x, coefficients):
+        return super().gradient_rows(x, coefficients) / len(x)
+
+
+WRONG = {
+    Scaled: "does not match the outputs",
+    Negative: "does not match the outputs",
+    WithoutBias: r"parameter array 1, of shape \(8,\), does not match",
+    OneShort: "expected 3 gradients, one for each of net.arrays, got 2",
+    Transposed: r"gradient 0 of weighted_gradient to be a floating array of shape \(8, 4\)",
+    Undefined: r"outputs\(x\) has NaN",
+    Flat: r"outputs\(x\) to be a floating array of shape \(7, 3\)|\(4, 3\)",
+    WithDropout: "two different outputs; switch dropout",
+    Normalised: "depends on the other samples",
+    MeanOfRows: "do not add up",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.__name__)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_wrong_network_is_named_before_any_work(wrong, dtype):
+    mlp, net, x, y, _ = both(3)
+    x = x.astype(dtype)
+    check_gradients(net.astype(dtype), x)  # the right one passes
+    for call in (
+        check_gradients,
+        lambda *a: multiplier_scores(*a, y),
+        lambda *a: kkt_ref.margins(*a, y),
+    ):
+        with pytest.raises(ValueError, match=WRONG[wrong]):
+            call(wrong(tuple(p.astype(dtype) for p in mlp.arrays)), x)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_no_right_network_is_called_wrong(scale):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        net = kkt_ref.init_uniform((9, 40, 30, 3), rng, bias="all", dtype=np.float32)
+        check_gradients(net.scaled(scale), rng.normal(size=(5, 9)).astype(np.float32))
+
+
+def test_rows_in_blocks_give_the_same_matrix_and_a_projection_nearly():
+    _, net, x, y, _ = both(3)
+    x, U = np.repeat(x, 12, axis=0) + 0.1 * np.arange(84)[:, None], np.ones((84, 3))
+    rows = net.gradient_rows(x, U)
+    with mock.patch.object(gram, "MEMORY", 25 * 2 * net.theta.nbytes):
+        by_blocks = gram_matrix(net, x, U, (1.0, 1.0))
+    projected = gram_matrix(net, x, U, (1.0, 1.0), projection=4000)
+    for found, tolerance in ((by_blocks, 1e-12), (projected, 0.1)):
+        assert error(found[0], rows @ rows.T) < tolerance
+        assert error(found[1], rows @ net.theta) < 1e-12
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_any_network_has_the_conditions_and_the_score_of_the_mlp(K):
+    mlp, net, x, y, _ = both(K)
+    for ours, theirs in zip(
+        multiplier_scores(net, x, y), multiplier_scores(mlp, x, y), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    with mock.patch("kkt_ref.kkt.equation.LARGEST_MATRIX", 0):
+        found = kkt_ref.fit_multipliers(net, x, y)
+    assert error(found, kkt_ref.fit_multipliers(mlp, x, y)) < 1e-3
+    if K == 3:
+        reports = [kkt_ref.kkt_report(n, x, y, margin=0.1, problem=RunnerUp()) for n in (net, mlp)]
+        assert reports[0].multipliers.shape == y.shape
+        np.testing.assert_allclose(reports[0][1:8], reports[1][1:8], rtol=1e-7)
+
+
+def trained(K=3, n=30, others=200, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n + others, 20))
+    y = np.arange(n + others) % K if K > 1 else np.resize([-1.0, 1.0], n + others)
+    start = kkt_ref.init_uniform((20, 60, K), rng, bias="all")
+    return kkt_ref.gradient_descent(start, x[:n], y[:n], step=0.3, max_steps=400).net, x, y
+
+
+def test_the_multiplier_is_that_of_ridge_regression_in_its_standard_deviations():
+    net, x, y = trained()
+    Phi, rows = net.outputs(x), np.arange(len(x))
+    wrong = np.exp(Phi) * (np.arange(3) != y[:, None])
+    U = np.eye(3)[y] - wrong / wrong.sum(axis=1, keepdims=True)
+    g, theta = kkt_ref.per_sample_gradients(net, x, U), net.theta.copy()
+    for s in net.layer_slices:
+        g[:, s], theta[s] = (v / np.sqrt(np.mean(net.theta[s] ** 2)) for v in (g[:, s], theta[s]))
+    g /= np.linalg.norm(g, axis=1, keepdims=True)
+    tall = np.vstack([g.T, 0.1 * np.eye(len(g))])  # ρ = 0.01
+    lam = np.linalg.lstsq(tall, np.append(theta, np.zeros(len(g))))[0]
+    deviation = np.sqrt(np.diag(np.linalg.inv(tall.T @ tall)))
+    found = multiplier_scores(net, x, y)
+    np.testing.assert_allclose(found.multiplier, lam / deviation, rtol=1e-6)
+    loss = np.log(np.exp(Phi).sum(axis=1)) - Phi[rows, y]
+    assert np.array_equal(np.argsort(found.margin), np.argsort(-loss))
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_members_stand_out(K):
+    net, x, y = trained(K)
+    for evidence in multiplier_scores(net, x, y):
+        assert roc(evidence[:30], evidence[30:]).auc > 0.8
+
+
+def test_an_untrained_network_tells_nothing():
+    p_values = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        net = kkt_ref.init_uniform((12, 20, 3), rng)
+        scores = multiplier_scores(net, rng.normal(size=(60, 12)), np.arange(60) % 3).score
+        p_values.append(roc(scores[:30], scores[30:]).p_all)
+    assert np.mean(np.array(p_values) < 0.05) < 0.15 and max(p_values) > 0.5
+
+
+def test_all_samples_are_treated_alike():
+    net, x, y = trained()
+    order = np.random.default_rng(1).permutation(len(x))
+    pairs = zip(
+        multiplier_scores(net, x, y), multiplier_scores(net, x[order], y[order]), strict=True
+    )
+    for one, other in pairs:
+        np.testing.assert_allclose(one[order], other, rtol=1e-6, atol=1e-9)
