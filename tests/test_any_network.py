@@ -1,19 +1,24 @@
 """Networks that a user brings: wrong ones are named, and membership by their multipliers."""
 
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
+import scipy
 from strategies import error
 
 import kkt_ref
 from kkt_ref.attacks import multiplier_scores
+from kkt_ref.conformance import Implementation
 from kkt_ref.kkt import gram
 from kkt_ref.kkt.gram import gram_matrix
 from kkt_ref.metrics import roc
 from kkt_ref.network import check_gradients
 from kkt_ref.stationarity import RunnerUp
 from tests.test_protocol import TwoLayers, both
+
+DEMOS = Path(__file__).parent.parent / "demos"
 
 
 class Scaled(TwoLayers):
@@ -184,3 +189,118 @@ def test_all_samples_are_treated_alike():
     )
     for one, other in pairs:
         np.testing.assert_allclose(one[order], other, rtol=1e-6, atol=1e-9)
+
+
+class ByAdapter(Implementation):
+    """What a network of another engine can answer of the kit's questions."""
+
+    def __init__(self, adapt):
+        self.adapt = adapt  # from an MLP
+
+    def class_outputs(self, net, x):
+        return self.adapt(net).outputs(x)
+
+    def outputs(self, net, x):
+        return self.adapt(net).outputs(x)[:, 0]
+
+    def per_sample_gradients(self, net, x):
+        return self.adapt(net).gradient_rows(x, np.ones((len(x), 1), x.dtype))
+
+    def training_step(self, net, x, y, step):
+        pull = y * scipy.special.expit(-y * self.outputs(net, x)) / len(y)
+        g = self.adapt(net).weighted_gradient(x, pull[:, None].astype(x.dtype))
+        return net.theta + step * np.concatenate([p.ravel() for p in g])
+
+
+def in_torch(mlp):
+    import torch
+    from adapter_torch import TorchNetwork
+
+    layers = []
+    for W, b in mlp.layers:
+        layers += [torch.nn.Linear(*W.shape[::-1], bias=b is not None), torch.nn.ReLU()]
+    model = torch.nn.Sequential(*layers[:-1]).to(torch.from_numpy(mlp.weights[0]).dtype).eval()
+    return TorchNetwork(model, (mlp.d,), mlp.arrays)
+
+
+def in_jax(mlp):
+    import jax
+    from adapter_jax import JaxNetwork
+
+    jax.config.update("jax_enable_x64", True)
+
+    def apply(layers, x):
+        for i, (W, *b) in enumerate(layers):
+            x = (jax.nn.relu(x) if i else x) @ W.T + (b[0] if b else 0)
+        return x
+
+    layers = [[p for p in layer if p is not None] for layer in mlp.layers]
+    return JaxNetwork(apply, layers, (mlp.d,))
+
+
+def relu_only(adapt):
+    def adapted(mlp):
+        if not isinstance(mlp.activation, kkt_ref.ReLU):
+            raise NotImplementedError
+        return adapt(mlp)
+
+    return ByAdapter(adapted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine, adapt", [("torch", in_torch), ("jax", in_jax)])
+def test_the_kit_passes_the_adapters_of_the_demos_and_finds_a_wrong_one(engine, adapt, monkeypatch):
+    pytest.importorskip(engine, reason=f"needs pip install {engine}")
+    monkeypatch.syspath_prepend(str(DEMOS))
+    right = relu_only(adapt)
+    results = kkt_ref.check_implementation(right, on_fail="return", dtype="float64")
+    assert not [r for r in results if r.bad]
+    assert sum(r.status == "passed" for r in results) > 20
+
+    def wrong(mlp):
+        net = adapt(mlp)
+        rows = net.gradient_rows
+        net.gradient_rows = lambda x, U: rows(x, U) / len(x)  # a mean instead of a sum
+        return net
+
+    found = kkt_ref.check_implementation(relu_only(wrong), on_fail="return", dtype="float64")
+    assert {r.name.split(":")[0] for r in found if r.bad} == {"per_sample_gradients"}
+    mlp = kkt_ref.init_uniform((5, 8, 3), np.random.default_rng(0), bias="all")
+    x = np.random.default_rng(1).normal(size=(130, 5))
+    check_gradients(adapt(mlp), x)
+    with pytest.raises(ValueError, match="do not add up"):
+        check_gradients(wrong(mlp), x)
+    y = np.arange(130) % 3
+    for ours, theirs in zip(
+        multiplier_scores(adapt(mlp), x, y), multiplier_scores(mlp, x, y), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_pytorch_model_in_training_mode_is_refused_and_one_with_batch_statistics(monkeypatch):
+    torch = pytest.importorskip("torch", reason="needs pip install torch")
+    monkeypatch.syspath_prepend(str(DEMOS))
+    from adapter_torch import TorchNetwork
+
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3),
+        torch.nn.BatchNorm2d(4),
+        torch.nn.Flatten(),
+        torch.nn.Linear(64, 3),
+    )
+    with pytest.raises(
+        ValueError, match=r"expected evaluation mode, got training mode; call .eval"
+    ):
+        TorchNetwork(model, (1, 6, 6))
+    net = TorchNetwork(model.eval(), (1, 6, 6))
+    x = np.random.default_rng(0).normal(size=(9, 36)).astype(np.float32)
+    check_gradients(net, x)
+    assert (
+        net.depth == 3
+        and net.K == 3
+        and net.theta.size == sum(p.numel() for p in model.parameters())
+    )
+    model[1].track_running_stats, model[1].running_mean, model[1].running_var = False, None, None
+    with pytest.raises(ValueError, match="depends on the other samples"):
+        check_gradients(TorchNetwork(model, (1, 6, 6)), x)
