@@ -4,7 +4,7 @@
 do; θ is all leaves of `parameters`.  State, as that of batch normalisation, is fixed in `apply`.
 """
 
-from __future__ import annotations
+from itertools import groupby
 
 import jax
 import numpy as np
@@ -20,8 +20,9 @@ class JaxNetwork(Network):
 
     def __init__(self, apply, parameters, shape):
         self.apply, self.parameters, self.shape = apply, parameters, tuple(shape)
-        leaves, self.tree = jax.tree_util.tree_flatten(parameters)
-        self.layers = tuple((np.asarray(leaf),) for leaf in leaves)  # each array is a layer
+        leaves, self.tree = jax.tree_util.tree_flatten_with_path(parameters)
+        layers = groupby(leaves, key=lambda item: item[0][:-1])  # arrays of one branch
+        self.layers = tuple(tuple(np.asarray(leaf) for _, leaf in layer) for _, layer in layers)
         self.d = int(np.prod(self.shape))
 
         def gradient(parameters, x, u):

@@ -3,8 +3,6 @@
 θ is all parameters that require gradients; buffers, as those of batch normalisation, stay fixed.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch.func import functional_call, grad, vmap
@@ -25,12 +23,12 @@ class TorchNetwork(Network):
         for name, p in module.named_parameters():
             if p.requires_grad:
                 layers.setdefault(name.rpartition(".")[0], []).append((name, p.detach()))
-        named = dict(item for layer in layers.values() for item in layer)
-        given = named.values() if arrays is None else map(torch.as_tensor, arrays)
-        self.parameters = {k: p.to(named[k].device) for k, p in zip(named, given, strict=True)}
+        named = [item for layer in layers.values() for item in layer]
+        given = zip(named, arrays or [p for _, p in named], strict=True)
+        self.parameters = {name: torch.as_tensor(a).to(p.device) for (name, p), a in given}
         parts = iter(p.cpu().numpy() for p in self.parameters.values())
         self.layers = tuple(tuple(next(parts) for _ in layer) for layer in layers.values())
-        self.d = int(np.prod(self.shape))
+        self.d, self.device = int(np.prod(self.shape)), named[0][1].device
         self.K = self.outputs(np.zeros((1, self.d), self.dtype)).shape[1]
 
     def with_arrays(self, arrays):
@@ -40,27 +38,22 @@ class TorchNetwork(Network):
     def _phi(self, parameters, x):
         return functional_call(self.module, parameters, (x.reshape(-1, *self.shape),))
 
-    def _gradient(self, parameters, x, u):
-        return grad(lambda p: (self._phi(p, x) * u).sum())(parameters)
-
     def _batches(self, function, *arrays):  # 100 samples at a time
-        device = next(iter(self.parameters.values())).device
-        for i in range(0, len(arrays[0]), 100):
-            yield function(*(torch.as_tensor(a[i : i + 100]).to(device) for a in arrays))
+        parts = (torch.as_tensor(a).to(self.device).split(100) for a in arrays)
+        return (function(self.parameters, *batch) for batch in zip(*parts, strict=True))
 
     def outputs(self, x):
         """Φ(θ; x_i), shape (n, K)."""
-        with torch.no_grad():
-            found = list(self._batches(lambda b: self._phi(self.parameters, b).cpu(), x))
-        return np.concatenate(found)
+        return np.concatenate([phi.cpu() for phi in self._batches(self._phi, x)])
 
     def weighted_gradient(self, x, coefficients):
         """Σ_ic U_ic ∇θΦ_c(θ; x_i)."""
-        sums = list(self._batches(lambda *b: self._gradient(self.parameters, *b), x, coefficients))
+        gradient = grad(lambda p, x, u: (self._phi(p, x) * u).sum())
+        sums = list(self._batches(gradient, x, coefficients))
         return tuple(sum(s[k] for s in sums).cpu().numpy() for k in self.parameters)
 
     def gradient_rows(self, x, coefficients):
         """The same for each sample, shape (n, P)."""
-        rows = vmap(lambda *b: self._gradient(self.parameters, *b))
+        rows = vmap(grad(lambda p, x, u: (self._phi(p, x) * u).sum()), (None, 0, 0))
         found = self._batches(rows, x, coefficients)
         return np.concatenate([np.hstack([g.flatten(1).cpu() for g in r.values()]) for r in found])

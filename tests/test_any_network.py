@@ -197,9 +197,6 @@ class ByAdapter(Implementation):
     def __init__(self, adapt):
         self.adapt = adapt  # from an MLP
 
-    def class_outputs(self, net, x):
-        return self.adapt(net).outputs(x)
-
     def outputs(self, net, x):
         return self.adapt(net).outputs(x)[:, 0]
 
@@ -228,6 +225,7 @@ def in_jax(mlp):
     from adapter_jax import JaxNetwork
 
     jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_disable_jit", True)  # else it compiles for each case
 
     def apply(layers, x):
         for i, (W, *b) in enumerate(layers):
