@@ -114,7 +114,7 @@ def test_rows_in_blocks_give_the_same_matrix_and_a_projection_nearly():
     _, net, x, y, _ = both(3)
     x, U = np.repeat(x, 12, axis=0) + 0.1 * np.arange(84)[:, None], np.ones((84, 3))
     rows = net.gradient_rows(x, U)
-    with mock.patch.object(gram, "MEMORY", 25 * 2 * net.theta.nbytes):
+    with mock.patch.object(gram, "MEMORY", 25 * net.theta.nbytes):
         by_blocks = gram_matrix(net, x, U, (1.0, 1.0))
     projected = gram_matrix(net, x, U, (1.0, 1.0), projection=4000)
     for found, tolerance in ((by_blocks, 1e-12), (projected, 0.1)):

@@ -4,8 +4,8 @@ Multipliers of fixed samples need no more than this matrix and ⟨g_a, θ⟩.  F
 from the signals δ and inputs a of each layer, Σ_l w_l ⟨δ_a, δ_b⟩ ⟨a_a, a_b⟩.  Any other network
 gives its rows a batch at a time:
 
-exact       Rows are kept in blocks, and each pair of blocks is multiplied.  With B blocks each row
-            is computed (B + 1) / 2 times on average, once if all rows fit into one block.
+exact       A block of rows is kept in memory and multiplied with all later rows.  With B blocks
+            each row is computed (B + 1) / 2 times on average, once if all fit into one block.
 projection  Each row is computed once and folded into s numbers: every parameter is added, with a
             random sign, to one of s random places (the count sketch of Charikar et al. 2002).
             ⟨g_a, g_b⟩ keeps its mean, and errs by about ‖g_a‖ ‖g_b‖ / √s.  ⟨g_a, θ⟩ stays exact.
@@ -24,7 +24,7 @@ from kkt_ref.stationarity import closed_form
 
 Array = np.ndarray
 BATCH = 32  # rows that a network is asked for at a time
-MEMORY = 1_000_000_000  # bytes of two blocks
+MEMORY = 1_000_000_000  # bytes of a block
 
 
 def scale_layers(vectors: Array, net: Network, weights: tuple[float, ...]) -> Array:
@@ -65,21 +65,17 @@ def gram_matrix(
         for batch, rows in batches(0, k):
             sketch[batch], toward[batch] = rows @ fold, rows @ theta
         return sketch @ sketch.T, toward
-    size = max(MEMORY // (2 * theta.nbytes), 1)
-    blocks = [slice(first, min(first + size, k)) for first in range(0, k, size)]
-
-    def rows_of(block: slice) -> Array:
-        kept = np.empty((block.stop - block.start, theta.size), dtype)
-        for batch, rows in batches(block.start, block.stop):
-            kept[batch.start - block.start : batch.stop - block.start] = rows
-        return kept
-
-    for number, block in enumerate(blocks):
-        rows = rows_of(block)
-        toward[block] = rows @ theta
-        for other in blocks[number:]:
-            gram[block, other] = rows @ (rows if other is block else rows_of(other)).T
-            gram[other, block] = gram[block, other].T
+    size = max(MEMORY // theta.nbytes, 1)
+    for start in range(0, k, size):
+        stop = min(start + size, k)
+        kept = np.empty((stop - start, theta.size), dtype)
+        for batch, rows in batches(start, stop):
+            kept[batch.start - start : batch.stop - start] = rows
+        block = slice(start, stop)
+        gram[block, block], toward[block] = kept @ kept.T, kept @ theta
+        for batch, rows in batches(stop, k):
+            gram[block, batch] = kept @ rows.T
+            gram[batch, block] = gram[block, batch].T
     return gram, toward
 
 
