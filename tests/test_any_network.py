@@ -21,85 +21,47 @@ from tests.test_protocol import TwoLayers, both
 DEMOS = Path(__file__).parent.parent / "demos"
 
 
-class Scaled(TwoLayers):
-    def weighted_gradient(self, x, coefficients):
-        return tuple(g / 7 for g in super().weighted_gradient(x, coefficients))
+def random(phi):
+    return phi * np.random.default_rng().choice([0.0, 2.0], phi.shape)
 
 
-class Negative(TwoLayers):
-    def weighted_gradient(self, x, coefficients):
-        return tuple(-g for g in super().weighted_gradient(x, coefficients))
-
-
-class WithoutBias(TwoLayers):
-    def weighted_gradient(self, x, coefficients):
-        W, b, V = super().weighted_gradient(x, coefficients)
-        return W, np.zeros_like(b), V
-
-
-class OneShort(TwoLayers):
-    def weighted_gradient(self, x, coefficients):
-        return super().weighted_gradient(x, coefficients)[:2]
-
-
-class Transposed(TwoLayers):
-    def weighted_gradient(self, x, coefficients):
-        W, b, V = super().weighted_gradient(x, coefficients)
-        return W.T, b, V
-
-
-class Undefined(TwoLayers):
-    def outputs(self, x):
-        return np.full((len(x), self.K), np.nan)
-
-
-class Flat(TwoLayers):
-    def outputs(self, x):
-        return super().outputs(x)[:, 0]
-
-
-class WithDropout(TwoLayers):
-    def outputs(self, x):
-        return super().outputs(x) * np.random.default_rng().choice([0.0, 2.0], (len(x), self.K))
-
-
-class Normalised(TwoLayers):
-    def outputs(self, x):
-        return super().outputs(x - x.mean(axis=0))
-
-
-class MeanOfRows(TwoLayers):
-    def gradient_rows(self, x, coefficients):
-        return super().gradient_rows(x, coefficients) / len(x)
-
-
-WRONG = {
-    Scaled: "does not match the outputs",
-    Negative: "does not match the outputs",
-    WithoutBias: r"parameter array 1, of shape \(8,\), does not match",
-    OneShort: "expected 3 gradients, one for each of net.arrays, got 2",
-    Transposed: r"gradient 0 of weighted_gradient to be a floating array of shape \(8, 4\)",
-    Undefined: r"outputs\(x\) has NaN",
-    Flat: r"outputs\(x\) to be a floating array of shape \(7, 3\)|\(4, 3\)",
-    WithDropout: "two different outputs; switch dropout",
-    Normalised: "depends on the other samples",
-    MeanOfRows: "do not add up",
+WRONG = {  # a method, what it answers instead, and how the message names it
+    "divided": ("weighted_gradient", lambda g: [p / 7 for p in g], "does not match the outputs"),
+    "negative": ("weighted_gradient", lambda g: [-p for p in g], "does not match the outputs"),
+    "no bias": ("weighted_gradient", lambda g: (g[0], 0 * g[1], g[2]), r"array 1, of shape \(8,\)"),
+    "one short": ("weighted_gradient", lambda g: g[:2], "expected 3 gradients, .* got 2"),
+    "transposed": ("weighted_gradient", lambda g: (g[0].T, *g[1:]), r"array of shape \(8, 4\)"),
+    "undefined": ("outputs", lambda phi: np.nan * phi, r"outputs\(x\) has NaN"),
+    "flat": (
+        "outputs",
+        lambda phi: phi[:, 0],
+        r"outputs\(x\) to be a floating array of shape \(4, 3\)",
+    ),
+    "dropout": ("outputs", random, "two different outputs; switch dropout"),
+    "centred": ("outputs", lambda phi: phi - phi.mean(axis=0), "depends on the other samples"),
+    "mean of rows": ("gradient_rows", lambda rows: rows / len(rows), "do not add up"),
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.__name__)
+def wrong(name, parts):
+    method, change, _ = WRONG[name]
+
+    def answer(self, *arguments):
+        return change(getattr(TwoLayers, method)(self, *arguments))
+
+    return type("Wrong", (TwoLayers,), {method: answer})(tuple(parts))
+
+
+@pytest.mark.parametrize("name", WRONG)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_a_wrong_network_is_named_before_any_work(wrong, dtype):
-    mlp, net, x, y, _ = both(3)
-    x = x.astype(dtype)
-    check_gradients(net.astype(dtype), x)  # the right one passes
-    for call in (
-        check_gradients,
-        lambda *a: multiplier_scores(*a, y),
-        lambda *a: kkt_ref.margins(*a, y),
-    ):
-        with pytest.raises(ValueError, match=WRONG[wrong]):
-            call(wrong(tuple(p.astype(dtype) for p in mlp.arrays)), x)
+def test_a_wrong_network_is_named_before_any_work(name, dtype):
+    _, net, x, y, _ = both(3)
+    net, x = net.astype(dtype), x.astype(dtype)[:4]
+    check_gradients(net, x)  # the right one passes
+    calls = {check_gradients: (), multiplier_scores: (y[:4],), kkt_ref.margins: (y[:4],)}
+    for call, labels in calls.items():
+        with pytest.raises(ValueError, match=WRONG[name][2]):
+            call(wrong(name, net.parts), x, *labels)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
