@@ -24,7 +24,7 @@ ROOMS = (
 # what functions return or raise, and where arguments are not checked: for speed, or on purpose
 NOT_CALLED = {
     "Activation", "Audit", "BackendError", "Callback", "Check", "ClarkeFit", "ConformanceError",
-    "ImageScores", "ImageSet", "Implementation",
+    "ImageScores", "ImageSet", "Implementation", "MultiplierScores",
     "KKTReport", "PointMatches", "PublishedLoss", "ReLU", "Reconstruction",
     "ROC", "Record", "Result", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
     "Matching", "Split", "Backend", "DecayFit", "Classes", "Regression", "RunnerUp", "TwoClasses",
@@ -132,6 +132,8 @@ GOOD = {
     "attacks.kinks_at": dict(net=NET, x=X, tolerance=0.01),
     "attacks.kink_vertices": dict(net=KINKED, box=(-1.5, 1.5), lines=3),
     "attacks.membership_scores": dict(net=NET, x=X),
+    "attacks.multiplier_scores": dict(net=NET, x=X, y=Y, projection=8),
+    "network.check_gradients": dict(net=NET, x=X),
     "audit.audit": dict(
         net=NET, data=(X, Y), held_out=X + 1.0, image_shape=(1, 1, 3), candidates=4, restarts=2,
         seed=0,

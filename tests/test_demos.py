@@ -202,6 +202,17 @@ def test_digits_come_back_from_a_convolutional_network(tmp_path):
 
 
 @pytest.mark.slow
+def test_multipliers_recognise_the_digits_of_a_lenet(tmp_path):
+    pytest.importorskip("torch", reason="needs pip install torch")
+    found = table("any_network", "--quick", cwd=tmp_path, KKT_REF_DATA="")
+    trained, untrained = found["trained"], found["untrained"]
+    for score in ("score", "multiplier"):
+        assert trained[score]["tpr001"] >= 0.2 > 0.15 > untrained[score]["tpr001"]
+        assert trained[score]["p_all"] < 1e-6
+    assert trained["score"]["auc"] > trained["margin"]["auc"]
+
+
+@pytest.mark.slow
 def test_verify_pytorch(tmp_path):
     pytest.importorskip("torch", reason="needs pip install torch")
     assert run("verify_pytorch", cwd=tmp_path).returncode == 0

@@ -7,6 +7,7 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
     components    images: independent components of the first layer
     first_layer   d > 2: the equation of the first layer, by alternating least squares
     membership    was this sample trained on? a score of given samples, no reconstruction
+    multiplier_membership  the same for any network, by the multipliers of given samples
 
 :func:`reconstruct` chooses the attack that suits the network.
 """
@@ -20,16 +21,19 @@ from kkt_ref.attacks.components import STARTS, reconstruct_components
 from kkt_ref.attacks.first_layer import reconstruct_first_layer
 from kkt_ref.attacks.kinks import BOX, kink_vertices, kinks_at
 from kkt_ref.attacks.membership import membership_scores
+from kkt_ref.attacks.multiplier_membership import MultiplierScores, multiplier_scores
 from kkt_ref.attacks.paper import gate_alpha, published_loss, reconstruct_paper, refine
 from kkt_ref.attacks.plane import reconstruct_plane
 from kkt_ref.network.mlp import MLP, check_mlp
 
 __all__ = [
+    "MultiplierScores",
     "Reconstruction",
     "gate_alpha",
     "kink_vertices",
     "kinks_at",
     "membership_scores",
+    "multiplier_scores",
     "published_loss",
     "reconstruct",
     "reconstruct_components",

@@ -88,7 +88,7 @@ def membership_scores(net: MLP, x: np.ndarray) -> Membership:
     sizes = np.sqrt(np.sum(inputs**2, axis=1) + outside / sigma**2)  # (n,)
     inputs /= np.maximum(sizes, 1e-300)[:, None]
     signal = _beyond_others(deltas, inputs, (deltas @ U) * (s * weights))
-    return Membership(_evidence(span) + _evidence(signal), span, signal)
+    return Membership(evidence(span) + evidence(signal), span, signal)
 
 
 def _signals(net: MLP, x: Array) -> Array:
@@ -135,7 +135,7 @@ def _beyond_others(deltas: Array, inputs: Array, images: Array) -> Array:
     return fit.x - half_square(fit.x)[1]
 
 
-def _evidence(values: Array) -> Array:
+def evidence(values: Array) -> Array:
     """Return −log p of values standardised by their median and spread, (n,)."""
     centre = np.median(values)
     spread = 1.4826 * np.median(np.abs(values - centre))

@@ -25,7 +25,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kkt_ref._validation import check_every_class, check_multipliers, check_positive
-from kkt_ref.kkt.multipliers import gram_matrix, scale_layers, solve_nnls, solve_nnls_gram
+from kkt_ref.kkt.gram import gram_matrix, scale_layers
+from kkt_ref.kkt.multipliers import solve_nnls, solve_nnls_gram
+from kkt_ref.network.gradient_check import check_gradients
 from kkt_ref.network.mlp import MLP
 from kkt_ref.network.protocol import Network, check_layer_weights, check_nonzero
 from kkt_ref.stationarity import problems
@@ -79,6 +81,8 @@ class Equation:
     def __init__(self, net: Network, x: Any, y: Any, problem: Problem | None = None) -> None:
         self.net = net
         self.x, self.y, self.problem = problems.check_samples(net, x, y, problem)
+        if not isinstance(net, MLP):
+            check_gradients(net, self.x)
         self.evaluation: Any = evaluate(net, self.x)
         self.outputs = self.evaluation.outputs  # Φ, (n, K)
         self.directions = self.problem.directions(self.y, self.outputs)  # (n, J, K)
@@ -117,7 +121,7 @@ class Equation:
         # λ_ij with a zero direction counts for nothing and is left out
         sample, j = np.nonzero(np.any(self.directions != 0, axis=2))  # (k,)
         x, flat = self.x[sample], self.directions[sample, j]  # (k, d), (k, K)
-        if len(x) * net.theta.size <= LARGEST_MATRIX or not isinstance(net, MLP):
+        if len(x) * net.theta.size <= LARGEST_MATRIX:
             rows = evaluate(net, x).gradient_rows(flat)  # (k, P)
             rows, target = (scale_layers(v, net, weights).astype(float) for v in (rows, net.theta))
             best = solve_nnls(rows, target) if signed else np.linalg.lstsq(rows.T, target)[0]
@@ -213,11 +217,13 @@ def kkt_report(
     multipliers: Array | None = None,
     *,
     margin: float | None = None,
+    problem: Problem | None = None,
 ) -> KKTReport:
     """Measure the four KKT conditions at a trained network and its data.
 
     Arguments as in :func:`kkt_ref.stationarity_loss`.  Multipliers are fitted unless given, and
     the margin q > 0 is the smallest one unless given; a ValueError says that there is none, because
-    a sample is misclassified.
+    a sample is misclassified.  Of K classes and thousands of samples,
+    :class:`~kkt_ref.stationarity.RunnerUp` asks for one multiplier a sample instead of K − 1.
     """
-    return Equation(net, x, y).report(multipliers, margin)
+    return Equation(net, x, y, problem).report(multipliers, margin)

@@ -4,7 +4,7 @@ r"""Multipliers for fixed samples: a convex problem.
 
 over the directions a of all samples (for two classes g_i = y_i ∇θΦ(x_i)) is a non-negative least
 squares problem, which SciPy's NNLS solves: on the matrix of the rows g_a if it fits into memory,
-otherwise on its Gram matrix Σ_l w_l ⟨δ_a, δ_b⟩ ⟨a_i, a_j⟩.  In regression λ is of any sign.
+otherwise on its Gram matrix (:mod:`kkt_ref.kkt.gram`).  In regression λ is of any sign.
 
 Names of dimensions: n samples, J directions of a sample, P parameters, k = n J rows.
 """
@@ -12,35 +12,7 @@ Names of dimensions: n samples, J directions of a sample, P parameters, k = n J 
 import numpy as np
 import scipy
 
-from kkt_ref.network.mlp import MLP
-from kkt_ref.network.protocol import Network
-from kkt_ref.stationarity import closed_form
-
 Array = np.ndarray
-
-
-def gram_matrix(
-    net: MLP, x: Array, coefficients: Array, weights: tuple[float, ...]
-) -> tuple[Array, Array]:
-    """Return ⟨g_a, g_b⟩, shape (k, k), and ⟨g_a, θ⟩, shape (k,), without forming g_a.
-
-    Row a belongs to the sample x_a, (k, d), and the coefficients of its outputs, (k, K).
-    """
-    net, x = net.astype(np.float64), x.astype(np.float64)
-    trace = closed_form.forward(net, x)
-    deltas = closed_form.backward(trace, coefficients.astype(np.float64)).deltas
-    gram, toward = np.zeros((len(x), len(x))), np.zeros(len(x))
-    layers = zip(weights, trace.inputs, trace.preactivations, deltas, net.biases, strict=True)
-    for w, a, z, delta, b in layers:
-        gram += w * (delta @ delta.T) * (a @ a.T + (b is not None))  # (k, k)
-        toward += w * np.sum(z * delta, axis=1)  # (k,), for ⟨δ aᵀ, W⟩ + ⟨δ, b⟩ = ⟨δ, z⟩
-    return gram, toward
-
-
-def scale_layers(vectors: Array, net: Network, weights: tuple[float, ...]) -> Array:
-    """Multiply each layer's part of vectors (..., P) by √w_l and drop layers of weight zero."""
-    kept = zip(weights, net.layer_slices, strict=True)
-    return np.concatenate([np.sqrt(w) * vectors[..., s] for w, s in kept if w > 0], axis=-1)
 
 
 def solve_nnls(

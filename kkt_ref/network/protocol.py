@@ -47,6 +47,16 @@ class Network(Protocol):
         x and U.
         """
 
+    def gradient_rows(self, x: Array, coefficients: Array) -> Array:
+        """Σ_c U_ic ∇θΦ_c(θ; x_i) for each sample, shape (n, P), by a loop over samples.
+
+        A network that knows a faster way replaces it; it is asked for few samples at a time.
+        """
+        rows = [
+            self.weighted_gradient(x[i : i + 1], coefficients[i : i + 1]) for i in range(len(x))
+        ]
+        return np.stack([np.concatenate([g.ravel() for g in row]) for row in rows])  # (n, P)
+
     @property
     def K(self) -> int:  # noqa: N802 - the dimension's name
         """Number of outputs: rows of the last layer's weights, unless a network says otherwise."""

@@ -13,7 +13,6 @@ import numpy as np
 from kkt_ref.network.mlp import MLP
 from kkt_ref.network.protocol import Network
 from kkt_ref.stationarity import closed_form
-from kkt_ref.stationarity.definition import gradient_rows
 
 Array = Any
 
@@ -26,7 +25,7 @@ class Evaluation:
 
     def gradient_rows(self, coefficients: Array) -> Array:
         """Return Σ_c U_ic ∇θΦ_c(x_i) for each sample, shape (n, P), for U of shape (n, K)."""
-        return gradient_rows(self.net, self.x, coefficients)
+        return self.net.gradient_rows(self.x, coefficients)
 
     def gradient_sum(self, coefficients: Array) -> list[Array]:
         """Return Σ_ic U_ic ∇θΦ_c(x_i), shaped like ``net.arrays``."""
