@@ -7,7 +7,6 @@ from scipy.optimize import minimize
 from strategies import problems
 
 import kkt_ref
-from kkt_ref.datasets import toys
 from kkt_ref.stationarity.closed_form import forward
 
 
@@ -89,12 +88,3 @@ def test_agrees_with_an_independent_convex_solution():
     )
     fit = kkt_ref.clarke_stationarity(net, x, y, width=width)
     assert np.isclose(fit.stationarity.absolute**2, solution.fun, rtol=1e-5)
-
-
-def test_explains_a_network_whose_kinks_lie_on_its_data():
-    x, y = toys.even_circle(6)
-    start = kkt_ref.init_paper((2, 60, 1), np.random.default_rng(0), first_layer=0.3)
-    net = kkt_ref.loss_scaled_descent(start, x, y, rate=10.0, target_loss=1e-20).net
-    hard = kkt_ref.residual_floor(net, x, y).relative
-    assert hard > 0.6
-    assert kkt_ref.clarke_stationarity(net, x, y, width=0.1).stationarity.relative < 0.25 * hard

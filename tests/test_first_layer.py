@@ -88,10 +88,3 @@ def test_rank_stops_where_the_noise_begins():
     net = net.with_arrays([W, *net.arrays[1:]])
     assert FirstLayer(net).k == 3 and FirstLayer(net).default_candidates == 9
     assert FirstLayer(net, noise=(1e3, 1e3)).k == 3  # not whitened, and not empty
-
-
-def test_networks_without_an_equation_are_refused():
-    zero = network().with_arrays([np.zeros((15, 6)), *network().arrays[1:]])
-    for net, message in ((network((4, 1)), "at least two layers"), (zero, "first layer is zero")):
-        with pytest.raises(ValueError, match=message):
-            FirstLayer(net)

@@ -67,12 +67,9 @@ def test_removal_stops_before_the_residual_has_grown_too_much(toy, found_and_sta
     found, net = found_and_stages[0], toy[0]
     monkeypatch.setattr(plane, "GROWTH", 0.0)
     unpruned = reconstruct_plane(net, step=0.03)
-    monkeypatch.setattr(plane, "GROWTH", 1.0)
-    fewest = reconstruct_plane(net, step=0.03)
-    assert len(unpruned.labels) > len(found.labels) > len(fewest.labels)
+    assert len(unpruned.labels) > len(found.labels)
     least = unpruned.runs[0].objective ** 0.5
     assert least < found.runs[0].objective ** 0.5 <= 1.15 * least
-    assert 1.15 * least < fewest.runs[0].objective ** 0.5 <= 2 * least
     assert "by over 15%" in found.runs[0].stop_reason
 
 
@@ -85,18 +82,6 @@ def test_the_callback_and_the_run_tell_every_step(found_and_stages):
     assert run.steps > 0
 
 
-def test_what_it_cannot_do_is_refused(toy):
-    three_inputs = kkt_ref.init_uniform((3, 9, 1), np.random.default_rng(0))
-    for message, net, options in (
-        ("net: expected two inputs", three_inputs, {}),
-        ("net: expected ReLU", toy[0].with_activation(kkt_ref.Softplus(20.0)), {}),
-        ("net: expected float64", toy[0].astype(np.float32), {}),
-        ("no margin found", toy[0], {"box": (3.0, 3.5)}),
-    ):
-        with pytest.raises((ValueError, TypeError), match=message):
-            reconstruct_plane(net, **options)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [11, 12, 13, 14, 15])
 def test_the_papers_toy_on_seeds_that_nothing_was_chosen_by(seed):
@@ -104,9 +89,3 @@ def test_the_papers_toy_on_seeds_that_nothing_was_chosen_by(seed):
     found = kkt_ref.reconstruct(net)
     match = kkt_ref.match_points(x, found.candidates, 0.01, found.multipliers)
     assert match.matched == 20 and match.stray_mass <= 0.02
-
-
-def test_a_network_whose_gradients_do_not_fit_in_memory_is_refused():
-    wide = kkt_ref.init_paper((2, 1000, 1000, 1), np.random.default_rng(0))
-    with pytest.raises(ValueError, match="over 8 GB; use attacks.reconstruct_paper"):
-        kkt_ref.reconstruct(wide)
