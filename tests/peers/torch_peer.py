@@ -130,29 +130,3 @@ class DoubleBackward:
         top = (2 * mean_a * mean_b + 1e-4) * (2 * (blur(a * b) - mean_a * mean_b) + 9e-4)
         bottom = (mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4)
         return (top / bottom).mean().item()
-
-
-class Func(DoubleBackward):
-    """The same by torch.func."""
-
-    def per_sample_gradients(self, net, x):
-        from torch.func import grad, vmap
-
-        arrays = tuple(torch.tensor(p) for p in net.arrays)
-        one = grad(lambda arrays, x_i: phi(net, arrays, x_i[None])[0])
-        grads = vmap(one, in_dims=(None, 0))(arrays, torch.tensor(x))
-        return torch.cat([g.reshape(len(x), -1) for g in grads], dim=1).numpy()
-
-    def stationarity(self, net, x, y, multipliers):
-        from torch.func import grad, grad_and_value
-
-        arrays, y = tuple(torch.tensor(p) for p in net.arrays), torch.tensor(y)
-
-        def loss(x, lam):
-            sums = grad(lambda arrays: torch.sum(lam * y * phi(net, arrays, x)))(arrays)
-            return sum(torch.sum((p - g) ** 2) for p, g in zip(arrays, sums, strict=True))
-
-        grads, value = grad_and_value(loss, argnums=(0, 1))(
-            torch.tensor(x), torch.tensor(multipliers)
-        )
-        return value.item(), grads[0].numpy(), grads[1].numpy()
