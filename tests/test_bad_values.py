@@ -250,6 +250,7 @@ MESSAGES = {
     "W_2: expected shape": lambda: mlp(second=(1, 2)),
     "b_1: expected shape": lambda: mlp(bias=2),
     "b_1: expected dtype float64": lambda: mlp(dtype=np.float32),
+    "alpha: expected a finite number > 0, got 0": lambda: kkt_ref.Softplus(0),
     "alpha: expected a sharpness > 0": lambda: kkt_ref.network.activation_by_name("gated"),
     "of a Linear, got (8, 3, 3, 3) (Conv2d)": state(conv_weight=np.ones((8, 3, 3, 3))),
     "of a Linear, got (4,) (a normalisation": state(a_weight=LINEAR, b_weight=np.ones(4)),

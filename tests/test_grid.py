@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from networks import papers_toy, twelve_points
 
 import kkt_ref
@@ -105,17 +103,6 @@ def test_the_papers_toy_on_seeds_that_nothing_was_chosen_by(seed):
     assert kkt_ref.match_points(x, found.candidates, 0.03).matched >= 18
     matches = kkt_ref.match_points(x, found.candidates, 0.05, found.multipliers)
     assert matches.matched >= 19 and matches.stray_mass <= 0.06
-
-
-@given(st.integers(0, 10**6).map(np.random.default_rng), st.integers(1, 30), st.floats(0.01, 3.0))
-def test_merging_keeps_mass_and_mean_of_each_label(rng, k, distance):
-    x, y = rng.normal(size=(k, 2)), np.where(rng.uniform(size=k) < 0.5, -1.0, 1.0)
-    lam = rng.uniform(0.1, 1.0, k)
-    mx, my, ml = merge_neighbours(x, y, lam, distance)
-    for label in (-1.0, 1.0):
-        new, old = my == label, y == label
-        assert np.isclose(ml[new].sum(), lam[old].sum())
-        assert np.allclose(ml[new] @ mx[new], lam[old] @ x[old], atol=1e-12)
 
 
 def test_merging_joins_neighbours_of_one_label_only():

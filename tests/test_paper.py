@@ -216,12 +216,6 @@ def test_a_schedule_ends_at_its_last_alpha():
     assert reconstruct_paper(smooth, **settings).runs[0].steps == 5
 
 
-def test_layer_weights_choose_what_is_fitted():
-    first, whole = attack(layer_weights=(1, 0), max_iterations=200), attack(max_iterations=200)
-    assert norms(first).by_layer[0] < norms(whole).by_layer[0]
-    assert np.isclose(norms(first).by_layer[0], first.runs[0].objective ** 0.5)
-
-
 def test_descent_lowers_the_objective_and_says_why_it_stopped():
     seen = []
     found = attack(callback=lambda stage, run, x, lam: seen.append((stage, run, x, lam)))

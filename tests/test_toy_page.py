@@ -162,13 +162,6 @@ def tab(made, chromium):
     assert said == []
 
 
-def test_html_needs_both_attacks(tmp_path):
-    command = [sys.executable, str(ROOT / "demos" / "toy2d.py"), "--method", "full"]
-    command += ["--html", "t.html"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and "leave --method out" in done.stderr
-
-
 @pytest.mark.slow
 def test_the_page_is_one_file_and_asks_for_nothing(made):
     path, _, _ = made
