@@ -47,12 +47,6 @@ def test_the_objective_is_clarkes_residual_and_the_residual_that_of_the_own_gate
     assert np.isclose(found.runs[0].residual, own.relative) and own.relative > 2 * reached
 
 
-def test_the_scale_of_the_weights_changes_nothing(toy, found_and_stages):
-    found, _ = found_and_stages
-    scaled = reconstruct_plane(toy[0].scaled(3.0), step=0.03)
-    assert np.allclose(scaled.candidates, found.candidates, atol=1e-6)
-
-
 def test_the_vertices_make_the_margin_sharper(toy):
     net, x, y = toy
     true, grid = kkt_ref.margins(net, x, y).min(), lattice((-1.5, 1.5), 2, 0.06)

@@ -15,8 +15,8 @@ def untrained(*widths):
 
 
 ATTACKS = {
-    "plane": lambda net, watch: attacks.reconstruct_plane(net, callback=watch),
-    "grid": lambda net, watch: attacks.reconstruct_on_grid(net, box=(-2.5, 2.5), callback=watch),
+    "plane": lambda net, watch: attacks.reconstruct_plane(net, step=0.06, callback=watch),
+    "grid": lambda net, watch: attacks.reconstruct_on_grid(net, step=0.06, callback=watch),
     "paper": lambda net, watch: attacks.reconstruct_paper(net, 12, restarts=2, callback=watch),
 }
 
