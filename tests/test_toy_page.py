@@ -146,7 +146,7 @@ def test_dragging_and_keys_change_the_numbers_to_those_of_python(made, tab):
     tab.locator("#fit").click()
     bars = "document.querySelector('#bars output').dataset.value"
     floor = kkt_ref.residual_floor(net, x, y).relative
-    assert float(tab.evaluate(bars)) == pytest.approx(floor, rel=1e-6)
+    assert float(tab.evaluate(bars)) == pytest.approx(floor, rel=1e-4)  # 3000 sweeps
 
 
 @pytest.mark.slow
