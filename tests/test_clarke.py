@@ -3,7 +3,6 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import minimize
 from strategies import problems
 
 import kkt_ref
@@ -55,40 +54,3 @@ def test_a_planted_gate_is_found():
     assert fit.stationarity.relative < 1e-6
     # only λ·gate is determined: the sample on the kink adds nothing to v
     assert np.isclose(fit.multipliers[1] * fit.gates[0][1, 0], g * fit.multipliers[0], rtol=1e-4)
-
-
-def test_agrees_with_an_independent_convex_solution():
-    rng = np.random.default_rng(4)
-    net = kkt_ref.init_uniform((2, 3, 1), rng)
-    x, y, width = rng.normal(size=(3, 2)), np.array([1.0, -1.0, 1.0]), 0.8
-    z = forward(net, x).preactivations[0]
-    near = np.abs(z) <= width * np.sqrt(np.mean(z**2))
-    assert near.any() and not near.all()
-    W2, n = net.weights[1][0], len(z)
-
-    def residual(lam, mass):  # mass_ij = λ_i · gate_ij, linear in both
-        pull = (y[:, None] * mass * W2).T  # (h, n)
-        return np.concatenate(
-            [
-                (net.weights[0] - pull @ x).ravel(),
-                net.biases[0] - pull.sum(axis=1),
-                W2 - (lam * y) @ np.maximum(z, 0),
-            ]
-        )
-
-    def unpack(v):
-        mass = v[:n, None] * (z > 0)
-        mass[near] = v[n:]
-        return v[:n], mass
-
-    owner = np.nonzero(near)[0]
-    solution = minimize(
-        lambda v: np.sum(residual(*unpack(v)) ** 2),
-        np.full(n + len(owner), 0.5),
-        method="SLSQP",
-        bounds=[(0, None)] * (n + len(owner)),
-        constraints={"type": "ineq", "fun": lambda v: v[owner] - v[n:]},
-        options={"ftol": 1e-15, "maxiter": 2000},
-    )
-    fit = kkt_ref.clarke_stationarity(net, x, y, width=width)
-    assert np.isclose(fit.stationarity.absolute**2, solution.fun, rtol=1e-5)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy.optimize import lsq_linear, minimize
-from strategies import error, problems, separable, sums
+from scipy.optimize import lsq_linear
+from strategies import problems, separable, sums
 
 import kkt_ref
 from kkt_ref.conformance.fast import gradient_matrix
@@ -138,37 +138,6 @@ def test_rows_of_zeros_and_equal_rows_in_single_precision_do_no_harm():
     rows += 1e-7 * rng.normal(size=rows.shape).astype(np.float32)
     lam = solve_nnls_gram(rows @ rows.T * np.float32(1e6), rows @ rows[0] * np.float32(1e6))
     assert np.linalg.norm(lam @ rows - rows[0]) < 0.01 * np.linalg.norm(rows[0])
-
-
-def test_a_linear_network_converges_to_the_hard_margin_svm():
-    x, y = separable(0)
-    svm = minimize(  # the primal, by SciPy's SLSQP: no line of ours
-        lambda w: 0.5 * w @ w,
-        np.linalg.lstsq(x, y, rcond=None)[0],
-        jac=lambda w: w,
-        constraints={
-            "type": "ineq",
-            "fun": lambda w: y * (x @ w) - 1,
-            "jac": lambda w: y[:, None] * x,
-        },
-        options={"ftol": 1e-14, "maxiter": 1000},
-    )
-    start = kkt_ref.init_uniform((3, 1), np.random.default_rng(0), bias="none")
-    trained = kkt_ref.loss_scaled_descent(start, x, y, max_steps=20_000, record_every=20_000)
-    direction = trained.net.theta / kkt_ref.margins(trained.net, x, y).min()
-    assert error(direction, svm.x) < 5e-3
-
-    # eight samples in three dimensions: stationarity alone has many λ, slackness picks one
-    exact = start.with_theta(svm.x)
-    support = np.abs(y * (x @ svm.x) - 1) < 1e-6
-    lam = np.zeros(len(y))
-    lam[support] = kkt_ref.fit_multipliers(exact, x[support], y[support])
-    report = kkt_ref.kkt_report(exact, x, y, lam)
-    assert support.sum() <= 3
-    assert report.stationarity.relative < 1e-6
-    assert report.complementary_slackness < 1e-6
-    assert report.primal_feasibility == report.dual_feasibility == 0.0
-    assert np.isclose(lam.sum(), svm.x @ svm.x)  # strong duality
 
 
 def test_training_approaches_a_kkt_point():

@@ -52,30 +52,33 @@ def test_two_outputs_are_one_output():
     assert np.allclose(a.stationarity.by_layer[:-1], b.stationarity.by_layer[:-1])
 
 
-def test_a_linear_network_against_a_multiclass_svm():
-    """One layer: the KKT point is the solution of Crammer and Singer's problem, by SLSQP."""
+@pytest.mark.parametrize("K", [1, 3])
+def test_a_linear_network_against_a_hard_margin_svm(K):
+    """One layer: the KKT point is the SVM, of several classes Crammer and Singer's, by SLSQP."""
     rng = np.random.default_rng(3)
-    n, d, K = 9, 4, 3
-    y = np.arange(n) % K
-    x = rng.normal(size=(n, d)) + 3.0 * np.eye(K, d)[y]
+    n, d = 9, 4
+    y = np.arange(n) % 3 if K == 3 else np.resize([-1.0, 1.0], n)
+    x = rng.normal(size=(n, d)) + 3.0 * (np.eye(3, d)[y] if K == 3 else y[:, None] * np.eye(1, d))
+    constrained = np.ones((n, 1), bool) if K == 1 else np.arange(K) != y[:, None]  # (n, J)
     rows = []
-    for i in range(n):
-        for j in set(range(K)) - {y[i]}:
-            row = np.zeros((K, d))
-            row[y[i]], row[j] = x[i], -x[i]
-            rows.append(row.ravel())
+    for i, j in np.argwhere(constrained):
+        row = np.zeros((K, d))
+        row[y[i] if K == 3 else 0] = x[i] if K == 3 else y[i] * x[i]
+        if K == 3:
+            row[j] = -x[i]
+        rows.append(row.ravel())
     solved = minimize(
         lambda w: (0.5 * w @ w, w), np.ones(K * d), jac=True, method="SLSQP",
         constraints=LinearConstraint(np.array(rows), 1.0, np.inf), options=dict(ftol=1e-15),
     )  # fmt: skip
     net = kkt_ref.MLP((solved.x.reshape(K, d),), (None,))
     active = np.array(rows) @ solved.x < 1.0 + 1e-6
-    lam = np.zeros((n, K))
-    wrong = np.array([(i, j) for i in range(n) for j in range(K) if j != y[i]])
-    lam[tuple(wrong[active].T)] = nnls(np.array(rows)[active].T, solved.x)[0]
-    report = kkt_ref.kkt_report(net, x, y, lam)
+    lam = np.zeros(constrained.shape)
+    lam[tuple(np.argwhere(constrained)[active].T)] = nnls(np.array(rows)[active].T, solved.x)[0]
+    report = kkt_ref.kkt_report(net, x, y, lam[:, 0] if K == 1 else lam)
     assert abs(report.margin - 1.0) < 1e-6 and report.stationarity.relative < 1e-5
     assert report.complementary_slackness < 1e-5 and report.delta < 1e-5
+    assert np.isclose(lam.sum(), solved.x @ solved.x)  # strong duality
     assert kkt_ref.residual_floor(net, x, y).relative < 1e-10
     start = kkt_ref.init_uniform((d, K), rng, bias="none")
     trained = kkt_ref.loss_scaled_descent(start, x, y, target_loss=1e-200).net
