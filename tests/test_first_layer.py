@@ -22,7 +22,7 @@ def gated(net, problem):
 @pytest.mark.parametrize("bias", ["first", "none"])
 @pytest.mark.parametrize("widths", [(6, 15, 9, 1), (12, 5, 1), (4, 20, 8, 8, 1), (6, 15, 9, 3)])
 def test_whitening_is_the_stated_weight_of_the_residual(bias, widths):
-    net, rng = network(widths, bias=bias), np.random.default_rng(2)
+    net, rng = network(widths, bias=bias).scaled(6.0), np.random.default_rng(2)
     left, right = 0.2, 0.3
     problem = FirstLayer(net, noise=(left, right))
     assert problem.k == min(widths[:2])

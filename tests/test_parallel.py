@@ -114,6 +114,21 @@ def test_an_interrupt_ends_the_workers_and_does_not_wait_for_runs():
     assert time.monotonic() - began < 50 and not multiprocessing.active_children()
 
 
+def test_an_interrupt_cancels_what_has_not_begun():
+    begun = []
+
+    def run(number):
+        begun.append(number)
+        time.sleep(0.01)
+
+    def interrupt(number, result):
+        raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as executor, pytest.raises(KeyboardInterrupt):
+        run_all(run, range(50), interrupt, workers=executor)
+    assert len(begun) < 50
+
+
 def test_a_plain_script_needs_no_guard(tmp_path):
     path = tmp_path / "script.py"
     path.write_text(
