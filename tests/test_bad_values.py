@@ -260,6 +260,7 @@ MESSAGES = {
     "net: expected two inputs, got 3": wrong("attacks.kink_vertices", net=NET),
     "net: expected ReLU": plane(net=PLANE.with_activation(kkt_ref.Softplus(20.0))),
     "no margin found": plane(net=PLANE),
+    "box: expected (low, high) with low < high": plane(box=(1.0, 1.0)),
     "over 8 GB; use attacks.reconstruct_paper": plane(
         net=kkt_ref.init_paper((2, 1000, 1000, 1), rng()), step=None
     ),
