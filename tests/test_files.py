@@ -19,6 +19,7 @@ from kkt_ref import _io as files
 from kkt_ref._io import claim, forget, read_npz
 from kkt_ref.attacks.restarts import run_alternations
 from kkt_ref.audit.weights import load_weights
+from kkt_ref.conformance import check_answers, write_questions
 from kkt_ref.stationarity import closed_form
 from tests.networks import state_dict
 from tests.public import NET, PROBLEM
@@ -208,6 +209,14 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path, name):
     with pytest.raises(OSError, match="file"):
         SAVES[name](tmp_path / "file", 1)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_file_of_answers_without_an_answer_is_refused(tmp_path):
+    write_questions(tmp_path / "whole.npz", answers=True)
+    arrays = read_npz(tmp_path / "whole.npz", "", ("format", "seed", "dtype"))
+    np.savez(tmp_path / "none.npz", **arrays)
+    with pytest.raises(ValueError, match="none.npz: expected names such as .* none of them"):
+        check_answers(tmp_path / "none.npz")
 
 
 HOLD = """
