@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy
 
 import kkt_ref
 from kkt_ref.attacks.first_layer import FirstLayer
@@ -19,9 +20,9 @@ def gated(net, problem):
 
 
 @pytest.mark.parametrize("bias", ["first", "none"])
-@pytest.mark.parametrize("widths", [(6, 15, 9, 1), (12, 5, 1), (4, 20, 8, 8, 1)])
+@pytest.mark.parametrize("widths", [(6, 15, 9, 1), (12, 5, 1), (4, 20, 8, 8, 1), (6, 15, 9, 3)])
 def test_whitening_is_the_stated_weight_of_the_residual(bias, widths):
-    net, rng = network(widths, bias=bias), np.random.default_rng(2)
+    net, rng = network(widths, bias=bias).scaled(6.0), np.random.default_rng(2)
     left = right = 0.1
     problem = FirstLayer(net)
     assert problem.k == min(widths[:2])
@@ -31,8 +32,9 @@ def test_whitening_is_the_stated_weight_of_the_residual(bias, widths):
     whitened = problem.target - (lam[:, None] * atoms.signals).T @ atoms.inputs
 
     W = net.weights[0]
+    y = atoms.labels.astype(float if net.K == 1 else int)
     residual = kkt_ref.stationarity.stationarity_residual(
-        gated(net, problem), problem.inputs(a), atoms.labels.astype(float), lam.astype(float)
+        gated(net, problem), problem.inputs(a), y, problem.shared(a, lam).astype(float)
     )
     R = residual[: W.size].reshape(W.shape)
     values, vectors = np.linalg.eigh(W @ W.T)
@@ -48,6 +50,19 @@ def test_whitening_is_the_stated_weight_of_the_residual(bias, widths):
         b, r = net.biases[0], residual[W.size : W.size + len(W)]
         weighed = neurons @ r / np.sqrt(b @ b + right**2 * top)
         assert np.allclose(whitened[:, -1], weighed, rtol=1e-3, atol=1e-4 * np.linalg.norm(weighed))
+
+
+def test_shares_of_wrong_classes_are_an_average_over_the_training():
+    net = network((6, 15, 9, 3)).scaled(6.0)
+    problem = FirstLayer(net)
+    a = problem.normalised(np.random.default_rng(0).normal(size=(5, 6)))
+    wrong = np.arange(5)[:, None] % 3 != np.arange(3)  # candidate i has the class i mod 3
+    outputs = net.outputs(problem.inputs(a))[wrong].reshape(5, 2)
+    softmax = scipy.special.softmax
+    average = scipy.integrate.quad_vec(lambda s: softmax(s**3 * outputs, axis=1), 0, 1)[0]
+    shares = problem.shared(a, np.ones(5, np.float32))
+    assert np.abs(average - 0.5).max() > 0.1 and not shares[~wrong].any()
+    assert np.allclose(shares[wrong].reshape(5, 2), average, atol=0.01)
 
 
 @pytest.mark.parametrize("K", [1, 3])
@@ -87,10 +102,3 @@ def test_rank_stops_where_the_noise_begins():
     W = low_rank + 1e-5 * rng.normal(size=(40, 30))
     net = net.with_arrays([W, *net.arrays[1:]])
     assert FirstLayer(net).k == 3 and FirstLayer(net).default_candidates == 9
-
-
-def test_networks_without_an_equation_are_refused():
-    zero = network().with_arrays([np.zeros((15, 6)), *network().arrays[1:]])
-    for net, message in ((network((4, 1)), "at least two layers"), (zero, "first layer is zero")):
-        with pytest.raises(ValueError, match=message):
-            FirstLayer(net)
