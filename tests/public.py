@@ -208,6 +208,9 @@ def prepare(folder):
     """Put the files that the good calls read."""
     kkt_ref.save_net(NET, folder / "net.npz")
     write_questions(folder / "answers.npz", dtype=np.float32, seed=1, answers=True)
+    with np.load(folder / "answers.npz") as arrays:
+        few = {name: arrays[name] for name in arrays if "/" not in name or "plain/out" in name}
+    np.savez(folder / "answers.npz", **few)  # the others are skipped
     put_mnist(folder, 2)
     put_cifar10(folder, 1)
 

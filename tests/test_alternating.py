@@ -8,7 +8,6 @@ from kkt_ref.attacks.first_layer import FirstLayer, agreements, alternate, in_va
 from kkt_ref.datasets.images import embedded_images
 from kkt_ref.datasets.split import binary_split
 from kkt_ref.metrics.ncc import ncc_all_pairs
-from kkt_ref.metrics.scores import score_candidates
 from tests.strategies import separable
 
 SMALL = kkt_ref.loss_scaled_descent(
@@ -18,17 +17,13 @@ SMALL = kkt_ref.loss_scaled_descent(
 ).net
 
 
-def trained_on(name):
-    """Ten real images and a network trained on them, ten unseen ones."""
-    split = binary_split(embedded_images(name), 10, unseen=10)
-    start = kkt_ref.init_paper((split.x.shape[1], 200, 200, 1), np.random.default_rng(0))
-    net = kkt_ref.loss_scaled_descent(start, split.x, split.y, rate=6.0, target_loss=4e-6).net
-    return split, net
-
-
 @pytest.fixture(scope="module")
 def trained():
-    return trained_on("mnist")
+    """Ten digits, ten unseen ones, and a network trained on the first."""
+    split = binary_split(embedded_images("mnist"), 10, unseen=10)
+    start = kkt_ref.init_paper((784, 200, 200, 1), np.random.default_rng(0))
+    net = kkt_ref.loss_scaled_descent(start, split.x, split.y, rate=6.0, target_loss=4e-6).net
+    return split, net
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +37,14 @@ def random_start(problem, seed, m=10):
 
 def test_digits_come_back_and_unseen_ones_do_not(trained):
     split, net = trained
-    for seed in (0, 1, 2):
-        found = kkt_ref.attacks.reconstruct_first_layer(net, candidates=10, seed=seed, restarts=4)
-        scored = score_candidates(
-            split.x, found.candidates, split.unseen_x, mean=split.mean, shape=split.shape
-        )
-        assert scored.data.ncc_08 >= 5 and scored.data.ncc_top10 > 0.75
-        assert scored.unseen.ncc_08 == 0 and scored.unseen.ncc_top10 < 0.55
-        best = np.abs(ncc_all_pairs(found.candidates, split.x)).max(axis=1)
-        assert best[:8].mean() > best[-8:].mean() + 0.1  # agreement knows what is true
-
-
-def test_colour_images_come_back():
-    split, net = trained_on("cifar10")
-    found = kkt_ref.attacks.reconstruct_first_layer(net, candidates=10, seed=0, restarts=6)
-    assert np.sum(ncc_all_pairs(split.x, found.candidates).max(axis=1) >= 0.8) >= 4
+    found = kkt_ref.attacks.reconstruct_first_layer(net, candidates=10, restarts=4)
+    back, unseen = (
+        ncc_all_pairs(x, found.candidates).max(axis=1) for x in (split.x, split.unseen_x)
+    )
+    assert np.sum(back >= 0.8) >= 5 and back.mean() > 0.75
+    assert unseen.max() < 0.8 and unseen.mean() < 0.55
+    best = np.abs(ncc_all_pairs(found.candidates, split.x)).max(axis=1)
+    assert best[:8].mean() > best[-8:].mean() + 0.1  # agreement knows what is true
 
 
 def test_one_step_is_damped_least_squares_with_the_signals_fixed(problem):
@@ -113,16 +101,6 @@ def test_mirror_images_of_the_data_are_turned_over(trained, problem):
     assert upright(4) == 10
 
 
-def test_candidates_without_a_signal_end_the_run(problem):
-    class Nothing(FirstLayer):
-        def atoms(self, a):
-            found = FirstLayer.atoms(self, a)
-            return found._replace(signals=0 * found.signals)
-
-    run = alternate(Nothing(problem.net), np.ones((3, problem.k)), steps=4)
-    assert run.residual == 1.0 and run.steps == 0 and not run.multipliers.any()
-
-
 def test_a_damping_that_never_helps_stays_finite():
     class Never(FirstLayer):
         def fit(self, atoms):
@@ -156,6 +134,9 @@ def test_the_pool_is_sorted_and_has_both_signs(trained, problem):
     assert whole.candidates.shape == (2 * used, 784) and whole.candidates.dtype == np.float64
     assert np.array_equal(whole.candidates[::2], -whole.candidates[1::2])
     assert np.all(np.diff(whole.agreement) <= 0) and np.ptp(whole.agreement) > 0.2
+    units = problem.whitened(whole.candidates @ problem.basis.T)
+    cosines = np.abs(units @ units.T) * (whole.run_index[:, None] != whole.run_index)
+    assert np.allclose(whole.agreement, cosines.max(axis=1), atol=1e-4)
     outputs = kkt_ref.margins(trained[1], whole.candidates, np.ones(2 * used))
     clear = np.abs(outputs) > 1e-3 * np.abs(outputs).max()
     assert np.array_equal(whole.labels[clear], np.sign(outputs[clear]))
@@ -188,15 +169,6 @@ def test_by_default_sixteen_runs_keep_eight_times_the_candidates_of_one():
     assert len(found.runs) == 16 and len(found.candidates) == 2 * 8
 
 
-def test_bad_input_is_named_before_the_first_run():
-    def never(*event):
-        raise AssertionError("a run was made")
-
-    for name, value in (("candidates", 0), ("restarts", 1), ("seed", -1)):
-        with pytest.raises(ValueError, match=f"{name}: expected"):
-            kkt_ref.attacks.reconstruct_first_layer(SMALL, callback=never, **{name: value})
-
-
 def test_of_many_equal_candidates_the_first_eight_are_kept():
     rng = np.random.default_rng(0)
     units = np.repeat(np.eye(4), 20, axis=0) + 0.1 * rng.normal(size=(80, 4))
@@ -210,4 +182,5 @@ def test_of_many_equal_candidates_the_first_eight_are_kept():
     ]
     assert kept.tolist() == wanted and 4 * 16 <= len(kept) < 80
     assert in_variety(units, classes, 10).tolist() == wanted[:10]
-    assert in_variety(-units, classes, 1000).tolist() == wanted
+    signs = rng.choice([-1.0, 1.0], size=(80, 1))
+    assert in_variety(signs * units, classes, 1000).tolist() == wanted

@@ -8,6 +8,7 @@ import dataclasses
 import pickle
 import re
 import shutil
+import sys
 import traceback
 from functools import partial
 from pathlib import Path
@@ -196,12 +197,8 @@ def test_same_values_same_result(public, argument, folder):
             np.testing.assert_allclose(other, one, rtol=tolerance, atol=tolerance, err_msg=kind)
 
 
-def loss(x=X, y=Y, multipliers=LAM, layer_weights=None, net=NET):
-    return kkt_ref.stationarity_loss(net, x, y, multipliers, layer_weights)
-
-
-def mlp(second=(1, 3), bias=np.float64):
-    return kkt_ref.MLP((np.ones((3, 2)), np.ones(second)), (np.ones(3, bias), None))
+def mlp(second=(1, 3), bias=3, dtype=np.float64):
+    return kkt_ref.MLP((np.ones((3, 2)), np.ones(second)), (np.ones(bias, dtype), None))
 
 
 def wrong(public, **changed):
@@ -210,28 +207,73 @@ def wrong(public, **changed):
 
 
 PICTURES = GOOD["metrics.structural_similarity"]["x"]  # (3, 1, 12, 12)
+FLAT = mlp().with_arrays([np.zeros((3, 2)), np.ones(3), np.ones((1, 3))])
+CLASSES = dict(net=kkt_ref.init_uniform((3, 4, 3), rng()), y=np.arange(6) % 3)
+PLANE = kkt_ref.init_uniform((2, 12, 1), rng())
+LINE = kkt_ref.MLP((np.ones((1, 3)),), (None,))
+LINEAR = np.ones((4, 3), np.float32)
+loss = partial(wrong, "stationarity_loss")
+train = partial(wrong, "training.loss_scaled_descent")
+decay = partial(wrong, "training.weight_decay_optimum")
+paper = partial(wrong, "attacks.reconstruct_paper")
+plane = partial(wrong, "attacks.reconstruct_plane")
+choose = partial(wrong, "attacks.reconstruct", m=None, restarts=None, workers=None)
 ssim = partial(wrong, "metrics.structural_similarity")
-scores = partial(wrong, "metrics.score_candidates")
 split = partial(wrong, "datasets.binary_split", data=embedded_images("cifar10"), unseen=0, test=0)
 
 
+def state(**changed):
+    return wrong("from_state_dict", state={k.replace("_", "."): v for k, v in changed.items()})
+
+
 MESSAGES = {
-    "x: expected shape (n, 3), got (3,); a single sample": lambda: loss(x=X[0]),
-    "x: expected at least one row": lambda: loss(x=X[:0]),
-    "x: expected finite values": lambda: loss(x=X * np.nan),
-    "x: expected dtype float64": lambda: loss(x=X.astype(np.float32)),
-    "x: expected a floating array": lambda: loss(x=X.astype(int)),
-    "y: expected labels -1 and +1, got [0.0, 1.0]": lambda: loss(y=(Y + 1) / 2),
-    "multipliers: expected shape (6,)": lambda: loss(multipliers=LAM[:3]),
-    "layer_weights: expected 2": lambda: loss(layer_weights=(1.0,)),
-    "net: a parameter is NaN": lambda: loss(net=NET.scaled(np.nan)),
-    "net: expected a kkt_ref.": lambda: loss(net="net"),
-    "labels differ": lambda: kkt_ref.loss_scaled_descent(NET, X * 0, Y),
-    "step: expected a finite number > 0": lambda: kkt_ref.gradient_descent(NET, X, Y, step=-0.1),
+    "x: expected shape (n, 3), got (3,); a single sample": loss(x=X[0]),
+    "x: expected dtype float64": loss(x=X.astype(np.float32)),
+    "y: expected labels -1 and +1, got [0.0, 1.0]": loss(y=(Y + 1) / 2),
+    "y: expected classes 0 ... 2": loss(**CLASSES | dict(y=np.full(6, 3))),
+    "multipliers: expected shape (6, 3)": loss(**CLASSES),
+    "layer_weights: expected 2": loss(layer_weights=(1.0,)),
+    "layer_weights: expected numbers >= 0, and not all 0": loss(layer_weights=(0.0, 0.0)),
+    "net: a parameter is NaN": loss(net=NET.scaled(np.nan)),
+    "coefficients: expected shape (n, 3)": wrong("per_sample_gradients", net=CLASSES["net"]),
+    "net: no positive margin": wrong("kkt_report", y=-Y, margin=None),
+    "net: expected one output for labels -1 and +1": wrong(
+        "kkt.weight_decay_stationarity", net=CLASSES["net"]
+    ),
+    "y: expected a sample of each class": train(**CLASSES | dict(y=np.zeros(6, int))),
+    "labels differ": train(x=X * 0),
+    "step: the loss is not finite": wrong("training.gradient_descent", x=1e60 * X, y=-Y, step=1e70),
+    "y: expected real targets of shape (6, 3)": decay(net=CLASSES["net"], loss="mse"),
+    "net: the gated activation": decay(net=NET.with_activation(kkt_ref.GatedReLU(5.0))),
+    "net: expected float64": decay(net=NET.astype(np.float32), x=X.astype(np.float32)),
     "theta: expected shape": lambda: NET.with_theta(np.ones(3)),
     "W_2: expected shape": lambda: mlp(second=(1, 2)),
-    "b_1: expected dtype float64": lambda: mlp(bias=np.float32),
+    "b_1: expected shape": lambda: mlp(bias=2),
+    "b_1: expected dtype float64": lambda: mlp(dtype=np.float32),
+    "alpha: expected a finite number > 0, got 0": lambda: kkt_ref.Softplus(0),
     "alpha: expected a sharpness > 0": lambda: kkt_ref.network.activation_by_name("gated"),
+    "of a Linear, got (8, 3, 3, 3) (Conv2d)": state(conv_weight=np.ones((8, 3, 3, 3))),
+    "of a Linear, got (4,) (a normalisation": state(a_weight=LINEAR, b_weight=np.ones(4)),
+    "expected '<layer>.weight'": state(a_weight=LINEAR, b_mean=np.ones(4)),
+    "a transposed matrix needs .T": state(a_weight=LINEAR, b_weight=LINEAR[:, :1]),
+    "'a.weight' is missing": state(a_bias=np.ones(4)),
+    "net: expected two inputs, got 3": wrong("attacks.kink_vertices", net=NET),
+    "net: expected two inputs, and ReLU": plane(net=PLANE.with_activation(kkt_ref.Softplus(20.0))),
+    "no margin found": plane(net=PLANE),
+    "box: expected (low, high) with low < high": plane(box=(1.0, 1.0)),
+    "over 8 GB; use attacks.reconstruct_paper": plane(
+        net=kkt_ref.init_paper((2, 1000, 1000, 1), rng()), step=None
+    ),
+    "m: expected None, got 7; the attack in": choose(net=PLANE, m=7),
+    "restarts: expected None, got 2; the attack in": choose(net=PLANE, restarts=2),
+    "workers: expected None, got 1; the attack in": choose(net=PLANE, workers=1),
+    "box: expected None, got (-1.0, 1.0)": lambda: kkt_ref.reconstruct(NET, box=(-1.0, 1.0)),
+    "workers: expected an integer >= 1, got True": wrong("attacks.reconstruct", workers=True),
+    "net: expected at least two layers": wrong("attacks.first_layer.FirstLayer", net=LINE),
+    "first layer is zero": wrong("attacks.first_layer.FirstLayer", net=FLAT),
+    "x: expected 2 to 10000 samples": wrong("attacks.membership_scores", x=X[:1]),
+    "backend: expected 'numpy', 'cupy' or": paper(backend="tensorflow"),
+    "needs the extra cuda (pip install": paper(backend="cupy"),
     "n: expected an even number": lambda: toys.spiral(5),
     "n: expected a multiple of 2, as many of each class, got 3": split(n=3),
     "n: expected a multiple of 10": wrong("datasets.ten_class_split", n=15),
@@ -239,36 +281,23 @@ MESSAGES = {
     "at most 20 images for n = 22 ": split(n=22),
     "at most 4 images for unseen = 6 ": split(n=16, unseen=6),
     "at most 0 images for test = 2 from embedded cifar10.npz": split(n=2, test=2),
-    "workers: expected an integer >= 1, got 0": wrong("attacks.reconstruct", workers=0),
-    "workers: expected an integer >= 1, got True": wrong("attacks.reconstruct", workers=True),
-    "workers: expected a number of proc": wrong("attacks.reconstruct", workers="all"),
     "y: expected shape (n, 16)": wrong("metrics.ncc_all_pairs", y=X),
-    "y: expected a floating array": wrong("metrics.ncc_all_pairs", y=X.astype(int)),
-    "x: expected axes (..., H, W)": ssim(x=X[0], channel_axis=None),
-    "got shape (6, 3)": ssim(x=X),
     "with images of at least 3 x 3 pixels": ssim(y=PICTURES[..., :2]),
     "x, y: expected equal shapes, got (3, 1, 12, 12) and (2, 1, 12, 12)": ssim(y=PICTURES[:2]),
     "channel_axis: expected an axis of x, shape (3, 1, 12, 12), got 4": ssim(channel_axis=4),
-    "y: expected numbers": ssim(y=PICTURES.astype(str)),
     "data_range: expected the range of the pixels, got 1.0, but y": ssim(y=2e4 * PICTURES),
-    "window: expected 'gaussian' or 'uniform'": wrong("metrics.SSIMSettings", window="box"),
-    "border: expected 'crop' or 'reflect'": wrong("metrics.SSIMSettings", border="zero"),
     "size: expected an odd integer": wrong("metrics.SSIMSettings", size=4),
-    "unseen: expected as many images as in images, 5": scores(unseen=np.ones((3, 16))),
-    "mean: expected shape": scores(mean=np.ones(15)),
-    "shape: expected (channels, height, width)": scores(shape=(1, 16)),
-    "members: expected floating scores": wrong("metrics.roc", members=np.arange(6)),
+    "unseen: expected as many images as in images, 5": wrong(
+        "metrics.score_candidates", unseen=np.ones((3, 16))
+    ),
     "members: expected at least two scores (n,), not NaN": wrong(
         "metrics.roc", members=LAM * np.nan
-    ),
-    "others: expected at least two scores": wrong("metrics.roc", others=LAM[:1]),
-    "others: expected at least two scores (n,), not NaN, got (6, 1)": wrong(
-        "metrics.roc", others=LAM[:, None]
     ),
 }
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_messages_say_what_was_expected(message):
-    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+def test_messages_say_what_was_expected(message, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)  # None: an import of it fails
+    with pytest.raises((ValueError, TypeError, BackendError), match=re.escape(message)):
         MESSAGES[message]()

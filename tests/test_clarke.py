@@ -3,18 +3,20 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import minimize
 from strategies import problems
 
 import kkt_ref
-from kkt_ref.datasets import toys
 from kkt_ref.stationarity.closed_form import forward
 
 
-@given(problems(activations=(kkt_ref.ReLU(),), min_depth=2), st.floats(0.01, 2.0))
-def test_never_worse_than_hard_gates(problem, width):
+@given(
+    problems(activations=(kkt_ref.ReLU(),), min_depth=2),
+    st.floats(0.01, 2.0),
+    st.sampled_from([1, 50]),
+)
+def test_never_worse_than_hard_gates(problem, width, steps):
     net, x, y, *_ = problem
-    fit = kkt_ref.clarke_stationarity(net, x, y, width=width, max_iterations=50)
+    fit = kkt_ref.clarke_stationarity(net, x, y, width=width, max_iterations=steps)
     hard = kkt_ref.residual_floor(net, x, y)
     assert fit.stationarity.absolute <= hard.absolute * (1 + 1e-9)
     assert np.all(fit.multipliers >= 0)
@@ -34,67 +36,21 @@ def test_gates_away_from_kinks_stay(problem):
 def kinked():
     """A one-neuron network, stationary only if the gate at a kink is neither 0 nor 1.
 
-    x_1 = (1, -g), x_2 = (0, 1), both +.  With w = (1, 0), v = 1 the second sample is on the
-    kink, w·x_2 = 0, the first is not, w·x_1 = 1.  v = λ_1 w·x_1 gives λ_1 = 1, and
-    w = v (λ_1 x_1 + λ_2 gate x_2) gives λ_2 · gate = g.
+    x_1 = c (1, -g), x_2 = c (0, 1), both +.  With w = (1, 0), v = 1 the second sample is on the
+    kink, w·x_2 = 0, the first is not, w·x_1 = c.  v = λ_1 w·x_1 gives λ_1 = 1/c, and
+    w = v (λ_1 x_1 + λ_2 gate x_2) gives λ_2 · gate = g/c.
     """
     g = 0.3
     net = kkt_ref.MLP((np.array([[1.0, 0.0]]), np.array([[1.0]])), (None, None))
-    return net, np.array([[1.0, -g], [0.0, 1.0]]), np.ones(2), g
+    return net, 0.01 * np.array([[1.0, -g], [0.0, 1.0]]), np.ones(2), g
 
 
 def test_a_planted_gate_is_found():
     net, x, y, g = kinked()
     assert forward(net, x).preactivations[0][1, 0] == 0.0  # on the kink
     assert kkt_ref.residual_floor(net, x, y).relative > 0.1
-    fit = kkt_ref.clarke_stationarity(net, x, y)
+    fit = kkt_ref.clarke_stationarity(net, x, y, max_iterations=10)  # few: λ and gates are scaled
     assert fit.freed == 1
     assert fit.stationarity.relative < 1e-6
     # only λ·gate is determined: the sample on the kink adds nothing to v
     assert np.isclose(fit.multipliers[1] * fit.gates[0][1, 0], g * fit.multipliers[0], rtol=1e-4)
-
-
-def test_agrees_with_an_independent_convex_solution():
-    rng = np.random.default_rng(4)
-    net = kkt_ref.init_uniform((2, 3, 1), rng)
-    x, y, width = rng.normal(size=(3, 2)), np.array([1.0, -1.0, 1.0]), 0.8
-    z = forward(net, x).preactivations[0]
-    near = np.abs(z) <= width * np.sqrt(np.mean(z**2))
-    assert near.any() and not near.all()
-    W2, n = net.weights[1][0], len(z)
-
-    def residual(lam, mass):  # mass_ij = λ_i · gate_ij, linear in both
-        pull = (y[:, None] * mass * W2).T  # (h, n)
-        return np.concatenate(
-            [
-                (net.weights[0] - pull @ x).ravel(),
-                net.biases[0] - pull.sum(axis=1),
-                W2 - (lam * y) @ np.maximum(z, 0),
-            ]
-        )
-
-    def unpack(v):
-        mass = v[:n, None] * (z > 0)
-        mass[near] = v[n:]
-        return v[:n], mass
-
-    owner = np.nonzero(near)[0]
-    solution = minimize(
-        lambda v: np.sum(residual(*unpack(v)) ** 2),
-        np.full(n + len(owner), 0.5),
-        method="SLSQP",
-        bounds=[(0, None)] * (n + len(owner)),
-        constraints={"type": "ineq", "fun": lambda v: v[owner] - v[n:]},
-        options={"ftol": 1e-15, "maxiter": 2000},
-    )
-    fit = kkt_ref.clarke_stationarity(net, x, y, width=width)
-    assert np.isclose(fit.stationarity.absolute**2, solution.fun, rtol=1e-5)
-
-
-def test_explains_a_network_whose_kinks_lie_on_its_data():
-    x, y = toys.even_circle(6)
-    start = kkt_ref.init_paper((2, 60, 1), np.random.default_rng(0), first_layer=0.3)
-    net = kkt_ref.loss_scaled_descent(start, x, y, rate=10.0, target_loss=1e-20).net
-    hard = kkt_ref.residual_floor(net, x, y).relative
-    assert hard > 0.6
-    assert kkt_ref.clarke_stationarity(net, x, y, width=0.1).stationarity.relative < 0.25 * hard

@@ -68,19 +68,14 @@ def test_quick_toy(tmp_path, data):
 
 
 @pytest.mark.slow
-def test_quick_toy_with_three_layers(tmp_path):
+def test_toy_with_three_layers_and_its_animation(tmp_path):
     found = table("toy2d", "--quick", "--paper", cwd=tmp_path)
     assert found["widths"] == [2, 100, 100, 1] and found["train"]["loss"] <= 1e-6
-    assert set(found["methods"]) == {"layer_1", "paper", "paper_best"}
-    assert found["methods"]["layer_1"]["strays"] <= found["methods"]["paper_best"]["strays"]
-
-
-@pytest.mark.slow
-def test_animation_and_single_methods(tmp_path):
-    assert run("toy2d", "--quick", "--method", "full", "--animate", cwd=tmp_path).returncode == 0
-    assert (tmp_path / "toy2d.gif").read_bytes().startswith(b"GIF")
-    options = ("--quick", "--method", "paper", "--save", "p.pdf")
+    layer, best = found["methods"]["layer_1"], found["methods"]["paper_best"]
+    assert layer["strays"] <= best["strays"]
+    options = ("--quick", "--method", "full", "--animate", "--save", "p.pdf")
     assert run("toy2d", *options, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "p.gif").read_bytes().startswith(b"GIF")
     assert (tmp_path / "p.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -147,11 +142,9 @@ def test_quick_margin(tmp_path, images):
     assert (tmp_path / "margin_ssim.png").stat().st_size > 5_000
     assert [(panel["n"], panel["width"]) for panel in panels[1:3]] == [(6, 200), (10, 100)]
     for panel, which in itertools.product(panels, ("ncc", "ssim")):
-        distance, line = panel["distance"], panel[which]
-        score = np.array(line["score"])
+        distance, score = panel["distance"], panel[which]["score"]
         assert len(distance) == len(score) == panel["n"] and min(distance) == 0
-        assert line["spearman"] == pytest.approx(spearmanr(distance, score).statistic)
-        assert line["above_null"] == np.sum(score > line["null_95"])
+        assert panel[which]["spearman"] == pytest.approx(spearmanr(distance, score).statistic)
 
 
 @pytest.mark.slow
@@ -175,16 +168,11 @@ def test_networks_are_compared_under_one_attack(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_mixture_has_more_edges(tmp_path):
-    found = table("edges", cwd=tmp_path, KKT_REF_DATA="")
-    one, mixture = found["one picture"], found["a mixture of 8"]
-    assert one["nearly_zero"] > mixture["nearly_zero"] and one["kurtosis"] > mixture["kurtosis"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["cnn", "kinks", "membership", "weight_decay"])
+@pytest.mark.parametrize("name", ["cnn", "edges", "kinks", "membership", "weight_decay"])
 def test_quick_study(tmp_path, name):
-    assert table(name, "--quick", cwd=tmp_path)
+    found = table(name, "--quick", cwd=tmp_path, KKT_REF_DATA="")
+    if name == "edges":
+        assert found["one picture"]["kurtosis"] > found["a mixture of 8"]["kurtosis"]
 
 
 @pytest.mark.slow

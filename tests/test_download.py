@@ -101,12 +101,6 @@ def test_a_wrong_or_missing_file_is_refused_and_leaves_nothing(server, tmp_path,
     assert files_in(root) == {}
 
 
-def test_a_bar_shows_progress(server, tmp_path, capsys):
-    pytest.importorskip("tqdm", reason="needs the extra progress")
-    download_images("mnist", tmp_path / "root", progress=True)
-    assert "100%" in capsys.readouterr().err
-
-
 def test_without_pooch_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(ImportError, match=r"pip install 'kkt_ref\[data\]'"):

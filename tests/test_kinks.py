@@ -1,7 +1,6 @@
 """Kinks through points, and the points where they meet."""
 
 import numpy as np
-import pytest
 
 import kkt_ref
 from kkt_ref.attacks.kinks import kink_vertices, kinks_at
@@ -57,9 +56,3 @@ def test_training_points_are_where_kinks_meet():
     beside = np.concatenate([0.9 * x @ turn, 1.1 * x @ turn])  # radial kinks miss these
     assert np.median(kinks_at(net, x, tolerance=3e-3)) > 5
     assert np.median(kinks_at(net, beside, tolerance=3e-3)) <= 1
-
-
-def test_only_the_plane_has_vertices():
-    net = kkt_ref.init_uniform((3, 5, 1), np.random.default_rng(0))
-    with pytest.raises(ValueError, match="net: expected two inputs, got 3"):
-        kink_vertices(net)

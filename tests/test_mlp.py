@@ -1,36 +1,13 @@
 """Networks as plain data, in files and as PyTorch state dicts."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from hypothesis import given
 
 import kkt_ref
 from tests.networks import state_dict
-from tests.strategies import ACTIVATIONS, problems
+from tests.strategies import ACTIVATIONS
 
-
-@given(problems())
-def test_theta_and_arrays_are_the_same_parameters(problem):
-    net = problem.net
-    again = net.with_theta(net.theta)
-    assert all(np.array_equal(a, b) for a, b in zip(again.arrays, net.arrays, strict=True))
-    assert [b is None for b in again.biases] == [b is None for b in net.biases]
-    parts = [net.theta[s] for s in net.layer_slices]
-    assert np.array_equal(np.concatenate(parts), net.theta) and len(parts) == net.depth
-    assert parts[0][: net.weights[0].size].tolist() == net.weights[0].ravel().tolist()
-
-
-@pytest.mark.parametrize("biased, homogeneous", [((1, 0, 0), 1), ((1, 1, 0), 0), ((1, 0, 1), 0)])
-def test_only_a_bias_in_layer_1_keeps_homogeneity(biased, homogeneous):
-    net = kkt_ref.init_uniform((2, 3, 3, 1), np.random.default_rng(0), bias="all")
-    net = replace(
-        net, biases=[b if keep else None for b, keep in zip(net.biases, biased, strict=True)]
-    )
-    assert net.homogeneous == homogeneous
-    warned = bool(kkt_ref.kkt_report(net, np.ones((1, 2)), [1.0], np.ones(1), margin=1.0).warnings)
-    assert warned != homogeneous
+KINDS = list(zip(("first", "all", "none"), ACTIVATIONS, strict=True))
 
 
 def test_the_papers_start():
@@ -41,12 +18,6 @@ def test_the_papers_start():
     bound = 1 / np.sqrt(400)
     assert 0.99 * bound < np.abs(net.weights[1]).max() <= bound
     assert np.isclose(net.weights[1].std(), bound / np.sqrt(3), rtol=0.01)
-
-
-@pytest.mark.parametrize(("bias", "count"), [("first", 1), ("all", 3), ("none", 0)])
-def test_where_biases_are(bias, count):
-    net = kkt_ref.init_uniform((2, 3, 3, 1), np.random.default_rng(0), bias=bias)
-    assert sum(b is not None for b in net.biases) == count
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: a.name)
@@ -69,8 +40,7 @@ def test_activations_do_not_overflow(activation):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: a.name)
-@pytest.mark.parametrize("bias", ["first", "all", "none"])
+@pytest.mark.parametrize(("bias", "activation"), KINDS)
 def test_npz_round_trip_is_exact(tmp_path, bias, activation, dtype):
     net = kkt_ref.init_uniform(
         (3, 4, 2, 1), np.random.default_rng(0), bias=bias, activation=activation, dtype=dtype
@@ -82,59 +52,13 @@ def test_npz_round_trip_is_exact(tmp_path, bias, activation, dtype):
     assert [b is None for b in again.biases] == [b is None for b in net.biases]
 
 
-def test_other_files_are_refused(tmp_path):
-    kkt_ref.save_net(kkt_ref.init_uniform((2, 3, 1), np.random.default_rng(0)), tmp_path / "n.npz")
-    with np.load(tmp_path / "n.npz") as arrays:
-        np.savez(tmp_path / "strange.npz", **arrays, b_9=np.ones(3))
-    np.savez(tmp_path / "other.npz", a=np.ones(3))
-    (tmp_path / "text.npz").write_text("hello")
-    for name in ("other.npz", "text.npz", "strange.npz"):
-        with pytest.raises(ValueError, match=name):
-            kkt_ref.load_net(tmp_path / name)
-    with pytest.raises(FileNotFoundError):
-        kkt_ref.load_net(tmp_path / "none.npz")
-
-
 def test_state_dict_round_trip():
     net = kkt_ref.init_uniform((3, 5, 4, 1), np.random.default_rng(0))
     state = state_dict(net)
     assert list(state) == ["0.weight", "0.bias", "2.weight", "4.weight"]
-    assert np.array_equal(kkt_ref.from_state_dict(state).theta, net.theta)
+    read = kkt_ref.from_state_dict(state)
+    for array in state.values():
+        array += 1.0  # the network has copies
+    assert np.array_equal(read.theta, net.theta)
     named = state_dict(net, ["a", "b", "out"])
     assert "out.weight" in named and np.array_equal(kkt_ref.from_state_dict(named).theta, net.theta)
-
-
-def linear(out, fan_in):
-    return np.ones((out, fan_in), np.float32)
-
-
-@pytest.mark.parametrize(
-    ("state", "message"),
-    [
-        ({"conv.weight": np.ones((8, 3, 3, 3), np.float32)}, "of a Linear.*Conv2d"),
-        ({"0.weight": linear(4, 3), "1.running_mean": np.ones(4)}, "running_mean"),
-        ({"0.weight": linear(4, 3), "1.weight": np.ones(4, np.float32)}, "normalisation"),
-        ({"0.weight": linear(4, 3), "2.weight": linear(4, 1)}, "transposed"),
-        ({"0.bias": np.ones(4, np.float32)}, "0.weight"),
-    ],
-)
-def test_state_dicts_that_are_no_mlp(state, message):
-    with pytest.raises(ValueError, match=message):
-        kkt_ref.from_state_dict(state)
-
-
-@pytest.mark.slow
-def test_a_real_pytorch_module_agrees():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed; CI has it")
-    torch.manual_seed(0)
-    nn = torch.nn
-    module = nn.Sequential(
-        nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5, bias=False), nn.ReLU(), nn.Linear(5, 1, False)
-    ).double()
-    net = kkt_ref.from_state_dict({k: v.numpy() for k, v in module.state_dict().items()})
-    x = np.random.default_rng(0).normal(size=(7, 4))
-    outputs = module(torch.from_numpy(x))[:, 0]
-    assert np.allclose(net.outputs(x)[:, 0], outputs.detach().numpy(), rtol=1e-12)
-    for row, value in zip(kkt_ref.per_sample_gradients(net, x), outputs, strict=True):
-        theirs = torch.autograd.grad(value, list(module.parameters()), retain_graph=True)
-        assert np.allclose(row, np.concatenate([g.numpy().ravel() for g in theirs]), atol=1e-12)

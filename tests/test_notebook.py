@@ -20,7 +20,7 @@ def source(kind):
     return ["".join(cell["source"]) for cell in notebook()["cells"] if cell["cell_type"] == kind]
 
 
-def test_notebook_is_valid_and_cleared():
+def test_notebook_is_valid_cleared_and_needs_the_package_and_matplotlib_only():
     content = notebook()
     assert (content["nbformat"], content["nbformat_minor"]) == (4, 5)
     cells = content["cells"]
@@ -30,9 +30,6 @@ def test_notebook_is_valid_and_cleared():
         assert cell["cell_type"] in ("markdown", "code") and cell["metadata"] == {}
         if cell["cell_type"] == "code":
             assert cell["outputs"] == [] and cell["execution_count"] is None
-
-
-def test_notebook_needs_only_the_package_and_matplotlib():
     imported = re.findall(r"^(?:import|from) (\w+)", "\n".join(source("code")), re.M)
     assert set(imported) == {"kkt_ref", "matplotlib", "numpy", "os"}
 

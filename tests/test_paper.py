@@ -64,11 +64,10 @@ def published_by_torch(torch, net, activate, x, y, l_, lambda_min):
     return value.item(), *(g.numpy() for g in torch.autograd.grad(value, (x, l_)))
 
 
-@pytest.mark.parametrize(
-    "activation", [kkt_ref.ReLU(), kkt_ref.Softplus(3.0), AuthorsGatedReLU(3.0)], ids=repr
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", [kkt_ref.Softplus(3.0), AuthorsGatedReLU(3.0)], ids=repr)
 def test_published_loss_equals_pytorch_s_double_backward(activation):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; CI has it")
 
     class ReluForwardSigmoidBackward(torch.autograd.Function):
         @staticmethod
@@ -81,7 +80,6 @@ def test_published_loss_equals_pytorch_s_double_backward(activation):
             return slope * torch.sigmoid(3.0 * ctx.saved_tensors[0])
 
     activations = {
-        "relu": torch.relu,
         "softplus": lambda z: torch.nn.functional.softplus(z, beta=3.0, threshold=1e4),
         "authors": ReluForwardSigmoidBackward.apply,
     }
@@ -165,15 +163,6 @@ def test_the_truth_is_a_fixed_point(exact):
     assert np.abs(found.candidates - x).max() < 1e-3
 
 
-def test_points_come_back_from_nearby(exact):
-    net, x, y, lam = exact
-    off = x + np.random.default_rng(1).normal(0.0, 0.02, x.shape)
-    found = refine(net, off, y, 1.1 * lam, box=(-2.0, 2.0), max_iterations=3000)
-    assert np.abs(off - x).max() > 0.02
-    assert found.runs[0].residual < 5e-6
-    assert np.abs(found.candidates - x).max() < 5e-3
-
-
 def test_bounds_hold_during_the_descent_and_not_by_clipping_its_end(exact):
     """The box excludes the truth, so that the best points lie on its edge."""
     net, x, y, lam = exact
@@ -188,25 +177,6 @@ def test_bounds_hold_during_the_descent_and_not_by_clipping_its_end(exact):
     assert reached < 0.9 * kkt_ref.kkt.stationarity_norms(net, *clipped).relative
 
 
-BAD = [("m", 0), ("seed", -1), ("restarts", 0), ("box", (1, -1)), ("start_scale", 0)]
-BAD += [("labels", "even"), ("alpha", -1.0), ("alpha", [])]
-BAD += [("max_iterations", 0), ("layer_weights", (0, 0))]
-
-
-@pytest.mark.parametrize("name, value", BAD)
-def test_a_setting_out_of_range_is_named(name, value):
-    with pytest.raises(ValueError, match=f"{name}: expected"):
-        attack(**{name: value})
-
-
-def test_same_seed_same_result():
-    a, b, other = attack(), attack(), attack(seed=4)
-    assert np.array_equal(a.candidates, b.candidates)
-    assert np.array_equal(a.multipliers, b.multipliers)
-    assert not np.array_equal(a.candidates, other.candidates)
-    assert a.seed == 3
-
-
 def test_restarts_are_pooled_and_separable():
     pooled = attack(restarts=3)
     assert pooled.candidates.shape == (18, 2) and len(pooled.runs) == 3
@@ -217,6 +187,7 @@ def test_restarts_are_pooled_and_separable():
 
 def test_the_starts_are_those_of_the_docstring():
     net, found, y = relu_net(), attack(restarts=2), np.repeat([-1.0, 1.0], 3)
+    assert found.seed == 3 and np.array_equal(found.labels, np.tile(y, 2))
     for index, rng in enumerate(np.random.default_rng(3).spawn(2)):
         x, lam = np.clip(rng.normal(0.0, 0.1, (6, 2)), -1.0, 1.0), rng.uniform(size=6)
         total = (lam * y) @ kkt_ref.per_sample_gradients(net, x)
@@ -225,10 +196,9 @@ def test_the_starts_are_those_of_the_docstring():
         assert np.allclose(found.of_run(index).candidates, from_there.candidates, atol=1e-6)
 
 
-def test_labels_are_balanced_or_given():
-    assert np.array_equal(attack().labels, [-1, -1, -1, 1, 1, 1])
-    given = np.array([1.0, 1, 1, 1, -1, 1])
-    assert np.array_equal(attack(labels=given, restarts=2).labels, np.tile(given, 2))
+def test_labels_may_be_given():
+    labels = np.array([1.0, 1, 1, 1, -1, 1])
+    assert np.array_equal(attack(labels=labels, restarts=2).labels, np.tile(labels, 2))
 
 
 def test_a_schedule_ends_at_its_last_alpha():
@@ -238,12 +208,6 @@ def test_a_schedule_ends_at_its_last_alpha():
     smooth = relu_net().with_activation(kkt_ref.Softplus(5.0))  # keeps its gates: one stage
     settings = dict(m=4, alpha=[5.0, 50.0], max_iterations=5)
     assert reconstruct_paper(smooth, **settings).runs[0].steps == 5
-
-
-def test_layer_weights_choose_what_is_fitted():
-    first, whole = attack(layer_weights=(1, 0), max_iterations=200), attack(max_iterations=200)
-    assert norms(first).by_layer[0] < norms(whole).by_layer[0]
-    assert np.isclose(norms(first).by_layer[0], first.runs[0].objective ** 0.5)
 
 
 def test_descent_lowers_the_objective_and_says_why_it_stopped():

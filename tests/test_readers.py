@@ -1,14 +1,9 @@
 """Files of MNIST and CIFAR-10: what was written is read, everything else is refused by name."""
 
 import gzip
-import struct
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from kkt_ref.datasets.readers import RECORD, read_cifar10, read_idx, read_mnist
 from tests.datafiles import idx_bytes
@@ -20,34 +15,6 @@ WHOLE = idx_bytes(IMAGES)
 def write(path, content):
     path.write_bytes(gzip.compress(content, compresslevel=1, mtime=0))
     return path
-
-
-FLIPS = st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
-DAMAGED = st.one_of(
-    st.integers(0, len(WHOLE) - 1).map(lambda k: WHOLE[:k]),
-    FLIPS.map(lambda f: WHOLE[: f[0]] + bytes([WHOLE[f[0]] ^ f[1]]) + WHOLE[f[0] + 1 :]),
-    st.binary(min_size=1, max_size=40).map(lambda tail: WHOLE + tail),
-)
-
-
-@settings(max_examples=200)
-@given(DAMAGED)
-def test_damage_before_compression_is_refused_unless_only_pixels_changed(content):
-    with tempfile.TemporaryDirectory() as folder:
-        path = write(Path(folder) / "damaged", content)
-        try:
-            got = read_idx(path, 3)
-        except ValueError as error:
-            got = None
-            assert str(path) in str(error)
-    if len(content) == len(WHOLE) and content[:16] == WHOLE[:16]:
-        np.testing.assert_array_equal(got.ravel(), np.frombuffer(content[16:], np.uint8))
-    elif len(content) == len(WHOLE) and content[:4] == WHOLE[:4]:
-        # another shape of as many bytes cannot be told from the right one
-        shape = struct.unpack(">3I", content[4:16])
-        assert got is None if np.prod(shape, dtype=float) != IMAGES.size else got.shape == shape
-    else:
-        assert got is None
 
 
 def mnist(folder, labels=(1, 2, 3), shape=(28, 28)):
@@ -78,6 +45,17 @@ def idx(content):
     return lambda folder: read_idx(write(folder / "wrong.gz", content), 3)
 
 
+def damaged(change):
+    """What reads a compressed file after its bytes were changed."""
+
+    def read(folder):
+        path = write(folder / "wrong.gz", WHOLE)
+        path.write_bytes(change(path.read_bytes()))
+        return read_idx(path, 3)
+
+    return read
+
+
 def batch(content):
     def read(folder):
         (folder / "batch.bin").write_bytes(content)
@@ -87,6 +65,10 @@ def batch(content):
 
 
 REFUSED = {
+    r"wrong\.gz: expected an intact gzip file": damaged(lambda content: content[:-9]),
+    r"wrong\.gz: expected an intact gzip file, but CRC": damaged(
+        lambda content: content[:-5] + bytes(5)
+    ),
     r"wrong\.gz: expected .*header": idx(b""),
     r"wrong\.gz: expected .*00000803.*from 00000801": idx(b"\0\0\x08\x01" + bytes(12)),
     r"wrong\.gz: expected .*00000803.*from 00000d03": idx(b"\0\0\x0d\x03" + bytes(12)),

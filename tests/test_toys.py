@@ -31,6 +31,8 @@ def test_even_and_uneven_circles():
     x, y = toys.even_circle(12)
     assert np.allclose(np.linalg.norm(x, axis=1), 1) and np.allclose(turn(x), np.pi / 6)
     assert np.all(y[1:] == -y[:-1])
+    x, y = toys.class_circle(9, 3)
+    assert np.allclose(turn(x), 2 * np.pi / 9) and y.tolist() == [0, 1, 2] * 3
     x, y = toys.uneven_circle(1000, np.random.default_rng(0))
     assert np.allclose(np.linalg.norm(x, axis=1), 1)
     assert 2.9 < turn(x).max() / turn(x).min() < 3

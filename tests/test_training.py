@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from strategies import error, separable
 
 import kkt_ref
-from kkt_ref.training import weight_decay_optimum
 from kkt_ref.training.descent import log_mean_loss, loss_weights
 
 getcontext().prec = 400
@@ -32,15 +31,6 @@ def test_no_underflow_at_any_margin():
     assert np.isclose(log_mean_loss(margins), -5000 + np.log1p(np.exp(-1)) - np.log(3))
     weights = loss_weights(margins, log_mean_loss(margins))
     assert np.isclose(weights[0] / weights[1], np.e) and np.isclose(weights.sum(), 1.0)
-
-
-def test_loss_scaled_and_plain_descent_follow_one_path():
-    x, y = separable(1)
-    plain = kkt_ref.gradient_descent(small_net(), x, y, step=0.005, target_loss=0.02)
-    scaled = kkt_ref.loss_scaled_descent(small_net(), x, y, rate=0.05, target_loss=0.02)
-    assert plain.converged and scaled.converged
-    assert scaled.steps < plain.steps
-    assert error(scaled.net.theta, plain.net.theta) < 0.01
 
 
 @pytest.mark.parametrize("bias", ["first", "all", "none"])
@@ -98,16 +88,6 @@ def test_descent_with_more_inputs_than_samples_follows_the_definition(K):
     assert np.array_equal(again.net.theta, result.net.theta)
 
 
-@pytest.mark.parametrize("train", [kkt_ref.gradient_descent, kkt_ref.loss_scaled_descent])
-def test_training_is_deterministic_and_leaves_its_start_alone(train):
-    x, y = separable(0)
-    start = small_net()
-    theta = start.theta
-    a, b = (train(start, x, y, max_steps=50) for _ in range(2))
-    assert np.array_equal(a.net.theta, b.net.theta)
-    assert np.array_equal(start.theta, theta) and not np.array_equal(a.net.theta, theta)
-
-
 def test_history_callback_and_stop_reasons():
     x, y = separable(0)
     seen = []
@@ -138,31 +118,3 @@ def test_float32_descent_stays_float32():
     start = small_net().astype(np.float32)
     done = kkt_ref.loss_scaled_descent(start, x.astype(np.float32), y, target_loss=1e-5)
     assert done.net.dtype == np.float32 and done.converged
-
-
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("bias", ["first", "all"])
-def test_weight_decay_gives_exact_stationary_points(depth, bias):
-    x, y = separable(depth)
-    widths = (3, *(8,) * (depth - 1), 1)
-    smooth = kkt_ref.Softplus(10.0)
-    start = kkt_ref.init_uniform(widths, np.random.default_rng(1), bias=bias, activation=smooth)
-    done = weight_decay_optimum(start, x, y, decay=1e-2, tolerance=1e-6)
-    assert done.converged, done.stop_reason
-    relative = kkt_ref.kkt.stationarity_norms(done.net, x, y, done.multipliers).relative
-    assert relative <= 2e-6
-    assert np.isclose(done.history.records[-1].residual, relative, rtol=1e-3)
-
-
-def test_weight_decay_refuses_gates_and_float32():
-    x, y = separable(0)
-    with pytest.raises(ValueError, match="net: the gated activation"):
-        weight_decay_optimum(small_net(activation=kkt_ref.GatedReLU(5.0)), x, y)
-    with pytest.raises(TypeError, match="net: expected float64"):
-        weight_decay_optimum(small_net().astype(np.float32), x.astype(np.float32), y)
-
-
-def test_too_long_a_step_is_an_error():
-    x, y = separable(0)
-    with pytest.raises(ValueError, match="step: the loss is not finite"):
-        kkt_ref.gradient_descent(small_net(), 1e60 * x, y, step=1e70)
