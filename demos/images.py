@@ -71,9 +71,10 @@ def train(victim: Victim, split: Split, seed: int, clock: Clock | None = None) -
     """Train in float32: to a mean loss of 4e-6 by loss-scaled descent, or as the victim says."""
     rng, outputs = np.random.default_rng(seed), 1 if victim.classes == 2 else victim.classes
     widths = (split.x.shape[1], *(victim.width,) * (victim.depth - 1), outputs)
-    net = kkt_ref.init_uniform(widths, rng, bias=victim.bias)
-    if victim.start is not None:
-        net = net.with_normal_first_layer(victim.start, rng)
+    if victim.start is None:
+        net = kkt_ref.init_uniform(widths, rng, bias=victim.bias)
+    else:
+        net = kkt_ref.init_paper(widths, rng, first_layer=victim.start, bias=victim.bias)
     x, loss = split.x.astype(np.float32), loss_of(victim)
 
     def progress(record: kkt_ref.training.Record, net: kkt_ref.MLP) -> None:

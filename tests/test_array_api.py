@@ -16,7 +16,7 @@ from kkt_ref.conformance import check_implementation
 from kkt_ref.conformance.fast import gradient_matrix
 from kkt_ref.datasets.toys import even_circle
 from kkt_ref.stationarity import closed_form
-from kkt_ref.stationarity.backend import Backend, BackendError, get_backend
+from kkt_ref.stationarity.backend import Backend, get_backend
 from kkt_ref.training import descent
 from tests.strategies import error
 
@@ -195,7 +195,7 @@ def test_a_backend_that_is_not_there_is_named(monkeypatch):
         lambda: kkt_ref.loss_scaled_descent(net, x, y, max_steps=1, backend="cupy"),
         lambda: kkt_ref.gradient_descent(net, x, y, max_steps=1, backend="cupy"),
     ):
-        with pytest.raises(BackendError, match=r"needs the extra cuda \(pip install"):
+        with pytest.raises(RuntimeError, match=r"needs the extra cuda \(pip install"):
             call()
     with pytest.raises(ValueError, match="backend: expected 'numpy', 'cupy' or"):
         kkt_ref.attacks.reconstruct_paper(net, 4, seed=0, backend="tensorflow")
@@ -209,5 +209,5 @@ def test_a_machine_without_a_device_is_told(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "cupy", NoDevice)
     monkeypatch.setitem(sys.modules, "array_api_compat.cupy", NoDevice)
-    with pytest.raises(BackendError, match="no usable device .no CUDA-capable device"):
+    with pytest.raises(RuntimeError, match="no usable device .no CUDA-capable device"):
         get_backend("cupy")
