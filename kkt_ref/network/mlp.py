@@ -186,7 +186,7 @@ def init_paper(
 ) -> MLP:
     """The paper's initialisation: as :func:`init_uniform`, but layer 1 at N(0, first_layer²).
 
-    ``options`` are those of :func:`init_uniform`.  A small standard deviation ``first_layer`` of
+    Other arguments as in :func:`init_uniform`.  A small standard deviation ``first_layer`` of
     layer 1's weights and bias keeps training in the regime that learns features.  ReLU, and a bias
     in the first layer only (arXiv 2206.07758, appendix).
     """
