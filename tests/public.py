@@ -29,7 +29,7 @@ NOT_CALLED = {
     "ROC", "Record", "Result", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
     "Matching", "Split", "Backend", "DecayFit", "Classes", "Regression", "RunnerUp", "TwoClasses",
     "WeightDecay", "HAIM", "WANG", "stationarity_and_gradient",
-    "stretch", "download_images", "toys", "Network", "Verdict", "judge",
+    "stretch", "toys", "Network", "Verdict", "judge",
 }  # fmt: skip
 
 
