@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import GREY, Clock, curve, demo_parser, read_images, save_figure, write_json
+from common import Clock, demo_parser, draw_roc, read_images, roc_table, save_figure, write_json
 
 import kkt_ref
 from kkt_ref.attacks import multiplier_scores
-from kkt_ref.datasets.split import Split, ten_class_split
-from kkt_ref.metrics import roc, roc_curve
+from kkt_ref.datasets.split import ten_class_split
+from kkt_ref.metrics import roc
 from kkt_ref.stationarity import RunnerUp
 
 NAMES = {"score": "both", "multiplier": "λ, the multiplier", "margin": "the loss"}
@@ -57,35 +56,6 @@ def train(model: Any, x: np.ndarray, y: np.ndarray, steps: int) -> float:
     return float(loss.detach())
 
 
-def samples(split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Training images and unseen ones (n, C, H, W), scaled by constants that know neither."""
-    x = np.concatenate([split.x, split.unseen_x]) + split.mean  # pixels in [0, 1]
-    x = ((x - 0.13) / 0.31).reshape(-1, *split.shape).astype(np.float32)
-    return x, np.concatenate([split.y, split.unseen_y])
-
-
-def draw(
-    scores: dict[str, tuple[np.ndarray, ...]], null: dict[str, Any], title: str, path: Path
-) -> None:
-    """Draw the ROC curves of the trained network, and those of the untrained one in grey."""
-    figure, axes = plt.subplots(figsize=(7.2, 6.2), layout="constrained")
-    least = 0.5 / len(scores["score"][1])
-    for number, (name, label) in enumerate(NAMES.items()):
-        style = curve(number) | {"marker": ""}
-        for values, colour in ((null[name], {"color": GREY, "lw": 1.0}), (scores[name], {})):
-            fpr, tpr = roc_curve(*values)
-            what = {} if colour else {"label": label, "lw": 2.4}
-            axes.step(np.maximum(fpr, least), tpr, where="post", **style | colour | what)
-    axes.plot([], [], color=GREY, lw=1.0, label="the same, untrained network")
-    line = np.geomspace(least, 1, 50)
-    axes.plot(line, line, color=GREY, lw=0.8, ls=":", label="chance")
-    axes.set(xscale="log", yscale="log", xlim=(least, 1.05), ylim=(2 * least, 1.2), title=title)
-    axes.set(xlabel="false positive rate (unseen images)", ylabel="true positive rate (training)")
-    axes.legend(loc="lower right")
-    axes.grid(True)
-    save_figure(figure, path)
-
-
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
     parser = demo_parser("any_network", __doc__, images=True)
@@ -103,28 +73,31 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     order = np.random.default_rng(options.seed).permutation(len(images.labels))
     images = replace(images, images=images.images[order], labels=images.labels[order])
     clock, split = Clock(), ten_class_split(images, n, unseen=unseen)
-    pictures, y = samples(split)
-    x = pictures.reshape(len(y), -1)
+    pixels = np.concatenate([split.x, split.unseen_x]) + split.mean  # in [0, 1]
+    x = ((pixels - 0.13) / 0.31).astype(np.float32)  # constants know nothing of the data, (n, d)
+    pictures, y = x.reshape(-1, *split.shape), np.concatenate([split.y, split.unseen_y])
     model = lenet(split.shape, options.seed)
     found, table = [], {"images": options.images, "n": n, "seed": options.seed}
     for name, number in (("untrained", 0), ("trained", steps)):
         loss = train(model, pictures[:n], y[:n], number) if number else None
         net = TorchNetwork(model.eval(), split.shape)
         scores = multiplier_scores(net, x, y)._asdict()
-        found.append({key: (values[:n], values[n:]) for key, values in scores.items()})
+        found.append({NAMES[key]: (values[:n], values[n:]) for key, values in scores.items()})
         clock.say(f"{name}, P = {net.theta.size}" + (f", loss {loss:.1g}" if number else ""))
         table[name] = {}
         for key, label in NAMES.items():
-            result = roc(*found[-1][key])
+            result = roc(*found[-1][label])
             rate = "-" if result.tpr001 is None else f"{result.tpr001:.2f}"
             print(f"  {label:18s} AUC {result.auc:.3f}  TPR at 1% {rate}  p {result.p_all:.1g}")
-            row = result._asdict()
-            del row["p_values"]
-            table[name][key] = row
+            table[name][key] = roc_table(result)
     floor = kkt_ref.residual_floor(net, x[:n], y[:n], problem=RunnerUp())
     clock.say(f"the training images explain all but {floor.relative:.2f} of θ (the floor)")
     title = f"LeNet on {n} images, beside {len(y) - n} that it never saw"
-    draw(found[1], found[0], title, options.save)
+    figure, axes = plt.subplots(figsize=(7.2, 6.2), layout="constrained")
+    draw_roc(axes, found[1], found[0], "the same, untrained network")
+    axes.set_title(title)
+    axes.legend(loc="lower right")
+    save_figure(figure, options.save)
     clock.say(f"figure: {options.save}")
     write_json(options.json, table | {"floor": floor.relative, "seconds": clock.seconds})
     return table

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kkt_ref._io import write_atomically
 from kkt_ref.datasets.images import ImageSet, default_images
+from kkt_ref.metrics import ROC, roc_curve
 
 TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 BLACK, GREY = "#000000", "#767676"
@@ -128,6 +131,32 @@ def curve(number: int) -> dict[str, Any]:
     """Colour, line style and marker of the curve with this number, for `Axes.plot`."""
     k = number % len(COLOURS)
     return {"color": COLOURS[k], "linestyle": LINES[k], "marker": MARKERS[k]}
+
+
+def draw_roc(ax: Axes, scores: dict[str, Any], null: Any = (), label: str = "") -> None:
+    """Draw the ROC curve of each pair (members, others), and in grey those of the null."""
+    least = 0.5 / len(next(iter(scores.values()))[1])
+
+    def step(members: np.ndarray, others: np.ndarray, **style: Any) -> None:
+        fpr, tpr = roc_curve(members, others)
+        ax.step(np.maximum(fpr, least), tpr, where="post", **style)
+
+    for number, (name, pair) in enumerate(scores.items()):
+        style = curve(number) | {"marker": ""}
+        if null:
+            grey = {"color": GREY, "lw": 1.0, "label": "" if number else label}
+            step(*null[name], **style | grey)
+        step(*pair, **style, lw=2.2, label=name)
+    line = np.geomspace(least, 1, 50)
+    ax.plot(line, line, color=GREY, lw=0.8, ls=":", label="chance")
+    ax.set(xscale="log", yscale="log", xlim=(least, 1.05), ylim=(least, 1.3))
+    ax.set(xlabel="false positive rate (unseen images)", ylabel="true positive rate (training)")
+    ax.grid(True)
+
+
+def roc_table(result: ROC) -> dict[str, Any]:
+    """The ROC figures without the p-values."""
+    return {name: value for name, value in result._asdict().items() if name != "p_values"}
 
 
 def save_figure(figure: Figure, path: Path, **options: Any) -> None:

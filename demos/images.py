@@ -18,7 +18,7 @@ from scipy.stats import skew
 
 import kkt_ref
 from kkt_ref.attacks.first_layer import distinct
-from kkt_ref.datasets import ImageSet, Split, binary_split, download_images, ten_class_split
+from kkt_ref.datasets import ImageSet, Split, binary_split, ten_class_split
 from kkt_ref.datasets.split import POSITIVE
 from kkt_ref.metrics import Scores, match_one_to_one, ncc_all_pairs, score_candidates
 from kkt_ref.stationarity.evaluation import evaluate
@@ -71,9 +71,10 @@ def train(victim: Victim, split: Split, seed: int, clock: Clock | None = None) -
     """Train in float32: to a mean loss of 4e-6 by loss-scaled descent, or as the victim says."""
     rng, outputs = np.random.default_rng(seed), 1 if victim.classes == 2 else victim.classes
     widths = (split.x.shape[1], *(victim.width,) * (victim.depth - 1), outputs)
-    net = kkt_ref.init_uniform(widths, rng, bias=victim.bias)
-    if victim.start is not None:
-        net = net.with_normal_first_layer(victim.start, rng)
+    if victim.start is None:
+        net = kkt_ref.init_uniform(widths, rng, bias=victim.bias)
+    else:
+        net = kkt_ref.init_paper(widths, rng, first_layer=victim.start, bias=victim.bias)
     x, loss = split.x.astype(np.float32), loss_of(victim)
 
     def progress(record: kkt_ref.training.Record, net: kkt_ref.MLP) -> None:
@@ -320,7 +321,6 @@ def options_of(name: str, what: str, arguments: list[str] | None) -> Any:
     add("--attack", choices=tuple(ATTACKS), default="components", help="which attack to run")
     add("--full", action="store_true", help="use 500 images, as the paper does")
     add("--data", type=Path, help="folder with the official files")
-    add("--download", action="store_true", help="download the official files first")
     options = parser.parse_args(arguments)
     if options.depth < 2 or options.width < 1:
         parser.error("expected a --depth of at least 2 and a --width of at least 1")
@@ -332,11 +332,6 @@ def options_of(name: str, what: str, arguments: list[str] | None) -> Any:
 def main(name: str, what: str, arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
     parser, options = options_of(name, what, arguments)
-    if options.download:
-        try:
-            download_images(name, progress=True)
-        except (ImportError, OSError, ValueError) as error:
-            parser.error(str(error))
     images, few = read_images(parser, name, options.data)
     n = options.n or (500 if options.full else 10 if few else 100)
     width, restarts, clock = options.width, options.restarts, Clock()

@@ -18,12 +18,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from common import (
     BLUE,
-    GREY,
     VERMILLION,
     Clock,
-    curve,
     demo_parser,
+    draw_roc,
     read_images,
+    roc_table,
     save_figure,
     write_json,
 )
@@ -32,7 +32,7 @@ from images import Victim, train
 import kkt_ref
 from kkt_ref.attacks import membership_scores
 from kkt_ref.datasets import ImageSet, Split, binary_split, ten_class_split
-from kkt_ref.metrics import ROC, roc, roc_curve
+from kkt_ref.metrics import roc
 
 VICTIMS = {
     "paper's start": Victim(),
@@ -81,18 +81,9 @@ def draw(
 ) -> None:
     """Draw the ROC curves of one network, and the rates of all."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12.5, 5.0), layout="constrained")
-    least = 0.5 / len(next(iter(curves.values()))[1])
-    for number, (name, (members, others)) in enumerate(curves.items()):
-        fpr, tpr = roc_curve(members, others)
-        style = curve(number) | {"marker": ""}
-        left.step(np.maximum(fpr, least), tpr, where="post", lw=2.2, label=name, **style)
-    line = np.geomspace(least, 1, 50)
-    left.plot(line, line, color=GREY, lw=0.8, ls=":", label="chance")
-    left.set(xscale="log", yscale="log", xlim=(least, 1.05), ylim=(least, 1.3))
-    left.set(xlabel="false positive rate (unseen images)", ylabel="true positive rate (training)")
+    draw_roc(left, curves)
     left.set_title(rows[0]["title"])
     left.legend(loc="upper left", bbox_to_anchor=(0.02, 0.92))
-    left.grid(True)
     place = np.arange(len(rows))
     for name, colour, marker in (("span and signal", VERMILLION, "o"), ("the loss", BLUE, "s")):
         right.plot([row[name]["tpr001"] for row in rows], place, marker, color=colour, label=name)
@@ -105,19 +96,13 @@ def draw(
     save_figure(figure, path)
 
 
-def figures(result: ROC) -> dict[str, Any]:
-    """The ROC figures without the p-values."""
-    return {name: value for name, value in result._asdict().items() if name != "p_values"}
-
-
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
     parser = demo_parser("membership", __doc__, images=True)
-    parser.add_argument("--width", type=int, default=1000, help="neurons of each hidden layer")
     parser.add_argument("--first", type=int, help="only so many of the networks")
     options = parser.parse_args(arguments)
     images, few = read_images(parser, options.images)
-    clock, width = Clock(), 100 if options.quick else options.width
+    clock, width = Clock(), 100 if options.quick else 1000
     rows: list[dict[str, Any]] = []
     curves = {}
     for name, victim in list(VICTIMS.items())[: 5 if options.quick else options.first]:
@@ -132,7 +117,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         found = scores(net, split)
         title = f"{options.images}, n = {victim.n}, {len(split.unseen_x)} unseen images"
         row: dict[str, Any] = {"network": name, "title": title, "n": victim.n}
-        row |= {score: figures(roc(*pair)) for score, pair in found.items()}
+        row |= {score: roc_table(roc(*pair)) for score, pair in found.items()}
         rows.append(row)
         curves = curves or found
         clock.say(f"{name} ({title})")

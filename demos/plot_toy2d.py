@@ -126,7 +126,6 @@ def draw(
     methods: dict[str, dict[str, Any]],
     kkt: dict[str, Any],
     path: Path,
-    show: bool,
 ) -> None:
     """Save the figure: a panel for each method, and one of the residuals."""
     figure, axes = plt.subplots(
@@ -159,8 +158,6 @@ def draw(
         bar.set_label(f"{height} / margin q")
     _residual_panel(axes[-1], net, traces, methods, kkt)
     figure.legend(handles=_handles(traces, classes), loc="outside lower center", ncols=3)
-    if show:
-        plt.show()
     save_figure(figure, path)
 
 

@@ -185,7 +185,6 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--data", choices=names, default="circle", help="the training points")
     parser.add_argument("--html", type=path_to(".html"), help="also write a movable page")
     parser.add_argument("--animate", action="store_true", help="also write a GIF beside the figure")
-    parser.add_argument("--show", action="store_true", help="open a window")
     options = parser.parse_args(arguments)
     if options.html and options.method != "both":
         parser.error("--html: the page shows both attacks; leave --method out")
@@ -237,7 +236,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         if name in methods:
             print(summary(name, methods[name], len(x)).replace("\n", " "))
 
-    draw(trained.net, x, y, traces, methods, kkt, options.save, options.show)
+    draw(trained.net, x, y, traces, methods, kkt, options.save)
     clock.say(f"figure: {options.save}")
     if options.animate and traces:
         path = options.save.with_suffix(".gif")

@@ -23,13 +23,13 @@ ROOMS = (
 )
 # what functions return or raise, and where arguments are not checked: for speed, or on purpose
 NOT_CALLED = {
-    "Activation", "Audit", "BackendError", "Callback", "Check", "ClarkeFit", "ConformanceError",
+    "Activation", "Audit", "Callback", "Check", "ClarkeFit", "ConformanceError",
     "ImageScores", "ImageSet", "Implementation", "MultiplierScores",
     "KKTReport", "PointMatches", "PublishedLoss", "ReLU", "Reconstruction",
     "ROC", "Record", "Result", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
     "Matching", "Split", "Backend", "DecayFit", "Classes", "Regression", "RunnerUp", "TwoClasses",
     "WeightDecay", "HAIM", "WANG", "stationarity_and_gradient",
-    "stretch", "download_images", "toys", "Network", "Verdict", "judge",
+    "stretch", "toys", "Network", "Verdict", "judge",
 }  # fmt: skip
 
 

@@ -6,8 +6,7 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
     plane         d = 2, ReLU: all four KKT conditions where kinks meet, convex
     components    images: independent components of the first layer
     first_layer   d > 2: the equation of the first layer, by alternating least squares
-    membership    was this sample trained on? a score of given samples, no reconstruction
-    multiplier_membership  the same for any network, by the multipliers of given samples
+    membership    was this sample trained on? scores of given samples, no reconstruction
 
 :func:`reconstruct` chooses the attack that suits the network.
 """
@@ -20,8 +19,7 @@ from kkt_ref.attacks.base import Callback, Reconstruction
 from kkt_ref.attacks.components import STARTS, reconstruct_components
 from kkt_ref.attacks.first_layer import reconstruct_first_layer
 from kkt_ref.attacks.kinks import BOX, kink_vertices, kinks_at
-from kkt_ref.attacks.membership import membership_scores
-from kkt_ref.attacks.multiplier_membership import MultiplierScores, multiplier_scores
+from kkt_ref.attacks.membership import MultiplierScores, membership_scores, multiplier_scores
 from kkt_ref.attacks.paper import gate_alpha, published_loss, reconstruct_paper, refine
 from kkt_ref.attacks.plane import reconstruct_plane
 from kkt_ref.network.mlp import MLP, check_mlp

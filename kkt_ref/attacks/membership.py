@@ -1,8 +1,13 @@
-r"""Was this sample trained on?  A score of membership from the weights alone.
+r"""Was this sample trained on?  Scores of membership from the weights alone.
 
-The first layer is its start plus a sum over the training samples, W₁ = W₁(0) + Σ_i a_i x_iᵀ,
-where a_i is the signal of x_i summed over training.  Let W₁ = U diag(s) Vᵀ, with the bias as one
-more column, and x a sample with a 1 appended.  A training sample leaves two traces:
+Members and other samples are scored together, and all are treated alike, so that ranks among
+held-out samples are exact p-values if training left no trace.  A score is the sum of two kinds of
+evidence, each standardised by its median and spread over all samples and turned into −log p of a
+normal variable.  Both scores were developed with this library; they are not in the paper.
+
+**The first layer of an MLP** (:func:`membership_scores`) is its start plus a sum over the training
+samples, W₁ = W₁(0) + Σ_i a_i x_iᵀ, where a_i is the signal of x_i summed over training.  Let
+W₁ = U diag(s) Vᵀ, with the bias as one more column, and x a sample with a 1 appended.
 
 span    It lies where W₁ has rows.  Directions v_k in which W₁ is no larger than its start hold
         less of a training sample than of another one.  If a = Vᵀx has the variance c_k in any
@@ -18,29 +23,47 @@ signal  W₁ holds δ(x) xᵀ, where δ(x) is the gradient of the winning output
         together, so that no sample is taken for another one that it resembles.  The evidence is
         how much of W₁ a sample explains beyond all others.
 
-σ is the root of the median of s_k²: most directions hold little but the start.  Each evidence is
-standardised by the median and the spread over all samples, and turned into −log p of a normal
-variable; the score is the sum.  It has no setting, and sees no labels.  It treats all rows of x
-alike, so that ranks among held-out samples are exact p-values if training left no trace.
+σ is the root of the median of s_k²: most directions hold little but the start.  This score has no
+setting, and sees no labels.
 
-This score was developed with this library; it is not in the paper.
-Names of dimensions: n samples (members and others), d inputs, h neurons of layer 1, r = rank.
+**Any classifier** (:func:`multiplier_scores`) has θ = Σ_i λ_i g_i over the training samples, where
+g_i is the gradient of the own output less the others.  A sample on which the network was not
+trained needs no multiplier.  Only outputs and gradients are needed, and no other network is
+trained.
+
+multiplier  g_i = ∇θ(Φ_{y_i} − Σ_{j≠y_i} q_j Φ_j)(x_i), where q is the softmax of the wrong outputs.
+            In this direction cross entropy pulls θ; how well the sample is learnt decides only the
+            length of the pull, and all g_i are divided by their norms.  Training stops early, and
+            much of θ is still its start.  The start is noise here, whose size differs between
+            layers.  As in generalised least squares, each layer of θ and of g_i is divided by the
+            root mean square of its parameters.  λ minimises ‖θ − Σ λ_i g_i‖² + ρ ‖λ‖².  It has the
+            variances (G + ρ)⁻¹_ii, up to one factor, where G is the Gram matrix.  The evidence is
+            λ_i / √(G + ρ)⁻¹_ii: by how many standard deviations an estimated multiplier exceeds 0.
+            As an estimate it has any sign.
+margin      Φ_{y_i} − log Σ_{j≠y_i} exp Φ_j orders samples as the loss does.
+
+Names of dimensions: n samples (members and others), d inputs, h neurons of layer 1, r = rank, K
+outputs, P parameters.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
 
-from kkt_ref._validation import check_points
+from kkt_ref._validation import check_count, check_points
 from kkt_ref.attacks.first_layer import pull_of_class
+from kkt_ref.kkt.gram import gram_matrix
+from kkt_ref.network.gradient_check import check_gradients
 from kkt_ref.network.mlp import MLP, check_mlp
-from kkt_ref.network.protocol import check_nonzero
+from kkt_ref.network.protocol import Network, check_nonzero
 from kkt_ref.stationarity import closed_form
+from kkt_ref.stationarity.problems import max_margin
 
 Array = np.ndarray
 MOST = 10_000  # samples; the fit of the multipliers needs an n x n matrix in float32
 FLOOR = 1e-3  # of mean variances, so that a direction without samples does not decide alone
+RIDGE = 0.01  # ρ; the diagonal of G is 1
 
 
 class Membership(NamedTuple):
@@ -49,6 +72,14 @@ class Membership(NamedTuple):
     score: Array  # (n,), float64: the sum of the two below as −log p, at least 0
     span: Array  # (n,), log ratio of densities
     signal: Array  # (n,), in [-1, 1]: the share of W₁ that a sample explains beyond the others
+
+
+class MultiplierScores(NamedTuple):
+    """Evidence that samples were trained on; larger is stronger, and only ranks have meaning."""
+
+    score: Array  # (n,), float64: the sum of the two below as −log p, at least 0
+    multiplier: Array  # (n,), λ in standard deviations
+    margin: Array  # (n,), of the outputs
 
 
 def membership_scores(net: MLP, x: np.ndarray) -> Membership:
@@ -67,10 +98,7 @@ def membership_scores(net: MLP, x: np.ndarray) -> Membership:
     The score was measured to depend on the right preprocessing of x.  Memory: 4 n² bytes twice.
     """
     check_mlp(net)
-    x = check_points(x, "x", d=net.d).astype(np.float64)
-    if not 2 <= len(x) <= MOST:
-        raise ValueError(f"x: expected 2 to {MOST} samples, members and others, got {len(x)}")
-    check_nonzero(net)
+    x = _members_and_others(net, x).astype(np.float64)
     eps, net = float(np.finfo(net.dtype).eps), net.astype(np.float64)
     W, b = net.layers[0]
     if not W.any():
@@ -88,7 +116,7 @@ def membership_scores(net: MLP, x: np.ndarray) -> Membership:
     sizes = np.sqrt(np.sum(inputs**2, axis=1) + outside / sigma**2)  # (n,)
     inputs /= np.maximum(sizes, 1e-300)[:, None]
     signal = _beyond_others(deltas, inputs, (deltas @ U) * (s * weights))
-    return Membership(evidence(span) + evidence(signal), span, signal)
+    return Membership(_evidence(span) + _evidence(signal), span, signal)
 
 
 def _signals(net: MLP, x: Array) -> Array:
@@ -135,7 +163,76 @@ def _beyond_others(deltas: Array, inputs: Array, images: Array) -> Array:
     return fit.x - half_square(fit.x)[1]
 
 
-def evidence(values: Array) -> Array:
+def multiplier_scores(
+    net: Network, x: Any, y: Any, *, projection: int | None = None
+) -> MultiplierScores:
+    """Score every sample for having been in the training set of a network of any kind.
+
+    Parameters
+    ----------
+    net : Network
+        A classifier: an MLP, or a network of your own as :class:`kkt_ref.network.Network`
+        describes it.
+    x : array of shape (n, d), dtype as the network's, 2 ≤ n ≤ 10000
+        As in :func:`membership_scores`.
+    y : array of shape (n,)
+        -1 and +1 for one output, else classes 0 ... K-1.
+    projection : int, optional
+        Fold each gradient into so many numbers: for networks so large that the exact Gram matrix
+        takes too long (:mod:`kkt_ref.kkt.gram`); an MLP needs none.
+
+    Raises
+    ------
+    ValueError
+        If outputs and gradients contradict each other (:func:`kkt_ref.network.check_gradients`).
+
+    Notes
+    -----
+    Memory: 1 GB for gradients, or with a projection its numbers; and 8 n² bytes three times.
+    """
+    check_gradients(net, x)
+    x = _members_and_others(net, x, net.dtype)
+    y = max_margin(net.K).check(y, len(x), net.K, net.dtype)
+    projection = None if projection is None else check_count(projection, "projection")
+    margin, directions = _margins(np.asarray(net.outputs(x), np.float64), y)
+    squares = [np.mean(np.square(net.theta[s], dtype=np.float64)) for s in net.layer_slices]
+    weights = tuple(float(1 / square) if square > 0 else 0.0 for square in squares)
+    gram, toward = gram_matrix(net, x, directions.astype(net.dtype), weights, projection)
+    multiplier = _in_deviations(gram.astype(np.float64), toward)
+    return MultiplierScores(_evidence(multiplier) + _evidence(margin), multiplier, margin)
+
+
+def _margins(outputs: Array, y: Array) -> tuple[Array, Array]:
+    """Return Φ_y − log Σ_{j≠y} exp Φ_j, (n,), and its gradient in Φ, (n, K)."""
+    if outputs.shape[1] == 1:
+        return y * outputs[:, 0], y[:, None]
+    rows = np.arange(len(y))
+    wrong = outputs.copy()
+    wrong[rows, y] = -np.inf
+    directions = -scipy.special.softmax(wrong, axis=1)
+    directions[rows, y] = 1.0
+    return outputs[rows, y] - scipy.special.logsumexp(wrong, axis=1), directions
+
+
+def _in_deviations(gram: Array, toward: Array) -> Array:
+    """Fit λ to all samples, and return each in its standard deviations, (n,)."""
+    norms = np.sqrt(np.diag(gram))
+    scale = 1 / np.where(norms > 0, norms, np.inf)  # a sample without gradient has no multiplier
+    gram = gram * scale[:, None] * scale
+    np.fill_diagonal(gram, 1 + RIDGE)
+    inverse = np.linalg.inv(gram)
+    return inverse @ (scale * toward) / np.sqrt(np.diag(inverse))
+
+
+def _members_and_others(net: Network, x: Any, dtype: Any = None) -> Array:
+    check_nonzero(net)
+    x = check_points(x, "x", d=net.d, dtype=dtype)
+    if not 2 <= len(x) <= MOST:
+        raise ValueError(f"x: expected 2 to {MOST} samples, members and others, got {len(x)}")
+    return x
+
+
+def _evidence(values: Array) -> Array:
     """Return −log p of values standardised by their median and spread, (n,)."""
     centre = np.median(values)
     spread = 1.4826 * np.median(np.abs(values - centre))

@@ -1,12 +1,11 @@
 """Data to train on.
 
 Read in this order: ``toys`` (points in the plane), ``images`` (MNIST and CIFAR-10, with ``readers``
-of their files), ``split`` (their problems of two or ten classes), ``download`` (of the official
-files).  The folder ``embedded`` holds a few real images.
+of their files), ``split`` (their problems of two or ten classes).  The folder ``embedded`` holds a
+few real images.
 """
 
 from kkt_ref.datasets import toys
-from kkt_ref.datasets.download import download_images
 from kkt_ref.datasets.images import ImageSet, cache_root, default_images, embedded_images
 from kkt_ref.datasets.split import Split, binary_split, ten_class_split
 
@@ -16,7 +15,6 @@ __all__ = [
     "binary_split",
     "cache_root",
     "default_images",
-    "download_images",
     "embedded_images",
     "ten_class_split",
     "toys",

@@ -18,6 +18,12 @@ MNIST_FILES = tuple(
 )
 CIFAR10_FILES = ("cifar-10-batches-bin/data_batch_1.bin", "cifar-10-batches-bin/test_batch.bin")
 NEEDED = {"mnist": MNIST_FILES, "cifar10": CIFAR10_FILES}
+# commands that bring the official files into a folder that exists
+COMMANDS = {
+    "mnist": 'curl --create-dirs --output-dir "{}/mnist" --remote-name-all "https://ossci-datasets'
+    '.s3.amazonaws.com/mnist/{{train,t10k}}-{{images-idx3,labels-idx1}}-ubyte.gz"',
+    "cifar10": 'curl https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz | tar -xzC "{}"',
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +73,8 @@ def default_images(name: str, root: str | Path | None = None) -> ImageSet:
     raise FileNotFoundError(
         f"{name}: expected the official files in one folder, found them in none of\n"
         + "\n".join(lacks)
-        + f"\nSet {VARIABLE} to a folder that has them, or download them to {cache_root()} with\n"
-        f"  python -c \"from kkt_ref.datasets import download_images as get; get('{name}')\""
+        + f"\nSet {VARIABLE} to a folder that has them, or download them with\n"
+        f"  {COMMANDS[name].format(roots[0])}"
     )
 
 

@@ -47,32 +47,26 @@ def gram_matrix(
     """
     if isinstance(net, MLP):
         return _closed_form(net, x, coefficients, weights)
-    theta = scale_layers(net.theta, net, weights)  # (P,)
+    theta, k = scale_layers(net.theta, net, weights), len(x)  # (P,)
+    fold = None if projection is None else _count_sketch(theta.size, projection, theta.dtype)
+    gram, toward = np.empty((k, k), theta.dtype), np.empty(k)
 
     def batches(start: int, stop: int) -> Iterator[tuple[slice, Array]]:
         for first in range(start, stop, BATCH):
             batch = slice(first, min(first + BATCH, stop))
             rows = net.gradient_rows(x[batch], coefficients[batch])
-            yield batch, scale_layers(rows, net, weights)
+            rows = scale_layers(rows, net, weights)  # (BATCH, P)
+            toward[batch] = rows @ theta
+            yield batch, rows if fold is None else rows @ fold
 
-    k, dtype = len(x), theta.dtype
-    gram, toward = np.empty((k, k), dtype), np.empty(k)
-    if projection is not None:
-        fold, sketch = (
-            _count_sketch(theta.size, projection, dtype),
-            np.empty((k, projection), dtype),
-        )
-        for batch, rows in batches(0, k):
-            sketch[batch], toward[batch] = rows @ fold, rows @ theta
-        return sketch @ sketch.T, toward
-    size = max(MEMORY // theta.nbytes, 1)
+    width = theta.size if projection is None else projection
+    size = max(MEMORY // (width * theta.itemsize), 1)
     for start in range(0, k, size):
         stop = min(start + size, k)
-        kept = np.empty((stop - start, theta.size), dtype)
+        block, kept = slice(start, stop), np.empty((stop - start, width), theta.dtype)
         for batch, rows in batches(start, stop):
             kept[batch.start - start : batch.stop - start] = rows
-        block = slice(start, stop)
-        gram[block, block], toward[block] = kept @ kept.T, kept @ theta
+        gram[block, block] = kept @ kept.T
         for batch, rows in batches(stop, k):
             gram[block, batch] = kept @ rows.T
             gram[batch, block] = gram[block, batch].T

@@ -70,10 +70,8 @@ def _check_difference(net: Network, x: Array, U: Array, i: int, g: Array, noise:
     random = np.random.default_rng(0).normal(size=p.shape) / p.size**0.5
     direction = g / norm if norm > 0 else random
     reach = float(np.linalg.norm(p)) or 0.01
-    if norm > 0:
-        reach = min(
-            reach, noise / float(np.finfo(p.dtype).eps) / norm
-        )  # where outputs change a lot
+    if norm > 0:  # no farther than outputs change a lot
+        reach = min(reach, noise / float(np.finfo(p.dtype).eps) / norm)
     found = []
     for h in (step * reach for step in STEPS):
         if norm > 0 and noise / h > TOLERANCE * norm:

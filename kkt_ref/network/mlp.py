@@ -112,13 +112,6 @@ class MLP(Network):
         """Return this network with another activation."""
         return replace(self, activation=activation)
 
-    def with_normal_first_layer(self, scale: Any, rng: np.random.Generator) -> Self:
-        """Return this network with a first layer, and its bias, drawn from N(0, scale²)."""
-        scale = check_positive(scale, "first_layer", zero=True)
-        count = 1 if self.biases[0] is None else 2
-        first = [rng.normal(0.0, scale, p.shape).astype(p.dtype) for p in self.arrays[:count]]
-        return self.with_arrays([*first, *self.arrays[count:]])
-
     def preactivations(self, x: Array, at: list[Array] | None = None) -> list[Array]:
         """z_1 ... z_L, each (n, h_l), which autograd can trace in x and in the parameters.
 
@@ -189,7 +182,7 @@ def init_uniform(
 
 
 def init_paper(
-    widths: Any, rng: np.random.Generator, *, first_layer: float = 1e-4, dtype: Any = np.float64
+    widths: Any, rng: np.random.Generator, *, first_layer: float = 1e-4, **options: Any
 ) -> MLP:
     """The paper's initialisation: as :func:`init_uniform`, but layer 1 at N(0, first_layer²).
 
@@ -197,7 +190,10 @@ def init_paper(
     layer 1's weights and bias keeps training in the regime that learns features.  ReLU, and a bias
     in the first layer only (arXiv 2206.07758, appendix).
     """
-    return init_uniform(widths, rng, dtype=dtype).with_normal_first_layer(first_layer, rng)
+    net = init_uniform(widths, rng, **options)
+    scale, first = check_positive(first_layer, "first_layer", zero=True), net.layers[0]
+    drawn = [rng.normal(0.0, scale, p.shape).astype(p.dtype) for p in first if p is not None]
+    return net.with_arrays([*drawn, *net.arrays[len(drawn) :]])
 
 
 def check_mlp(net: Any, dtype: Any = None) -> None:

@@ -14,10 +14,6 @@ import numpy as np
 Array = Any
 
 
-class BackendError(RuntimeError):
-    """A backend was asked for that this machine cannot give."""
-
-
 @dataclass(frozen=True)
 class Backend:
     """An Array-API namespace and one of its devices."""
@@ -48,7 +44,7 @@ def get_backend(backend: str | Backend) -> Backend:
         xp = importlib.import_module("array_api_compat.cupy")
         cupy.zeros(1).sum().item()
     except Exception as error:  # CUDA's errors share no base class
-        raise BackendError(
+        raise RuntimeError(
             f"backend: no usable device ({error}); 'cupy' needs the extra cuda "
             "(pip install 'kkt_ref[cuda]') and a GPU"
         ) from error

@@ -50,12 +50,7 @@ def per_sample_gradients(net: Network, x: np.ndarray, coefficients: Any = None) 
         )
     U = np.ones((len(x), 1)) if coefficients is None else coefficients
     U = check_targets(U, len(x), net.K, net.dtype, "coefficients").reshape(len(x), net.K)
-    return gradient_rows(net, x, U)
-
-
-def gradient_rows(net: Network, x: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """As :func:`per_sample_gradients`, for arguments that have been checked."""
-    return Network.gradient_rows(net, x, coefficients)  # the loop, even if the network replaces it
+    return Network.gradient_rows(net, x, U)  # the loop, even if the network replaces it
 
 
 def stationarity_residual(
@@ -63,7 +58,7 @@ def stationarity_residual(
 ) -> np.ndarray:
     """θ − Σ_ic U_ic ∇θΦ_c(θ; x_i), shape (P,), by the loop over samples."""
     x, directions, multipliers = _checked(net, x, y, multipliers, problem)
-    rows = gradient_rows(net, x, coefficients_of(directions, multipliers))  # (n, P)
+    rows = Network.gradient_rows(net, x, coefficients_of(directions, multipliers))  # (n, P)
     return net.theta - np.sum(rows, axis=0)
 
 
