@@ -173,15 +173,14 @@ ATTACKS: dict[str, Attack] = {
 # 3. The scores.
 
 
-def score(split: Split, candidates: Array) -> Scores:
-    """One-to-one scores on the training images, and on as many unseen images."""
-    return score_candidates(split.x, candidates, split.unseen_x, mean=split.mean, shape=split.shape)
+def score(split: Split, candidates: Array, *, raw: bool = False) -> Scores:
+    """One-to-one scores on the training images, and on as many unseen images.
 
-
-def score_pictures(split: Split, pictures: Array) -> Scores:
-    """The same for images from which no mean was subtracted."""
-    raw, unseen = split.x + split.mean, split.unseen_x + split.mean
-    return score_candidates(raw, pictures, unseen, mean=0.0 * split.mean, shape=split.shape)
+    If ``raw``, no mean was subtracted from the candidates.
+    """
+    added = raw * split.mean
+    images, unseen, mean = split.x + added, split.unseen_x + added, split.mean - added
+    return score_candidates(images, candidates, unseen, mean=mean, shape=split.shape)
 
 
 def chosen_without_data(found: kkt_ref.Reconstruction) -> Array:
@@ -194,7 +193,7 @@ def scores(split: Split, found: kkt_ref.Reconstruction) -> dict[str, Any]:
     table: dict[str, Any] = {"candidates": len(found.candidates)}
     pairs = {"scores": score(split, found.candidates)}
     if shows_pictures(found, split):
-        pairs["scores_of_pictures"] = score_pictures(split, found.pictures)
+        pairs["scores_of_pictures"] = score(split, found.pictures, raw=True)
     for name, pair in pairs.items():
         table[name] = {"data": pair.data._asdict(), "unseen": pair.unseen._asdict()}
     best = np.abs(ncc_all_pairs(split.x, chosen_without_data(found))).max(axis=0)  # (m,)
@@ -247,20 +246,9 @@ def draw(
 ) -> None:
     """Draw the best reconstructions above their training images, the null, and the blind choice.
 
-    Parameters
-    ----------
-    split : Split
-        The training images and the unseen images.
-    candidates : array of shape (m, d)
-        Matched one to one with the training images, and with the unseen images.
-    blind : array of shape (m, d)
-        Images of any sign, in the order in which an attacker without data would show them.
-    title : str
-    path : Path
-    raw : bool
-        Whether candidates are images from which no mean was subtracted.
-    rows : int
-        Rows of pairs of a reconstruction and a training image.
+    ``blind`` are images (k, d) of any sign, in the order in which an attacker without data would
+    show them.  ``raw`` says that candidates are images from which no mean was subtracted, and
+    ``rows`` is the number of rows of pairs.
     """
     dark = 10.0 if raw else 1.0  # the ground of digits is black
     seen, unseen = (x + raw * split.mean for x in (split.x, split.unseen_x))

@@ -86,11 +86,6 @@ def train(
     )
 
 
-def by_all_conditions(net: kkt_ref.MLP, trace: Trace) -> kkt_ref.Reconstruction:
-    """Attack with all four KKT conditions: non-negative least squares where kinks meet."""
-    return kkt_ref.reconstruct(net, box=BOX, callback=trace.take)
-
-
 def by_stationarity(
     net: kkt_ref.MLP, seed: int, quick: bool, trace: Trace, problem: Problem | None = None
 ) -> kkt_ref.Reconstruction:
@@ -211,8 +206,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         try:
             if options.paper:  # on the first layer alone, since there are a million weights
                 found = by_layer_1(trained.net, BOX, trace)
-            else:
-                found = by_all_conditions(trained.net, trace)
+            else:  # non-negative least squares where kinks meet
+                found = kkt_ref.reconstruct(trained.net, box=BOX, callback=trace.take)
             methods[full] = row(x, found, clock.seconds - begin)
             traces[full] = trace.ended(found)
             clock.say(f"{NAMES[full]}: {found.runs[0].stop_reason}")

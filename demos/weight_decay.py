@@ -20,7 +20,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose b
 import matplotlib.pyplot as plt
 import numpy as np
 from common import Clock, curve, demo_parser, read_images, save_figure, write_json
-from images import ATTACKS, score
+from images import by_first_layer, score
 
 import kkt_ref
 from kkt_ref.datasets.split import Split, binary_split
@@ -37,10 +37,10 @@ def directions(net: kkt_ref.MLP) -> int:
     return int(np.sum(values > 0.01 * values[0]))
 
 
-def row(net: kkt_ref.MLP, split: Split, attack: str, seed: int) -> dict[str, Any]:
+def row(net: kkt_ref.MLP, split: Split, seed: int) -> dict[str, Any]:
     """What the attack finds in a network, and how near the network is to its stationary point."""
     fit = weight_decay_stationarity(net, split.x, split.y, loss="logistic")
-    data, unseen = score(split, ATTACKS[attack](net, split, seed).candidates)
+    data, unseen = score(split, by_first_layer(net, split, seed).candidates)
     return {
         "residual": fit.stationarity.relative,
         "directions": directions(net),
@@ -74,9 +74,7 @@ def draw(rows: list[dict[str, Any]], n: int, path: Path) -> None:
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the demo and return its table."""
     parser = demo_parser("weight_decay", __doc__, images=True)
-    add = parser.add_argument
-    add("--n", type=int, default=20, help="number of training images")
-    add("--attack", choices=tuple(ATTACKS), default="first-layer", help="which attack to run")
+    parser.add_argument("--n", type=int, default=20, help="number of training images")
     options = parser.parse_args(arguments)
     images, few = read_images(parser, options.images)
     n, width, decays, budgets = options.n, 300, DECAYS, BUDGETS
@@ -101,7 +99,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             )
             net, done = trained.net, budget
             # 2. Attack the network as it is now.
-            here = row(net, split, options.attack, options.seed)
+            here = row(net, split, options.seed)
             rows.append({"decay": decay, "iterations": done, **here})
             clock.say(
                 f"decay {decay:g}, {done} iterations: residual {here['residual']:.1e}, "
@@ -113,9 +111,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
                 break
     draw(rows, n, options.save)
     clock.say(f"figure: {options.save}")
-    table = {"n": n, "width": width, "seed": options.seed, "attack": options.attack}
-    table |= {"rows": rows, "seconds": clock.seconds}
-    write_json(options.json, table)
+    table = {"n": n, "width": width, "seed": options.seed, "rows": rows}
+    write_json(options.json, table | {"seconds": clock.seconds})
     return table
 
 

@@ -154,7 +154,6 @@ GOOD = {
     "attacks.first_layer.FirstLayer": dict(net=NET),
     "datasets.binary_split": dict(data=DIGITS, n=4, unseen=4, test=4),
     "datasets.ten_class_split": dict(data=DIGITS, n=10, unseen=0, test=10),
-    "datasets.cache_root": {},
     "datasets.embedded_images": dict(name="cifar10"),
     "datasets.default_images": dict(name="mnist", root=At(".")),
     "conformance.write_questions": dict(

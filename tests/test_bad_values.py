@@ -147,7 +147,6 @@ def files(tmp_path_factory):
 @pytest.fixture
 def folder(files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     return tmp_path
 

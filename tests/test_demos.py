@@ -125,7 +125,7 @@ def test_other_attacks_on_images(tmp_path, attack):
 @pytest.mark.slow
 @pytest.mark.parametrize("name, images, top10", [("mnist", 55, 0.98), ("cifar10", 5, 0.75)])
 def test_default_image_demo_shows_recognisable_images(tmp_path, name, images, top10):
-    found = table(name, cwd=tmp_path, KKT_REF_DATA="", XDG_CACHE_HOME=str(tmp_path))
+    found = table(name, cwd=tmp_path, KKT_REF_DATA="")
     scores = found["scores"]
     assert scores["data"]["ncc_08"] >= images and scores["data"]["ncc_top10"] >= top10
     assert scores["unseen"]["ncc_08"] <= 3

@@ -6,14 +6,13 @@ few real images.
 """
 
 from kkt_ref.datasets import toys
-from kkt_ref.datasets.images import ImageSet, cache_root, default_images, embedded_images
+from kkt_ref.datasets.images import ImageSet, default_images, embedded_images
 from kkt_ref.datasets.split import Split, binary_split, ten_class_split
 
 __all__ = [
     "ImageSet",
     "Split",
     "binary_split",
-    "cache_root",
     "default_images",
     "embedded_images",
     "ten_class_split",

@@ -38,44 +38,33 @@ class ImageSet:
     test_labels: np.ndarray  # (T,), uint8 in 0..9
 
 
-def cache_root() -> Path:
-    """Return the folder for downloads: ``kkt_ref`` in ``XDG_CACHE_HOME`` or in ``~/.cache``."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # the XDG specification demands that relative paths are ignored; a user may have no home
-    return (base if base.is_absolute() else Path(os.path.expanduser("~/.cache"))) / "kkt_ref"
-
-
 def default_images(name: str, root: str | Path | None = None) -> ImageSet:
-    """Load the official files, or the embedded images if no folder was named and none has them.
+    """Load the official files, or the embedded images if no folder was named.
 
-    The official files are searched in ``root``; without ``root`` in the folder that the environment
-    variable ``KKT_REF_DATA`` names, and then in :func:`cache_root`.  FileNotFoundError is raised if
-    ``root`` or the variable is given, and no folder has all the files needed.  CIFAR-10's
-    data_batch_2 to 5 are appended, up to the first that is missing.
+    The official files are searched in ``root``, by default in the folder that the environment
+    variable ``KKT_REF_DATA`` names.  If it lacks one of them, a FileNotFoundError names the command
+    that downloads them.  CIFAR-10's data_batch_2 to 5 are appended, up to the first that is
+    missing.
 
     Parameters
     ----------
     name : {"mnist", "cifar10"}
     root : path-like, optional
-        The only folder to search.
     """
     check_name(name)
-    named = os.environ.get(VARIABLE)
-    places = [named, cache_root()] if root is None else [check_path(root, "root")]
-    roots = [Path(os.path.expanduser(str(place))) for place in places if place]
-    for folder in roots:
-        if not _missing(name, folder):
-            training, test = _read(name, [stored(folder / file) for file in NEEDED[name]])
-            return ImageSet(name, str(folder), *training, *test)
-    if root is None and not named:
+    named = os.environ.get(VARIABLE) if root is None else check_path(root, "root")
+    if not named:
         return embedded_images(name)
-    lacks = [f"  {folder} lacks {', '.join(_missing(name, folder))}" for folder in roots]
-    raise FileNotFoundError(
-        f"{name}: expected the official files in one folder, found them in none of\n"
-        + "\n".join(lacks)
-        + f"\nSet {VARIABLE} to a folder that has them, or download them with\n"
-        f"  {COMMANDS[name].format(roots[0])}"
-    )
+    folder = Path(os.path.expanduser(named))
+    lacks = [file for file in NEEDED[name] if not os.path.isfile(stored(folder / file))]
+    if lacks:
+        raise FileNotFoundError(
+            f"{name}: expected the official files, but {folder} lacks {', '.join(lacks)}\n"
+            f"Name another folder in {VARIABLE}, or download the files with\n"
+            f"  {COMMANDS[name].format(folder)}"
+        )
+    training, test = _read(name, [stored(folder / file) for file in NEEDED[name]])
+    return ImageSet(name, str(folder), *training, *test)
 
 
 def embedded_images(name: str) -> ImageSet:
@@ -96,10 +85,6 @@ def check_name(name: str) -> None:
     """Raise unless ``name`` is that of a data set."""
     if not isinstance(name, str) or name not in NEEDED:
         raise ValueError(f"name: expected one of {', '.join(NEEDED)}, got {name!r}")
-
-
-def _missing(name: str, root: Path) -> list[str]:
-    return [file for file in NEEDED[name] if not os.path.isfile(stored(root / file))]
 
 
 def stored(path: Path) -> Path:

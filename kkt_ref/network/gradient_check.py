@@ -38,16 +38,12 @@ def check_gradients(net: Network, x: Any) -> None:
     x = check_points(x, "x", d=net.d, dtype=net.dtype)[:SAMPLES]
     outputs = _checked(net.outputs(x), (len(x), net.K), "outputs(x)")  # (n, K)
     alone = np.concatenate([net.outputs(x[i : i + 1]) for i in range(len(x))])
-    if not _near(net.outputs(x), outputs):
-        raise ValueError(
-            "net: the same samples got two different outputs; switch dropout and all other random "
-            "or changing layers to evaluation, as model.eval() does in PyTorch"
-        )
-    if not _near(alone, outputs):
-        raise ValueError(
-            "net: the output of a sample depends on the other samples of its batch; switch batch "
-            "normalisation to evaluation, as model.eval() does in PyTorch"
-        )
+    for again, wrong in (
+        (net.outputs(x), "the same samples got two different outputs; switch dropout"),
+        (alone, "a sample's output depends on the other samples; switch batch normalisation"),
+    ):
+        if not _near(again, outputs):
+            raise ValueError(f"net: {wrong} to evaluation, as model.eval() does in PyTorch")
     U = np.random.default_rng(0).normal(size=outputs.shape).astype(net.dtype)
     total, arrays = net.weighted_gradient(x, U), net.arrays
     if len(total) != len(arrays):
