@@ -44,7 +44,7 @@ KINKS = "kinks of layer 1 through a sample, mean"
 RADII = (2.5, 1.5, 0.5)  # of matches in the plane, in steps of the attack's grid
 # what shows weight decay: training without it leaves a larger residual, or fits a tiny μ only
 DECAY_RESIDUAL, DECAY = 0.5, 1e-5
-PLACEBOS = 3
+PLACEBOS, WORST = 3, 0.2
 MOST_MULTIPLIERS = 500  # the fit of the conditions takes time with the cube of their number
 
 
@@ -63,8 +63,8 @@ class Evidence(NamedTuple):
     members: np.ndarray  # (k,)
     others: np.ndarray  # (m,)
     roc: ROC
-    # of no difference beyond what the sizes of rows and placebo weights show too
-    p_adjusted: float = 0.0
+    p_alone: float = 1.0  # of no difference
+    p: float = 1.0  # the same beyond what the sizes of rows and placebo weights show too
 
 
 class OnData(NamedTuple):
@@ -255,7 +255,8 @@ def measure_held_out(
     mine = data.matches if len(own) == len(data.x) else compare(net, settings, found, data.x[own])
     sign = 1.0 if net.d > 2 else -1.0  # in the plane the scores are distances
     near, far = sign * mine.score, sign * matches.score
-    reconstruction = Evidence(own, near, far, roc(near, far))
+    p = roc(near, far).p_all
+    reconstruction = Evidence(own, near, far, roc(near, far), p, p)
     own = np.sort(rng.choice(own, min(len(own), MOST // 2), replace=False))
     rest = np.sort(rng.choice(rest, min(len(rest), MOST - len(own)), replace=False))
     x, n = np.concatenate([data.x[own], unseen.x[rest]]), len(own)
@@ -265,10 +266,15 @@ def measure_held_out(
     placebos = [membership_scores(placebo(net, rng), x).score for _ in range(PLACEBOS)]
     known = by_itself(x, np.mean([normal_scores(scores) for scores in placebos], axis=0))
 
-    def evidence(scores: np.ndarray) -> Evidence:
-        left = without(scores, known)
-        adjusted = roc(left[:n], left[n:]).p_all
-        return Evidence(own, scores[:n], scores[n:], roc(scores[:n], scores[n:]), adjusted)
+    def evidence(scores: np.ndarray, low: bool = False) -> Evidence:
+        """Test scores, and what is left of them; ``low`` tests the worst ones too."""
+        p_alone, p_left = (
+            min(1.0, 2 * min(p, few_among_the_worst(s, n))) if low else p
+            for s in (scores, without(scores, known))
+            for p in [roc(s[:n], s[n:]).p_all]
+        )
+        members, others = scores[:n], scores[n:]
+        return Evidence(own, members, others, roc(members, others), p_alone, max(p_alone, p_left))
 
     return OnHeldOut(
         x=unseen.x[drawn],
@@ -276,12 +282,22 @@ def measure_held_out(
         matches=matches,
         reconstruction=reconstruction,
         membership=evidence(membership_scores(net, x).score),
-        outputs=evidence(output_scores(net, x, y, data.targets)),
+        outputs=evidence(output_scores(net, x, y, data.targets), low=True),
         outputs_by="confidence" if y is None else "loss",
         distinct=distinct,
         files=compare_files(x, y, n, seed),
         placebo_p=float(np.median([roc(scores[:n], scores[n:]).p_all for scores in placebos])),
     )
+
+
+def few_among_the_worst(scores: np.ndarray, n: int) -> float:
+    """Return the chance of so few of the first n among the worst fifth of the scores.
+
+    A network that fits its training samples gives none of them a large loss.
+    """
+    worst = scores <= np.sort(scores)[int(WORST * len(scores))]
+    count = int(worst[:n].sum())
+    return float(scipy.stats.hypergeom.cdf(count, len(scores), n, int(worst.sum())))
 
 
 def distinct_rows(x: np.ndarray) -> np.ndarray:

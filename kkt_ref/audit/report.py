@@ -93,8 +93,8 @@ def _figures_of(evidence: Evidence) -> dict[str, Any]:
         "TPR at FPR 1%": roc.tpr001,
         "TPR at FPR 0.1%": roc.tpr0001,
         "smallest FPR that the held-out samples can show": roc.resolution,
-        "p of no difference": roc.p_all,
-        "p without what sizes and placebo weights explain": evidence.p_adjusted,
+        "p of no difference": evidence.p_alone,
+        "p without what sizes and placebo weights explain": evidence.p,
     }
 
 

@@ -135,10 +135,10 @@ def _reconstruction(audit: Audit) -> tuple[str, bool]:
 
 def _verdict(evidence: Evidence, said: str, enough: bool, degree: str, reason: str) -> Verdict:
     """Judge one test; a difference that is not ``enough`` for anybody to see is not shown."""
-    p = max(evidence.roc.p_all, evidence.p_adjusted)
-    if evidence.roc.p_all < LEVEL <= p:
+    p = evidence.p
+    if evidence.p_alone < LEVEL <= p:
         said += (
-            f" By itself this had p = {evidence.roc.p_all:.2g}; the sizes of the rows and weights "
+            f" By itself this had p = {evidence.p_alone:.2g}; the sizes of the rows and weights "
             "of random directions explain a part of it."
         )
     if not degree:
