@@ -211,6 +211,7 @@ DIFFERENT_FILES = {  # what happens to both files, with the words that say what 
     "other norms": (lambda x, u, _: (x, 1.3 * u), "norms of rows"),
     "one column": (lambda x, u, _: (x, u + 4.0 * (np.arange(24) == 7)), r"centres.*most in 7"),
     "other persons": (lambda x, u, who: (x[who[:60] == 0], u[who[60:] == 1]), "classifier of x"),
+    "other labels": (lambda x, u, who: ((x, who[:60]), (u, 1 - who[60:])), "how labels follow"),
     "copies": (lambda x, u, _: (x, u[np.arange(len(u)) % 2]), "and 2 different held-out"),
     "zeros": (lambda x, u, _: (x, 0 * u), "held-out ones; 60 or more are needed"),
 }

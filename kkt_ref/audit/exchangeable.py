@@ -1,4 +1,4 @@
-"""Could the two files be draws from one pool?  The comparison of them without the network.
+"""Could the two files be draws from one pool?  Their comparison without the network.
 
 A p-value of the audit holds only if data and held-out samples differ in nothing but training.
 Three controls look at that, and none of them uses what training left in the weights.
@@ -7,7 +7,7 @@ Three controls look at that, and none of them uses what training left in the wei
 2. Traces of a preprocessing that was fitted to the data alone, which no random division leaves.
 3. Placebo weights: layer 1 with its singular values and random inputs.
 
-Names of dimensions: n rows of data, N of both files, d inputs, B divisions, S statistics.
+Names of dimensions: n rows of data, N of both files, d inputs, B divisions.
 """
 
 from typing import NamedTuple
@@ -18,10 +18,10 @@ import scipy
 from kkt_ref.network.mlp import MLP
 
 Array = np.ndarray
-LEVEL = 0.002  # share of honest pairs of files that the comparison refuses
+LEVEL = 0.002  # share of honest pairs of files that a control refuses
 DRAWS, MOST = 999, 1000  # divisions, and rows that are compared
-NEAREST, NAMED = 3, 5
-EXACT, MOST_COLUMNS = 1e-5, 0.9  # of a fit that shows, and the share of columns that show it
+NEAREST, RIDGE, NAMED = 3, 0.3, 5
+EXACT, MOST_COLUMNS = 1e-5, 0.9  # error of a fitted number, and share of the columns that have it
 
 
 class Differences(NamedTuple):
@@ -29,95 +29,80 @@ class Differences(NamedTuple):
 
     p: float  # that random divisions of the rows differ as much
     found: tuple[str, ...]  # what differs, if p is at most LEVEL
-    fitted: str  # the preprocessing that was fitted to the data alone, or nothing
+    fitted: str  # the trace of a preprocessing that was fitted to the data alone, or nothing
 
 
 def compare_files(x: Array, y: Array | None, n: int, seed: int) -> Differences:
-    """Compare the first n rows of x (N, d) with the rest; labels y (N,) or (N, K) count too.
+    """Compare the first n of the distinct rows x (N, d) with the rest; y (N,) or (N, K) counts too.
 
-    Parameters
-    ----------
-    x : array of shape (N, d)
-        Distinct rows.
-    y : array of shape (N,) or (N, K), optional
-    n : int, 2 ≤ n ≤ N - 2
-    seed : int
-        Of the divisions, and of the rows if there are more than 1,000.
+    Of more than 1,000 rows, as many are drawn by the seed.
     """
-    rng = np.random.default_rng(seed)
-    fitted = fitted_to(x[:n], x[n:])
-    first = np.sort(rng.choice(n, min(n, MOST // 2), replace=False))
-    rest = np.sort(rng.choice(len(x) - n, min(len(x) - n, MOST - len(first)), replace=False)) + n
-    rows, n = np.concatenate([first, rest]), len(first)
-    x, N = x[rows], len(rows)
-    member = np.zeros((DRAWS + 1, N), np.float32)  # (B + 1, N), the true division first
-    member[0, :n] = 1
+    rng, traces = np.random.default_rng(seed), fitted_to(x[:n], x[n:])
+    first = rng.choice(n, min(n, MOST // 2), replace=False)
+    rest = n + rng.choice(len(x) - n, min(len(x) - n, MOST - len(first)), replace=False)
+    rows, n, N = np.concatenate([first, rest]), len(first), len(first) + len(rest)
+    member = np.zeros((DRAWS + 1, N), np.float32)
+    member[0, :n] = 1  # the true division
     for division in member[1:]:
         division[rng.choice(N, n, replace=False)] = 1
-    statistics, columns = _statistics(x, member, n)
-    if y is not None:
-        targets = y[rows].reshape(N, -1)
-        if targets.shape[1] == 1 and len(values := np.unique(targets)) <= 100:
-            targets = targets == values  # (N, classes)
-        statistics["the labels"] = _apart(targets, member, n).max(axis=1)
-    values = np.stack(list(statistics.values()))  # (S, B + 1)
+    statistics = _statistics(x[rows], None if y is None else y[rows], member)
+    values = np.stack(list(statistics.values()))  # (statistics, B + 1)
     values -= values.mean(axis=1, keepdims=True)
-    values /= np.maximum(values.std(axis=1, keepdims=True), 1e-9)
+    values /= np.maximum(values.std(axis=1, keepdims=True), 1e-6)
     largest = values.max(axis=0)  # (B + 1,)
     p = float(np.mean(largest >= largest[0] - 1e-6))
-    bound = np.quantile(largest[1:], 1 - LEVEL)
+    bound = min(np.quantile(largest[1:], 1 - LEVEL), largest[0])
     named = [name for name, value in zip(statistics, values[:, 0], strict=True) if value >= bound]
-    most = [
-        name for name, value in zip(statistics, values[:, 0], strict=True) if value == largest[0]
-    ]
-    found = tuple(name + columns.get(name, "") for name in named or most) if p <= LEVEL else ()
-    return Differences(p, found, fitted)
+    return Differences(p, tuple(named) if p <= LEVEL else (), traces)
 
 
-def _statistics(x: Array, member: Array, n: int) -> tuple[dict[str, Array], dict[str, str]]:
-    """Return statistics (B + 1,) by what they see, and the columns that differ most."""
-    used = np.flatnonzero(np.ptp(x, axis=0) > 0)
-    if not len(used):
-        return {"the rows": np.zeros(len(member))}, {}
-    x = x[:, used]
-    scores, away = normal_scores(x), normal_scores(np.abs(x - np.median(x, axis=0)))  # (N, d)
-    statistics, columns = dict[str, Array](), dict[str, str]()
-    for name, values in (("the centres of columns", scores), ("the spreads of columns", away)):
-        apart = _apart(values, member, n)  # (B + 1, d)
-        worst = used[np.argsort(-apart[0], kind="stable")[:NAMED]].tolist()
-        columns[name] = columns[f"{name}, all together"] = (
-            f" (most in {', '.join(map(str, worst))})"
-        )
-        statistics[name] = apart.max(axis=1)
-        statistics[f"{name}, all together"] = np.sum(apart**2, axis=1)
-    ends = np.zeros(len(x))
-    for end in (x.max(axis=0), x.min(axis=0)):
-        ends += np.sum((x == end) / np.sum(x == end, axis=0), axis=1)
-    standard = (x - x.mean(axis=0)) / x.std(axis=0)
-    rows = {
-        "the norms of rows": normal_scores(np.linalg.norm(x, axis=1)),
-        "the norms of rows, each column at its spread": normal_scores(
-            np.linalg.norm(standard, axis=1)
+def _statistics(x: Array, y: Array | None, member: Array) -> dict[str, Array]:
+    """Return statistics of B + 1 divisions (B + 1, N), each (B + 1,), by what they see."""
+    N, n = len(x), member[0].sum()
+    scores = normal_scores(x)  # (N, d), where no outlier decides
+    standard = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-300)
+    ends = [(x == end) / np.sum(x == end, axis=0) for end in (x.min(axis=0), x.max(axis=0))]
+    seen = {  # (N, k)
+        "the centres of columns": scores,
+        "the spreads of columns": normal_scores(np.abs(x - np.median(x, axis=0))),
+        "the norms of rows": normal_scores(np.linalg.norm(x, axis=1, keepdims=True)),
+        "the norms of rows, all columns at one spread": normal_scores(
+            np.linalg.norm(standard, axis=1, keepdims=True)
         ),
-        "the minima and maxima of columns": ends,
+        "the minima and maxima of columns": np.sum(ends, axis=(0, 2))[:, None],
     }
-    for name, values in rows.items():
-        statistics[name] = _apart(values[:, None], member, n)[:, 0]
     squares = scipy.spatial.distance.cdist(scores, scores, "sqeuclidean")  # (N, N)
-    y = member - n / len(x)  # (B + 1, N)
-    kernel = np.exp(-squares / np.median(squares))
-    hat = (kernel @ np.linalg.inv(kernel + 0.3 * np.eye(len(x)))).astype(np.float32)  # (N, N)
-    own = np.diag(hat)
-    guessed = (y @ hat.T - own * y) / (1 - own)  # each row from all others, (B + 1, N)
-    statistics["the rows, as a classifier of x alone sees them (classes, persons, times?)"] = (
-        np.sum(guessed * y, axis=1) / np.linalg.norm(guessed, axis=1)
-    )
+    kernel = np.exp(-squares / max(np.median(squares), 1e-9))
+    hat = np.float32(kernel @ np.linalg.inv(kernel + RIDGE * np.eye(N)))  # (N, N)
+
+    def guessed(targets: Array) -> Array:
+        """Guess the targets (k, N) of each row from those of all others."""
+        return (targets @ hat.T - np.diag(hat) * targets) / (1 - np.diag(hat))
+
+    if y is not None:
+        values = np.unique(y)
+        classes = y.ndim == 1 and len(values) <= 100
+        labels = y[:, None] == values if classes else normal_scores(y.reshape(N, -1))  # (N, k)
+        labels = labels - np.mean(labels, axis=0)
+        errors = np.sum((guessed(labels.T) - labels.T) ** 2, axis=0)
+        seen["the labels"], seen["how labels follow from rows"] = labels, errors[:, None]
+    found = dict[str, Array]()
+    for name, values in seen.items():
+        apart = np.abs((member / n - (1 - member) / (N - n)) @ np.float32(values))  # (B + 1, k)
+        most, where = np.argsort(-apart[0], kind="stable")[:NAMED], ""
+        if name.endswith("s of columns") and values.shape[1] > 1:
+            where = f" (most in {', '.join(map(str, most.tolist()))})"
+            found[f"{name}, all together{where}"] = np.sum(apart**2, axis=1)
+        found[name + where] = apart.max(axis=1)
+    member = member - n / N
+    guess = guessed(member)  # (B + 1, N)
+    right = np.sum(guess * member, axis=1) / np.maximum(np.linalg.norm(guess, axis=1), 1e-12)
+    found["the rows, as a classifier of x alone tells (classes, persons, times?)"] = right
     np.fill_diagonal(squares, np.inf)
-    near = np.argsort(squares, axis=1)[:, : min(NEAREST, len(x) - 1)]
-    beside = np.zeros((len(x), len(x)), np.float32)
-    np.put_along_axis(beside, near, 1.0, axis=1)
-    statistics["the nearest rows, which are of the same file"] = np.sum((y @ beside) * y, axis=1)
-    return statistics, columns
+    near = np.zeros((N, N), np.float32)
+    np.put_along_axis(near, np.argsort(squares, axis=1)[:, :NEAREST], 1.0, axis=1)
+    found["the nearest rows, which are of the same file"] = np.sum((member @ near) * member, axis=1)
+    return found
 
 
 def normal_scores(values: Array) -> Array:
@@ -126,52 +111,41 @@ def normal_scores(values: Array) -> Array:
     return scipy.special.ndtri(ranks / (len(values) + 1)).astype(np.float32)
 
 
-def _apart(values: Array, member: Array, n: int) -> Array:
-    """Return |mean of the first part − mean of the rest| of columns (N, k), (B + 1, k)."""
-    rest = 1 - member
-    return np.abs((member / n - rest / (len(values) - n)) @ np.float32(values))
-
-
 def fitted_to(x: Array, others: Array) -> str:
-    """Name the preprocessing that was fitted to x (n, d), and not to the others; or nothing.
+    """Name the trace of a preprocessing that was fitted to x (n, d) and not to others; or nothing.
 
-    A fit leaves exact numbers in nearly every column.  The mean alone is not named: it moves all
-    rows alike, and the statistics see what it changes.
+    A fit leaves exact numbers in nearly every column.  That of the mean alone is not named: it
+    moves all rows alike, and the statistics see what it changes.
     """
     used = np.ptp(x, axis=0) > 0
     x, others = x[:, used], others[:, used]
-    if x.shape[1] < 2 or len(x) < 3:
+    if x.shape[1] < 2 or len(x) < 3 or not np.any((others > x.max(0)) | (others < x.min(0))):
         return ""
 
     def near(values: Array, target: float) -> bool:
         return bool(np.mean(np.abs(values - target) <= EXACT) >= MOST_COLUMNS)
 
-    def scaled(rows: Array) -> bool:
-        spread = rows.std(axis=0)
-        centred = near(rows.mean(axis=0) / np.maximum(spread, 1e-300), 0.0)
-        return centred and (near(spread, 1.0) or near(rows.std(axis=0, ddof=1), 1.0))
+    def traces(rows: Array) -> dict[str, bool]:
+        away, spread = rows - rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-300)
+        k, low = min(rows.shape[1], len(rows) - 1, 50), rows.min(axis=0)
+        cosines = np.atleast_2d(np.corrcoef(away[:, :k], rowvar=False))[np.triu_indices(k, 1)]
+        unit = near(spread, 1.0) or near(rows.std(axis=0, ddof=1), 1.0)
+        return {
+            "mean 0 and spread 1 in each column, as after a scaler": unit
+            and near(rows.mean(axis=0) / spread, 0.0),
+            "one minimum and maximum in all columns, as after a min-max scaler": near(
+                rows.max(axis=0), 1.0
+            )
+            and (near(low, 0.0) or near(low, -1.0)),
+            "columns without any correlation, as after PCA or whitening": k > 2
+            and near(cosines, 0.0),
+        }
 
-    def ends(rows: Array) -> bool:
-        return near(rows.max(axis=0), 1.0) and (
-            near(rows.min(axis=0), 0.0) or near(rows.min(axis=0), -1.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_others = traces(others)
+        return next(
+            (name for name, is_there in traces(x).items() if is_there > of_others[name]), ""
         )
-
-    def diagonal(rows: Array) -> bool:
-        away = rows - rows.mean(axis=0)
-        norms = np.maximum(np.linalg.norm(away, axis=0), 1e-300)
-        k = min(rows.shape[1], len(rows) - 1, 50)
-        cosines = (away / norms)[:, :k].T @ (away / norms)[:, :k]  # (k, k)
-        return k > 2 and near(cosines[np.triu_indices(k, 1)], 0.0)
-
-    beyond = bool(np.any((others > x.max(axis=0)) | (others < x.min(axis=0))))
-    for name, shows in (
-        ("mean 0 and spread 1 in each column, as after a scaler", scaled),
-        ("the same minimum and maximum in each column, as after a min-max scaler", ends),
-        ("columns without any correlation, as after PCA or whitening", diagonal),
-    ):
-        if shows(x) and not shows(others) and beyond:
-            return name
-    return ""
 
 
 def placebo(net: MLP, rng: np.random.Generator) -> MLP:
@@ -182,14 +156,13 @@ def placebo(net: MLP, rng: np.random.Generator) -> MLP:
     return net.with_arrays([((U * s) @ axes.T).astype(W.dtype), *net.arrays[1:]])
 
 
-def by_itself(x: Array, placebos: Array) -> Array:
-    """Return what may move a score without any training, (N, 5): sizes of rows, and placebos."""
+def without_size(scores: Array, x: Array, placebos: Array) -> Array:
+    """Return the normal scores (N,) less their regression on what no training explains.
+
+    That is the sizes of the rows x (N, d), and the mean scores by placebo weights (N,).
+    """
     size = normal_scores(np.linalg.norm(x, axis=1))
-    others = np.linalg.norm(x - np.median(x, axis=0), axis=1), np.abs(x).max(axis=1)
-    return np.column_stack([size, size**2, *map(normal_scores, others), placebos])
-
-
-def without(scores: Array, known: Array) -> Array:
-    """Return the normal scores of ``scores`` (N,) less their regression on ``known`` (N, k)."""
-    values, known = normal_scores(scores), np.column_stack([np.ones(len(known)), known])
+    others = np.linalg.norm(x - np.median(x, axis=0), axis=1), np.abs(x).max(axis=1), placebos
+    known = np.column_stack([np.ones(len(x)), size, size**2, *map(normal_scores, others)])
+    values = normal_scores(scores)
     return values - known @ np.linalg.lstsq(known, values)[0]

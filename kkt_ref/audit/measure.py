@@ -15,14 +15,7 @@ from kkt_ref.attacks.grid import default_step
 from kkt_ref.attacks.kinks import kinks_at
 from kkt_ref.attacks.membership import MOST
 from kkt_ref.audit.attack import attack, attack_settings, claim_folder
-from kkt_ref.audit.exchangeable import (
-    Differences,
-    by_itself,
-    compare_files,
-    normal_scores,
-    placebo,
-    without,
-)
+from kkt_ref.audit.exchangeable import Differences, compare_files, placebo, without_size
 from kkt_ref.audit.inputs import (
     Samples,
     check_data,
@@ -255,8 +248,7 @@ def measure_held_out(
     mine = data.matches if len(own) == len(data.x) else compare(net, settings, found, data.x[own])
     sign = 1.0 if net.d > 2 else -1.0  # in the plane the scores are distances
     near, far = sign * mine.score, sign * matches.score
-    p = roc(near, far).p_all
-    reconstruction = Evidence(own, near, far, roc(near, far), p, p)
+    reconstruction = _evidence(own, np.concatenate([near, far]))
     own = np.sort(rng.choice(own, min(len(own), MOST // 2), replace=False))
     rest = np.sort(rng.choice(rest, min(len(rest), MOST - len(own)), replace=False))
     x, n = np.concatenate([data.x[own], unseen.x[rest]]), len(own)
@@ -264,25 +256,17 @@ def measure_held_out(
     if data.y is not None and unseen.y is not None:
         y = np.concatenate([data.y[own], unseen.y[rest]])
     placebos = [membership_scores(placebo(net, rng), x).score for _ in range(PLACEBOS)]
-    known = by_itself(x, np.mean([normal_scores(scores) for scores in placebos], axis=0))
-
-    def evidence(scores: np.ndarray, low: bool = False) -> Evidence:
-        """Test scores, and what is left of them; ``low`` tests the worst ones too."""
-        p_alone, p_left = (
-            min(1.0, 2 * min(p, few_among_the_worst(s, n))) if low else p
-            for s in (scores, without(scores, known))
-            for p in [roc(s[:n], s[n:]).p_all]
-        )
-        members, others = scores[:n], scores[n:]
-        return Evidence(own, members, others, roc(members, others), p_alone, max(p_alone, p_left))
-
+    by_weights, by_outputs = membership_scores(net, x).score, output_scores(net, x, y, data.targets)
+    left = [
+        without_size(scores, x, np.mean(placebos, axis=0)) for scores in (by_weights, by_outputs)
+    ]
     return OnHeldOut(
         x=unseen.x[drawn],
         rows=drawn,
         matches=matches,
         reconstruction=reconstruction,
-        membership=evidence(membership_scores(net, x).score),
-        outputs=evidence(output_scores(net, x, y, data.targets), low=True),
+        membership=_evidence(own, by_weights, left[0]),
+        outputs=_evidence(own, by_outputs, left[1], worst_too=True),
         outputs_by="confidence" if y is None else "loss",
         distinct=distinct,
         files=compare_files(x, y, n, seed),
@@ -290,14 +274,23 @@ def measure_held_out(
     )
 
 
-def few_among_the_worst(scores: np.ndarray, n: int) -> float:
-    """Return the chance of so few of the first n among the worst fifth of the scores.
+def _evidence(
+    rows: np.ndarray, scores: np.ndarray, left: np.ndarray | None = None, worst_too: bool = False
+) -> Evidence:
+    """Test scores of data and held-out samples, and what is left of them without other causes.
 
-    A network that fits its training samples gives none of them a large loss.
+    ``worst_too`` tests in addition how few of the data are among the worst fifth: a network that
+    fits its training samples gives none of them a large loss.
     """
-    worst = scores <= np.sort(scores)[int(WORST * len(scores))]
-    count = int(worst[:n].sum())
-    return float(scipy.stats.hypergeom.cdf(count, len(scores), n, int(worst.sum())))
+    n, N, p_values = len(rows), len(scores), list[float]()
+    for values in (scores, scores if left is None else left):
+        p_values.append(roc(values[:n], values[n:]).p_all)
+        if worst_too:
+            worst = values <= np.sort(values)[int(WORST * N)]
+            few = scipy.stats.hypergeom.cdf(worst[:n].sum(), N, n, worst.sum())
+            p_values[-1] = min(1.0, 2 * min(p_values[-1], float(few)))
+    members, others = scores[:n], scores[n:]
+    return Evidence(rows, members, others, roc(members, others), p_values[0], max(p_values))
 
 
 def distinct_rows(x: np.ndarray) -> np.ndarray:
