@@ -30,6 +30,7 @@ class Differences(NamedTuple):
     p: float  # that random divisions of the rows differ as much
     found: tuple[str, ...]  # what differs, if p is at most LEVEL
     fitted: str  # the trace of a preprocessing that was fitted to the data alone, or nothing
+    auc: float  # by which the best of columns, norms and a classifier of x tells the files apart
 
 
 def compare_files(x: Array, y: Array | None, n: int, seed: int) -> Differences:
@@ -45,7 +46,7 @@ def compare_files(x: Array, y: Array | None, n: int, seed: int) -> Differences:
     member[0, :n] = 1  # the true division
     for division in member[1:]:
         division[rng.choice(N, n, replace=False)] = 1
-    statistics = _statistics(x[rows], None if y is None else y[rows], member)
+    statistics, auc = _statistics(x[rows], None if y is None else y[rows], member)
     values = np.stack(list(statistics.values()))  # (statistics, B + 1)
     values -= values.mean(axis=1, keepdims=True)
     values /= np.maximum(values.std(axis=1, keepdims=True), 1e-6)
@@ -53,12 +54,12 @@ def compare_files(x: Array, y: Array | None, n: int, seed: int) -> Differences:
     p = float(np.mean(largest >= largest[0] - 1e-6))
     bound = min(np.quantile(largest[1:], 1 - LEVEL), largest[0])
     named = [name for name, value in zip(statistics, values[:, 0], strict=True) if value >= bound]
-    return Differences(p, tuple(named) if p <= LEVEL else (), traces)
+    return Differences(p, tuple(named) if p <= LEVEL else (), traces, auc)
 
 
-def _statistics(x: Array, y: Array | None, member: Array) -> dict[str, Array]:
-    """Return statistics of B + 1 divisions (B + 1, N), each (B + 1,), by what they see."""
-    N, n = len(x), member[0].sum()
+def _statistics(x: Array, y: Array | None, member: Array) -> tuple[dict[str, Array], float]:
+    """Return statistics of B + 1 divisions (B + 1, N), each (B + 1,), and the best AUC."""
+    N, n = len(x), int(member[0].sum())
     scores = normal_scores(x)  # (N, d), where no outlier decides
     standard = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-300)
     ends = [(x == end) / np.sum(x == end, axis=0) for end in (x.min(axis=0), x.max(axis=0))]
@@ -86,9 +87,16 @@ def _statistics(x: Array, y: Array | None, member: Array) -> dict[str, Array]:
         labels = labels - np.mean(labels, axis=0)
         errors = np.sum((guessed(labels.T) - labels.T) ** 2, axis=0)
         seen["the labels"], seen["how labels follow from rows"] = labels, errors[:, None]
-    found = dict[str, Array]()
+    found, best = dict[str, Array](), 0.5
+
+    def auc(values: Array) -> float:
+        """Return the largest AUC of columns (N, k), in either direction."""
+        ranks = scipy.stats.rankdata(values, axis=0)[:n].mean(axis=0)
+        return 0.5 + float(np.abs((ranks - (n + 1) / 2) / (N - n) - 0.5).max())
+
     for name, values in seen.items():
         apart = np.abs((member / n - (1 - member) / (N - n)) @ np.float32(values))  # (B + 1, k)
+        best = max(best, auc(values))
         most, where = np.argsort(-apart[0], kind="stable")[:NAMED], ""
         if name.endswith("s of columns") and values.shape[1] > 1:
             where = f" (most in {', '.join(map(str, most.tolist()))})"
@@ -102,7 +110,7 @@ def _statistics(x: Array, y: Array | None, member: Array) -> dict[str, Array]:
     near = np.zeros((N, N), np.float32)
     np.put_along_axis(near, np.argsort(squares, axis=1)[:, :NEAREST], 1.0, axis=1)
     found["the nearest rows, which are of the same file"] = np.sum((member @ near) * member, axis=1)
-    return found
+    return found, max(best, auc(guess[0][:, None]))
 
 
 def normal_scores(values: Array) -> Array:
@@ -159,7 +167,7 @@ def placebo(net: MLP, rng: np.random.Generator) -> MLP:
 def without_size(scores: Array, x: Array, placebos: Array) -> Array:
     """Return the normal scores (N,) less their regression on what no training explains.
 
-    That is the sizes of the rows x (N, d), and the mean scores by placebo weights (N,).
+    That is the sizes of the rows x (N, d), and the scores by placebo weights (N,).
     """
     size = normal_scores(np.linalg.norm(x, axis=1))
     others = np.linalg.norm(x - np.median(x, axis=0), axis=1), np.abs(x).max(axis=1), placebos

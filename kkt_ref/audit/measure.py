@@ -84,7 +84,7 @@ class OnHeldOut(NamedTuple):
     outputs_by: str  # "loss", or "confidence" if labels are missing
     distinct: tuple[int, int]  # rows of data and of held-out samples
     files: Differences  # between the two, without the network
-    placebo_p: float  # of the scores of membership with placebo weights, the median
+    placebo: ROC  # of the mean scores of membership with placebo weights
 
 
 class Audit(NamedTuple):
@@ -255,11 +255,11 @@ def measure_held_out(
     y = None
     if data.y is not None and unseen.y is not None:
         y = np.concatenate([data.y[own], unseen.y[rest]])
-    placebos = [membership_scores(placebo(net, rng), x).score for _ in range(PLACEBOS)]
+    placebos = np.sum(
+        [membership_scores(placebo(net, rng), x).score for _ in range(PLACEBOS)], axis=0
+    )  # (N,)
     by_weights, by_outputs = membership_scores(net, x).score, output_scores(net, x, y, data.targets)
-    left = [
-        without_size(scores, x, np.mean(placebos, axis=0)) for scores in (by_weights, by_outputs)
-    ]
+    left = [without_size(scores, x, placebos) for scores in (by_weights, by_outputs)]
     return OnHeldOut(
         x=unseen.x[drawn],
         rows=drawn,
@@ -270,7 +270,7 @@ def measure_held_out(
         outputs_by="confidence" if y is None else "loss",
         distinct=distinct,
         files=compare_files(x, y, n, seed),
-        placebo_p=float(np.median([roc(scores[:n], scores[n:]).p_all for scores in placebos])),
+        placebo=roc(placebos[:n], placebos[n:]),
     )
 
 

@@ -79,7 +79,8 @@ def _files(held_out: OnHeldOut) -> dict[str, Any]:
         "p of no difference without the network": files.p,
         "what differs": list(files.found),
         "preprocessing fitted to the data alone": files.fitted or "none seen",
-        "p of no difference by placebo weights": held_out.placebo_p,
+        "best AUC without the network": files.auc,
+        "p of no difference by placebo weights": held_out.placebo.p_all,
     }
 
 

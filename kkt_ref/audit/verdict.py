@@ -29,6 +29,8 @@ MEANING = {  # in plain words, from the most certain to the least
 }
 # of each of the three tests, so that weights that hold nothing are 'shown' in 1% of all audits
 LEVEL = 0.01 / 3
+# a difference of the files explains no AUC whose 95% interval begins so far above its own
+BEYOND = 0.2
 
 
 class Verdict(NamedTuple):
@@ -59,8 +61,12 @@ def judge(audit: Audit, *, activation_known: bool = True) -> dict[str, Verdict]:
         "membership": (held_out.membership, _told(held_out.membership), True),
         "outputs": (held_out.outputs, by + _told(held_out.outputs), True),
     }
-    reason = why_not(held_out)
-    verdicts = {name: _verdict(*test, *reason) for name, test in tests.items()}
+    degree, reason = why_not(held_out)
+    bound = max(held_out.files.auc, held_out.placebo.auc) + BEYOND
+    verdicts = {
+        name: _verdict(*test, bound if degree == DIFFERENT else 1.0, degree, reason)
+        for name, test in tests.items()
+    }
     if not activation_known:
         guess = f" The activation was guessed: {audit.net.activation.name}."
         verdicts = {
@@ -97,10 +103,10 @@ def why_not(held_out: OnHeldOut) -> tuple[str, str]:
             f"(p = {files.p:.2g}), without any network. What differs: {'; '.join(files.found)}."
         )
         return DIFFERENT, said
-    if held_out.placebo_p < exchangeable.LEVEL:
+    if held_out.placebo.p_all < exchangeable.LEVEL:
         said = (
             "Weights with random directions tell the two files apart by the same score "
-            f"(p = {held_out.placebo_p:.2g}), so the rows themselves differ."
+            f"(p = {held_out.placebo.p_all:.2g}), so the rows themselves differ."
         )
         return DIFFERENT, said
     return "", ""
@@ -133,9 +139,17 @@ def _reconstruction(audit: Audit) -> tuple[str, bool]:
     return said, hits / n > by_chance / m
 
 
-def _verdict(evidence: Evidence, said: str, enough: bool, degree: str, reason: str) -> Verdict:
-    """Judge one test; a difference that is not ``enough`` for anybody to see is not shown."""
+def _verdict(
+    evidence: Evidence, said: str, enough: bool, bound: float, degree: str, reason: str
+) -> Verdict:
+    """Judge one test; a difference that is not ``enough`` for anybody to see is not shown.
+
+    A difference of the files is no reason if the AUC of the test is beyond ``bound``.
+    """
     p = evidence.p
+    if evidence.roc.auc_interval[0] > bound:
+        said += f" {reason} But that tells them apart far less than the network does."
+        degree = reason = ""
     if evidence.p_alone < LEVEL <= p:
         said += (
             f" By itself this had p = {evidence.p_alone:.2g}; the sizes of the rows and weights "
