@@ -37,7 +37,7 @@ KINKS = "kinks of layer 1 through a sample, mean"
 RADII = (2.5, 1.5, 0.5)  # of matches in the plane, in steps of the attack's grid
 # what shows weight decay: training without it leaves a larger residual, or fits a tiny μ only
 DECAY_RESIDUAL, DECAY = 0.5, 1e-5
-PLACEBOS, WORST = 3, 0.2
+PLACEBOS, WORST = 5, 0.2
 MOST_MULTIPLIERS = 500  # the fit of the conditions takes time with the cube of their number
 
 
@@ -84,7 +84,8 @@ class OnHeldOut(NamedTuple):
     outputs_by: str  # "loss", or "confidence" if labels are missing
     distinct: tuple[int, int]  # rows of data and of held-out samples
     files: Differences  # between the two, without the network
-    placebo: ROC  # of the mean scores of membership with placebo weights
+    placebo_auc: float  # of the sum of the scores of membership with placebo weights
+    placebo_p: float  # of the score with one placebo, the median
 
 
 class Audit(NamedTuple):
@@ -255,11 +256,10 @@ def measure_held_out(
     y = None
     if data.y is not None and unseen.y is not None:
         y = np.concatenate([data.y[own], unseen.y[rest]])
-    placebos = np.sum(
-        [membership_scores(placebo(net, rng), x).score for _ in range(PLACEBOS)], axis=0
-    )  # (N,)
+    placebos = [membership_scores(placebo(net, rng), x).score for _ in range(PLACEBOS)]
+    known = np.sum(placebos, axis=0)  # (N,)
     by_weights, by_outputs = membership_scores(net, x).score, output_scores(net, x, y, data.targets)
-    left = [without_size(scores, x, placebos) for scores in (by_weights, by_outputs)]
+    left = [without_size(scores, x, known) for scores in (by_weights, by_outputs)]
     return OnHeldOut(
         x=unseen.x[drawn],
         rows=drawn,
@@ -270,7 +270,8 @@ def measure_held_out(
         outputs_by="confidence" if y is None else "loss",
         distinct=distinct,
         files=compare_files(x, y, n, seed),
-        placebo=roc(placebos[:n], placebos[n:]),
+        placebo_auc=roc(known[:n], known[n:]).auc,
+        placebo_p=float(np.median([roc(scores[:n], scores[n:]).p_all for scores in placebos])),
     )
 
 

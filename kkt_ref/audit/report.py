@@ -80,7 +80,7 @@ def _files(held_out: OnHeldOut) -> dict[str, Any]:
         "what differs": list(files.found),
         "preprocessing fitted to the data alone": files.fitted or "none seen",
         "best AUC without the network": files.auc,
-        "p of no difference by placebo weights": held_out.placebo.p_all,
+        "p of no difference by placebo weights": held_out.placebo_p,
     }
 
 

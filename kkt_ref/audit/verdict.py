@@ -62,7 +62,7 @@ def judge(audit: Audit, *, activation_known: bool = True) -> dict[str, Verdict]:
         "outputs": (held_out.outputs, by + _told(held_out.outputs), True),
     }
     degree, reason = why_not(held_out)
-    bound = max(held_out.files.auc, held_out.placebo.auc) + BEYOND
+    bound = max(held_out.files.auc, held_out.placebo_auc) + BEYOND
     verdicts = {
         name: _verdict(*test, bound if degree == DIFFERENT else 1.0, degree, reason)
         for name, test in tests.items()
@@ -103,10 +103,10 @@ def why_not(held_out: OnHeldOut) -> tuple[str, str]:
             f"(p = {files.p:.2g}), without any network. What differs: {'; '.join(files.found)}."
         )
         return DIFFERENT, said
-    if held_out.placebo.p_all < exchangeable.LEVEL:
+    if held_out.placebo_p < exchangeable.LEVEL:
         said = (
             "Weights with random directions tell the two files apart by the same score "
-            f"(p = {held_out.placebo.p_all:.2g}), so the rows themselves differ."
+            f"(p = {held_out.placebo_p:.2g}), so the rows themselves differ."
         )
         return DIFFERENT, said
     return "", ""
