@@ -213,7 +213,7 @@ DIFFERENT_FILES = {  # what happens to both files, with the words that say what 
     "other persons": (lambda x, u, who: (x[who[:60] == 0], u[who[60:] == 1]), "classifier of x"),
     "other labels": (lambda x, u, who: ((x, who[:60]), (u, 1 - who[60:])), "how labels follow"),
     "copies": (lambda x, u, _: (x, u[np.arange(len(u)) % 2]), "and 2 different held-out"),
-    "zeros": (lambda x, u, _: (x, 0 * u), "held-out ones; 60 or more are needed"),
+    "zeros": (lambda x, u, _: (x, 0 * u), "60 or more held-out ones are needed"),
 }
 
 

@@ -45,34 +45,27 @@ class Verdict(NamedTuple):
 def judge(audit: Audit, *, activation_known: bool = True) -> dict[str, Verdict]:
     """Judge "reconstruction", "membership" (weights) and "outputs" against held-out samples.
 
-    ``activation_known`` says whether the file or the auditor named the activation; else each
-    verdict says that it was guessed.
+    Unless ``activation_known``, the verdicts say that the activation was guessed.
     """
     said, more_are_found = _reconstruction(audit)
     held_out = audit.held_out
     if held_out is None:
         missing = "training data" if audit.data is None else "held-out samples"
         text = f"Cannot be judged without {missing}."
-        verdicts = {name: Verdict(UNJUDGED, None, text) for name in ("membership", "outputs")}
-        return {"reconstruction": Verdict(UNJUDGED, None, f"{text} {said}")} | verdicts
-    by = f"Scores by the {held_out.outputs_by} of the outputs: "
+        texts = {"reconstruction": f"{text} {said}", "membership": text, "outputs": text}
+        return {name: Verdict(UNJUDGED, None, text) for name, text in texts.items()}
+    guess = "" if activation_known else f" The activation was guessed: {audit.net.activation.name}."
+    reason = why_not(held_out)
     tests = {
-        "reconstruction": (held_out.reconstruction, said, more_are_found),
-        "membership": (held_out.membership, _told(held_out.membership), True),
-        "outputs": (held_out.outputs, by + _told(held_out.outputs), True),
+        "reconstruction": (said, more_are_found),
+        "membership": (_told(held_out.membership), True),
+        "outputs": (f"By the {held_out.outputs_by}: {_told(held_out.outputs)}", True),
     }
-    degree, reason = why_not(held_out)
-    bound = max(held_out.files.auc, held_out.placebo_auc) + BEYOND
-    verdicts = {
-        name: _verdict(*test, bound if degree == DIFFERENT else 1.0, degree, reason)
+    return {
+        name: Verdict(degree, p, text + guess, not activation_known)
         for name, test in tests.items()
+        for degree, p, text in [_verdict(getattr(held_out, name), *test, *reason)]
     }
-    if not activation_known:
-        guess = f" The activation was guessed: {audit.net.activation.name}."
-        verdicts = {
-            name: v._replace(text=v.text + guess, guessed=True) for name, v in verdicts.items()
-        }
-    return verdicts
 
 
 def overall(verdicts: dict[str, Verdict]) -> str:
@@ -81,35 +74,35 @@ def overall(verdicts: dict[str, Verdict]) -> str:
     return next(degree for degree in MEANING if degree in degrees)
 
 
-def why_not(held_out: OnHeldOut) -> tuple[str, str]:
-    """Return the degree and the reason if the samples cannot be judged; else two empty texts."""
-    n, m = held_out.distinct
+def why_not(held_out: OnHeldOut) -> tuple[str, str, float]:
+    """Return the degree and the reason if the files cannot be judged, else two empty texts.
+
+    The third result is an AUC which the reason does not explain.
+    """
+    (n, m), files = held_out.distinct, held_out.files
     separated = np.arange(float(max(m, 2) + max(n, 2)))
     best = roc(separated[-max(n, 2) :], separated[: -max(n, 2)]).p_all
     if m < n or best >= LEVEL:
-        enough = f"{n} or more" if m < n else "at least 7 of each"
+        enough = f"{n} or more held-out ones" if m < n else "more of both"
         said = f"There are {n} different training samples and {m} different held-out ones"
-        return UNJUDGED, f"{said}; {enough} are needed."
-    files = held_out.files
+        return UNJUDGED, f"{said}; {enough} are needed.", 1.0
+    said = ""
     if files.fitted:
         said = (
             f"The data have {files.fitted}, and the held-out samples have not: the preprocessing "
             "was fitted to the data. Fit it to both files or to third samples."
         )
-        return DIFFERENT, said
-    if files.found:
+    elif files.found:
         said = (
-            "Random divisions of the rows differ less than data and held-out samples do "
+            "Data and held-out samples differ more than random divisions of their rows do "
             f"(p = {files.p:.2g}), without any network. What differs: {'; '.join(files.found)}."
         )
-        return DIFFERENT, said
-    if held_out.placebo_p < exchangeable.LEVEL:
+    elif held_out.placebo_p < exchangeable.LEVEL:
         said = (
-            "Weights with random directions tell the two files apart by the same score "
+            "Weights of random directions tell the two files apart by the same score "
             f"(p = {held_out.placebo_p:.2g}), so the rows themselves differ."
         )
-        return DIFFERENT, said
-    return "", ""
+    return DIFFERENT if said else "", said, max(files.auc, held_out.placebo_auc) + BEYOND
 
 
 def _told(evidence: Evidence) -> str:
@@ -140,14 +133,11 @@ def _reconstruction(audit: Audit) -> tuple[str, bool]:
 
 
 def _verdict(
-    evidence: Evidence, said: str, enough: bool, bound: float, degree: str, reason: str
-) -> Verdict:
-    """Judge one test; a difference that is not ``enough`` for anybody to see is not shown.
-
-    A difference of the files is no reason if the AUC of the test is beyond ``bound``.
-    """
+    evidence: Evidence, said: str, enough: bool, degree: str, reason: str, bound: float
+) -> tuple[str, float, str]:
+    """Judge one test; a difference that is not ``enough`` for anybody to see is not shown."""
     p = evidence.p
-    if evidence.roc.auc_interval[0] > bound:
+    if degree and evidence.roc.auc_interval[0] > bound:
         said += f" {reason} But that tells them apart far less than the network does."
         degree = reason = ""
     if evidence.p_alone < LEVEL <= p:
@@ -158,7 +148,7 @@ def _verdict(
     if not degree:
         degree = CHANCE if p >= LEVEL else SHOWN if enough else BLURRED
     number = f"{degree[0].upper()}{degree[1:]} (p = {p:.2g})."
-    return Verdict(degree, p, " ".join(part for part in (number, reason, said) if part))
+    return degree, p, " ".join(part for part in (number, reason, said) if part)
 
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
