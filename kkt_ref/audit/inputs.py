@@ -81,22 +81,17 @@ def _check_targets(
     (n, K), or zeros and ones (n, K), which are classes if each row has a single one.
     """
     y = as_array(y, name)
-    if y.dtype.kind == "b":
-        y = y.astype(np.int64)
-    if y.shape == (n, 1):
-        y = y[:, 0]
-    values = np.unique(y) if y.dtype.kind in "iuf" else np.zeros(0)
-    binary = bool(len(values)) and bool(np.isin(values, (0, 1)).all())
-    if y.shape == (n, net.K) and net.K > 1 and kind != "classes":
-        if binary and not kind and bool(np.all(y.sum(axis=1) == 1)):
+    y = y.astype(np.int64) if y.dtype.kind == "b" else y
+    y = y[:, 0] if y.shape == (n, 1) else y
+    binary = y.dtype.kind in "iuf" and bool(np.isin(y, (0, 1)).all())
+    if y.ndim == 2:
+        if binary and kind in ("", "classes") and bool(np.all(y.sum(axis=1) == 1)):
             return np.argmax(y, axis=1), "classes"
         kind = kind or ("labels" if binary else "numbers")
-        return check_targets(y, n, net.K, np.float64, name), kind
-    if net.K == 1 and kind != "numbers" and len(values) == 2 and binary:
-        y = 2 * y - 1
-    if net.K == 1 and y.shape == (n,) and kind != "classes" and not np.isin(y, (-1, 1)).all():
-        return check_targets(y, n, 1, np.float64, name), "numbers"
-    if kind == "numbers":
+    elif net.K == 1 and kind != "numbers":
+        y = 2 * y - 1 if binary else y
+        kind = kind or ("classes" if np.isin(y, (-1, 1)).all() else "numbers")
+    if kind in ("labels", "numbers"):
         return check_targets(y, n, net.K, np.float64, name), kind
     return max_margin(net.K).check(y, n, net.K, np.float64, name), "classes"
 

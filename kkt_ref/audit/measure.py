@@ -31,7 +31,7 @@ from kkt_ref.metrics.roc import ROC, roc
 from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.stationarity.losses import LOSSES
-from kkt_ref.stationarity.problems import RunnerUp, margins_of, max_margin
+from kkt_ref.stationarity.problems import RunnerUp
 
 KINKS = "kinks of layer 1 through a sample, mean"
 RADII = (2.5, 1.5, 0.5)  # of matches in the plane, in steps of the attack's grid
@@ -173,24 +173,18 @@ def audit(
     found, failure = attack(net, settings, folder, callback)
     on_data = on_held_out = None
     if given is not None:
-        margins = measure_margins(net, given) if given.targets == "classes" else None
-        matches = compare(net, settings, found, given.x)
-        on_data = OnData(given.x, given.y, given.targets, margins, matches)
+        x, y, targets, _ = given
+        margins = None
+        if targets == "classes":
+            margins = Equation(net.astype(np.float64), x, y).margins
+        on_data = OnData(x, y, targets, margins, compare(net, settings, found, x))
         if unseen is not None:
             begin("evidence")
             on_held_out = measure_held_out(net, settings, found, on_data, unseen, seed)
-        if conditions and given.targets == "classes":
+        if conditions and margins is not None:
             begin("conditions")
-            measured = measure_conditions(net, given.x, given.y, seed)
-            on_data = on_data._replace(conditions=measured)
+            on_data = on_data._replace(conditions=measure_conditions(net, x, y, seed))
     return Audit(net, image_shape, settings, found, failure, on_data, on_held_out)
-
-
-def measure_margins(net: MLP, given: Samples) -> np.ndarray:
-    """Return the smallest margin of each sample, (n,)."""
-    outputs = net.astype(np.float64).outputs(given.x)  # (n, K)
-    directions = RunnerUp().directions if net.K > 1 else max_margin(1).directions
-    return margins_of(directions(given.y, outputs), outputs)[:, 0]
 
 
 def measure_conditions(net: MLP, x: np.ndarray, y: Any, seed: int) -> dict[str, Any]:
