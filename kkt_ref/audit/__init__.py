@@ -1,8 +1,9 @@
 """The audit of trained weights: how much they reveal about their training data.
 
     inputs     training and held-out samples, checked
-    measure    the attack, the KKT conditions and membership: :func:`audit`
-    verdict    shown, not shown beyond chance, or not to be judged: :func:`judge`
+    exchangeable  how the two files differ without the network
+    measure    the attack, membership, outputs and the KKT conditions: :func:`audit`
+    verdict    one of five verdicts, and what each means: :func:`judge`
     warnings   the limits of a result, in sentences
     report     all numbers as one dict, as tables and as the page ``report.html.j2``
     tables     CSV files, and results by class

@@ -37,9 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--data",
         type=Path,
-        help="npz: x as the network saw it, y of -1 and +1 or classes, perhaps mean",
+        help="npz: x as the network saw it; perhaps y (labels, classes or numbers) and mean",
     )
-    add("--held-out", type=Path, help="npz: x, as many samples that it never saw or more")
+    add(
+        "--held-out", type=Path, help="npz: x, as many samples that it never saw or more; perhaps y"
+    )
     add("--out", type=Path, help="folder for all results (default: NAME_audit)")
     add("--candidates", type=int, help="of each start of the alternation, for images too")
     add("--restarts", type=int, help="starts, at least 2 (default: as kkt_ref.reconstruct)")
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="such as 'ncc08>0' or 'tpr001>0.05': exit status 1 if it holds (for CI); figures are "
         "ncc08, ncc09 (reconstructed samples), auc, auc_low, tpr001, tpr0001 (membership)",
     )
+    add("--no-conditions", action="store_true", help="do not measure the KKT conditions")
     add("--json", type=json_path, help="also write the numbers to this JSON file")
 
 
@@ -83,28 +86,25 @@ def _audit(options: argparse.Namespace, out: Path) -> int:
     from kkt_ref.audit import figures, report  # matplotlib takes a second to import
 
     weights = load_weights(options.weights, activation=options.activation, alpha=options.alpha)
-    data, held_out = _read(options.data, "x", "y"), _read(options.held_out, "x")
+    data, held_out = _read(options.data, "x"), _read(options.held_out, "x")
     mean = data.pop("mean", None)
     if mean is not None:
         mean = check_points(mean.reshape(1, -1), f"{options.data}: mean", d=weights.net.d)[0]
     for condition in options.fail_if:
         condition.check(bool(data), len(held_out.get("x", ())), weights.net.d)
-    both = (data["x"], data["y"]) if data else None
-    measured = _measure(options, weights.net, both, held_out.get("x"))
-    verdicts = judge(measured)
+    seen, unseen = ((f["x"], f.get("y")) if f else None for f in (data, held_out))
+    measured = _measure(options, weights.net, seen, unseen)
+    verdicts = judge(measured, activation_known=weights.activation_known)
     numbers = report.as_numbers(weights, measured, verdicts)
     pictures = figures.draw_pictures(measured, mean)
 
     contents = {out / "candidates.npz": _candidates(measured)}
     contents |= {out / f"{picture.name}.png": picture.png for picture in pictures}
     contents[out / "report.html"] = report.as_html(numbers, pictures).encode()
-    matches = {}
     if measured.data is not None:
-        matches["training"] = measured.data.matches
         contents[out / "samples.csv"] = as_csv(sample_columns(measured.data, measured.held_out))
-    if measured.held_out is not None:
-        matches["held-out"] = measured.held_out.matches
-    contents[out / "candidates.csv"] = as_csv(candidate_columns(measured.found, matches))
+    matched = candidate_columns(measured.found, measured.data, measured.held_out)
+    contents[out / "candidates.csv"] = as_csv(matched)
     if options.json is not None:
         contents[options.json] = (json.dumps(numbers, indent=2) + "\n").encode()
     out.mkdir(parents=True, exist_ok=True)
@@ -124,10 +124,23 @@ def _measure(options: argparse.Namespace, net: Any, data: Any, held_out: Any) ->
     """Measure with a bar of the starts, which end in any order."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
+    announced = {
+        "evidence": "comparing training and held-out samples",
+        "conditions": "measuring the KKT conditions (--no-conditions leaves them out)",
+    }
+
+    def tell(stage: str, run: int, *_: Any) -> None:
+        if stage == "attack":
+            bar.total = run
+        elif stage in announced:
+            bar.close()
+            _say(announced[stage])
+        else:
+            bar.update(1)
+
     with tqdm(
         desc="reconstruct",
         unit="start",
-        total=options.restarts,
         mininterval=0.2 if sys.stdout.isatty() else 15.0,
         delay=0.1,  # shows nothing before the first start, so that an error comes alone
         file=sys.stdout,
@@ -139,7 +152,8 @@ def _measure(options: argparse.Namespace, net: Any, data: Any, held_out: Any) ->
             data,
             held_out,
             image_shape=options.shape,
-            callback=lambda *_: bar.update(1),
+            callback=tell,
+            conditions=not options.no_conditions,
             **{name: getattr(options, name) for name in names},
         )
 
@@ -148,7 +162,7 @@ def _read(path: Path | None, *needed: str) -> dict[str, np.ndarray]:
     """Read an npz file of samples, with an entry "mean" if it has one."""
     if path is None:
         return {}
-    entries = read_npz(path, f"an npz file with {' and '.join(needed)}", (*needed, "mean"))
+    entries = read_npz(path, f"an npz file with {' and '.join(needed)}", (*needed, "y", "mean"))
     missing = [name for name in needed if name not in entries]
     if missing:
         arrays = ", ".join(f"{name}={name}" for name in needed)

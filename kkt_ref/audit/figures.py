@@ -153,7 +153,7 @@ def _plane(audit: Audit) -> Picture:
     area = 15 + 60 * found.multipliers / found.multipliers.max(initial=1e-300)  # (m,)
     for place, label in enumerate((-1, 1) if net.K == 1 else range(net.K)):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        if data is not None:
+        if data is not None and data.targets == "classes":
             name = f"training point, label {label}"
             x, y = data.x[data.y == label].T
             ax.scatter(x, y, 190, marker=marker, facecolors="none", edgecolors=BLACK, label=name)

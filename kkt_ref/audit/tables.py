@@ -19,9 +19,12 @@ Columns = dict[str, np.ndarray]
 def sample_columns(data: OnData, held_out: OnHeldOut | None) -> Columns:
     """Return, for each training sample, its candidate (-1: none) and its scores (NaN: none)."""
     n, candidate = len(data.x), data.matches.candidate
-    columns = {"row": np.arange(n), "label": data.y, "candidate": candidate}
+    columns = {"row": np.arange(n), "candidate": candidate}
+    if data.y is not None and data.y.ndim == 1:
+        columns["label"] = data.y
     columns["score"] = np.where(candidate >= 0, data.matches.score, np.nan)
-    columns["margin"] = data.margins
+    if data.margins is not None:
+        columns["margin"] = data.margins
     if held_out is not None:
         scored = held_out.membership
         membership, p = np.full((2, n), np.nan)
@@ -30,8 +33,10 @@ def sample_columns(data: OnData, held_out: OnHeldOut | None) -> Columns:
     return columns
 
 
-def candidate_columns(found: Reconstruction, matches: dict[str, Comparison]) -> Columns:
-    """Return, for each candidate, the row and score of the sample that it matches, by name."""
+def candidate_columns(
+    found: Reconstruction, data: OnData | None, held_out: OnHeldOut | None
+) -> Columns:
+    """Return, for each candidate, the row and score of the samples that it matches."""
     k = len(found.labels)
     columns: Columns = {
         "candidate": np.arange(k),
@@ -41,10 +46,16 @@ def candidate_columns(found: Reconstruction, matches: dict[str, Comparison]) -> 
     }
     if found.agreement is not None:
         columns["agreement"] = found.agreement
-    for name, matched in matches.items():
+    matches: dict[str, tuple[Comparison, np.ndarray]] = {}
+    if data is not None:
+        matches["training"] = data.matches, np.arange(len(data.x))
+    if held_out is not None:
+        matches["held-out"] = held_out.matches, held_out.rows
+    for name, (matched, numbers) in matches.items():
         row, score = np.full(k, None, object), np.full(k, np.nan)
         rows = np.flatnonzero(matched.candidate >= 0)
-        row[matched.candidate[rows]], score[matched.candidate[rows]] = rows, matched.score[rows]
+        row[matched.candidate[rows]] = numbers[rows]
+        score[matched.candidate[rows]] = matched.score[rows]
         columns |= {f"{name} row": row, f"{name} score": score}
     return columns
 
@@ -52,7 +63,7 @@ def candidate_columns(found: Reconstruction, matches: dict[str, Comparison]) -> 
 def by_class(data: OnData, held_out: OnHeldOut | None) -> dict[str, dict[str, Any]]:
     """Return, for each class, its samples, those reconstructed, and the TPR at an FPR of 1%."""
     table: dict[str, dict[str, Any]] = {}
-    for label in np.unique(data.y):
+    for label in np.unique(np.asarray(data.y)):
         of_class = data.y == label
         row: dict[str, Any] = {"samples": int(of_class.sum())}
         row["reconstructed"] = int(np.sum(data.matches.score[of_class] >= HIT))
