@@ -97,7 +97,7 @@ class MLP(Network):
         if later:
             warnings.append(f"Φ is not homogeneous: layers {later} have biases; {ASSUMED}")
         if not self.activation.homogeneous:
-            warnings.append(f"Φ is not homogeneous: {name} is smooth at 0; {ASSUMED}")
+            warnings.append(f"Φ is not homogeneous, because {name} is not; {ASSUMED}")
         if name in ("gated", "authors"):
             warnings.append("∇θΦ is taken with smoothed gates; ReLU's own residual differs")
         return tuple(warnings)
