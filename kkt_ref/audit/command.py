@@ -3,8 +3,11 @@
 import argparse
 import io
 import json
+import os
+import shlex
 import signal
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,14 @@ import numpy as np
 
 from kkt_ref._io import read_npz, write_atomically
 from kkt_ref._validation import check_points
+from kkt_ref.audit.conditions import parse_condition
+from kkt_ref.audit.formats import refuse_other_formats
 from kkt_ref.audit.measure import Audit, audit
+from kkt_ref.audit.provenance import describe_run
 from kkt_ref.audit.tables import as_csv, candidate_columns, sample_columns
-from kkt_ref.audit.verdict import judge, parse_condition
+from kkt_ref.audit.verdict import judge
 from kkt_ref.audit.weights import load_weights
+from kkt_ref.network.activations import ACTIVATIONS
 
 FAILED, STOPPED = 1, 130
 EXTRA = ("jinja2", "filelock", "threadpoolctl", "tqdm")
@@ -44,8 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--candidates", type=int, help="of each start of the alternation, for images too")
     add("--restarts", type=int, help="starts, at least 2 (default: as kkt_ref.reconstruct)")
     add("--seed", type=int, default=0, help="of the starts (default: 0)")
-    add("--activation", choices=("relu", "gated", "softplus"), help="if the file does not name it")
-    add("--alpha", type=float, help="sharpness of gated and softplus")
+    names = [name for name in ACTIVATIONS if name != "authors"]
+    add("--activation", choices=names, help="if the file does not name it")
+    add("--alpha", type=float, help="of gated, softplus, elu; slope of leaky_relu below 0")
+    add("--layers", type=_names, metavar="A,B,C", help="order of the layers, if it is not known")
     add("--shape", type=_shape, metavar="C,H,W", help="or H,W: of the pictures, if x is flat")
     add("--box", type=float, nargs=2, metavar=("LOW", "HIGH"), help="of two inputs")
     add(
@@ -54,20 +63,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="CONDITION",
-        help="such as 'ncc08>0' or 'tpr001>0.05': exit status 1 if it holds (for CI); figures are "
-        "ncc08, ncc09 (reconstructed samples), auc, auc_low, tpr001, tpr0001 (membership)",
+        help="such as 'verdict == shown' or 'tpr001>0.05': exit status 1 if it holds (for CI); "
+        "figures are verdict, p (the smallest), ncc08, ncc09 (reconstructed samples), auc, "
+        "auc_low, tpr001, tpr0001 (membership)",
     )
     add("--json", type=json_path, help="also write the numbers to this JSON file")
 
 
-def run_command(options: argparse.Namespace) -> int:
+def run_command(options: argparse.Namespace, arguments: list[str]) -> int:
     """Run the command and return its exit status, which the help explains."""
     out = options.out or Path(f"{options.weights.stem}_audit")
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
     try:
         _check_extra()
         _check_outputs(out, options)
-        return _audit(options, out)
+        return _audit(options, out, shlex.join(["kkt-ref", *arguments]))
     except KeyboardInterrupt:
         _say(f"\nstopped; the same command with --resume continues from {out}")
         return STOPPED
@@ -79,25 +89,29 @@ def run_command(options: argparse.Namespace) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-def _audit(options: argparse.Namespace, out: Path) -> int:
-    from kkt_ref.audit import figures, report  # matplotlib takes a second to import
-
-    weights = load_weights(options.weights, activation=options.activation, alpha=options.alpha)
+def _audit(options: argparse.Namespace, out: Path, command: str) -> int:
+    names = ("activation", "alpha", "layers")
+    told = {name: getattr(options, name) for name in names}
+    weights = load_weights(options.weights, **told)
     data, held_out = _read(options.data, "x", "y"), _read(options.held_out, "x")
     mean = data.pop("mean", None)
     if mean is not None:
         mean = check_points(mean.reshape(1, -1), f"{options.data}: mean", d=weights.net.d)[0]
     for condition in options.fail_if:
         condition.check(bool(data), len(held_out.get("x", ())), weights.net.d)
+    files = {"weights": options.weights, "training data": options.data}
+    run = describe_run(command, files | {"held-out samples": options.held_out})
     both = (data["x"], data["y"]) if data else None
     measured = _measure(options, out, weights.net, both, held_out.get("x"))
     verdicts = judge(measured)
-    numbers = report.as_numbers(weights, measured, verdicts)
+    figures, report = _import_figures()
+    numbers = report.as_numbers(weights, measured, verdicts) | {"run": run}
     pictures = figures.draw_pictures(measured, mean)
 
     contents = {out / "candidates.npz": _candidates(measured)}
-    contents |= {out / f"{picture.name}.png": picture.png for picture in pictures}
-    contents[out / "report.html"] = report.as_html(numbers, pictures).encode()
+    contents |= {out / f"{picture.name}.png": picture.png for picture in pictures if picture.png}
+    page = report.as_html(numbers, pictures)
+    contents[out / "report.html"] = page.encode(errors="replace")  # names of files can be odd
     matches = {}
     if measured.data is not None:
         matches["training"] = measured.data.matches
@@ -149,6 +163,7 @@ def _read(path: Path | None, *needed: str) -> dict[str, np.ndarray]:
     """Read an npz file of samples, with an entry "mean" if it has one."""
     if path is None:
         return {}
+    refuse_other_formats(path)
     entries = read_npz(path, f"an npz file with {' and '.join(needed)}", (*needed, "mean"))
     missing = [name for name in needed if name not in entries]
     if missing:
@@ -197,6 +212,23 @@ def _check_outputs(out: Path, options: argparse.Namespace) -> None:
         )
     if options.json is not None and options.json.exists() and not options.resume:
         raise ValueError(f"{options.json}: exists already; choose another name for --json")
+    _check_writable(out)
+    if options.json is not None:
+        _check_writable(options.json.parent)
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise if no file can be made in a folder, or in the nearest one that exists above it."""
+    folder = folder.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: expected a folder that can be written, but {error.strerror}; choose another"
+        ) from error
 
 
 def json_path(text: str) -> Path:
@@ -208,6 +240,21 @@ def json_path(text: str) -> Path:
     if not path.resolve().parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text}: its folder does not exist; create it first")
     return path
+
+
+def _import_figures() -> Any:
+    """Import Matplotlib, which refuses to start if MPLBACKEND names a backend of Jupyter."""
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        from kkt_ref.audit import figures, report
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    return figures, report
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
 
 
 def _shape(text: str) -> tuple[int, ...]:

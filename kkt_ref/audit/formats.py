@@ -97,8 +97,8 @@ def refuse_other_formats(path: Path) -> None:
 
 def refuse_other_modules(path: Path, state: dict[str, np.ndarray]) -> None:
     """Raise ValueError if arrays belong to a known module other than Linear."""
-    for key in state:
-        for name, (looks, advice) in MODULES.items():
+    for name, (looks, advice) in MODULES.items():
+        for key in state:
             if re.search(looks, key, re.IGNORECASE):
                 raise ValueError(f"{path}: {key!r} belongs to {name}; {advice}")
     for key, value in state.items():

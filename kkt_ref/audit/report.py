@@ -5,10 +5,11 @@ from importlib.resources import files
 from typing import Any
 
 import kkt_ref
+from kkt_ref.audit.conditions import known_figures
 from kkt_ref.audit.figures import Picture
 from kkt_ref.audit.measure import Audit, Evidence
 from kkt_ref.audit.tables import as_rows, by_class, sample_columns
-from kkt_ref.audit.verdict import CHANCE, SHOWN, UNJUDGED, Verdict, known_figures, overall
+from kkt_ref.audit.verdict import CHANCE, SHOWN, UNJUDGED, Verdict, overall
 from kkt_ref.audit.warnings import activation_text, find_warnings, layer_norms
 from kkt_ref.audit.weights import Weights
 
@@ -36,7 +37,7 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
             f"Verdict: that the weights reveal training data {SAID[degree]}.",
             *(f"{name.capitalize()}: {v.text}" for name, v in verdicts.items()),
         ],
-        "figures": known_figures(audit),
+        "figures": known_figures(audit, verdicts),
     }
     if audit.net.d > 2:
         numbers["attack"]["residual_layer_1"] = min(run.by_layer[0] for run in found.runs)

@@ -1,12 +1,6 @@
-"""The conclusion of an audit: one of three verdicts, and conditions for CI."""
+"""The conclusion of an audit: one of three verdicts."""
 
-import argparse
-import operator
-import re
-from collections.abc import Callable
 from typing import NamedTuple
-
-import numpy as np
 
 from kkt_ref.audit.measure import Audit
 
@@ -73,56 +67,3 @@ def _verdict(p: float, said: str, enough: bool) -> Verdict:
     """A difference that is not ``enough`` for anybody to see is not shown, whatever its p."""
     degree = SHOWN if p < LEVEL and enough else CHANCE
     return Verdict(degree, p, f"{degree} (p = {p:.2g}). {said}")
-
-
-OPERATORS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt
-}  # fmt: skip
-# figures that --fail-if knows, and how many held-out samples they need; 0: training data suffice
-NEEDS = {"ncc08": 0, "ncc09": 0, "auc": 2, "auc_low": 2, "tpr001": 100, "tpr0001": 1000}
-
-
-class Condition(NamedTuple):
-    """A condition such as ncc08>0, under which the exit status is 1."""
-
-    text: str
-    figure: str
-    compare: Callable[[float, float], bool]
-    value: float
-
-    def check(self, data: bool, held_out: int, d: int) -> None:
-        """Raise, before any work, if the figure will not be known."""
-        needed = NEEDS[self.figure]
-        if not data or held_out < needed or (d == 2 and not needed):
-            what = f"{needed} samples in --held-out" if needed else "--data of more than 2 inputs"
-            raise ValueError(f"--fail-if {self.text}: expected at least {what}, got {held_out}")
-
-    def holds(self, figures: dict[str, float | None]) -> bool:
-        """Return whether the condition holds, for a figure that is known."""
-        figure = figures[self.figure]
-        return figure is not None and self.compare(figure, self.value)
-
-
-def parse_condition(text: str) -> Condition:
-    """Read a condition: a figure, an operator and a number."""
-    match = re.fullmatch(r"\s*(\w+)\s*(>=|<=|>|<)\s*([0-9.eE+-]+)\s*", text)
-    try:
-        assert match is not None and match[1] in NEEDS
-        return Condition(text, match[1], OPERATORS[match[2]], float(match[3]))
-    except (AssertionError, ValueError):
-        raise argparse.ArgumentTypeError(
-            f"expected a condition such as 'ncc08>0' on one of {', '.join(NEEDS)}, got {text!r}"
-        ) from None
-
-
-def known_figures(audit: Audit) -> dict[str, float | None]:
-    """Return the figures that --fail-if knows; None where they are not known."""
-    values: dict[str, float | None] = dict.fromkeys(NEEDS)
-    if audit.data is not None and audit.net.d > 2:
-        score = audit.data.matches.score
-        values |= {"ncc08": int(np.sum(score >= 0.8)), "ncc09": int(np.sum(score >= 0.9))}
-    if audit.held_out is not None:
-        roc = audit.held_out.membership.roc
-        values |= {"auc": roc.auc, "auc_low": roc.auc_interval[0]}
-        values |= {"tpr001": roc.tpr001, "tpr0001": roc.tpr0001}
-    return values
