@@ -68,7 +68,11 @@ def draw_pictures(audit: Audit, mean: np.ndarray | None = None) -> list[Picture]
 
 def _of_candidates(audit: Audit, draw: Any) -> Iterator[tuple[str, str, Any]]:
     """Yield name, title and a function for each picture of candidates."""
-    candidates = audit.found.candidates
+    candidates, shown_first = audit.found.candidates, "The first candidates"
+    if audit.image_shape is None and audit.net.d > MOST_LINE:
+        flat = "The samples are flat. If they are images, --shape C,H,W or --shape H,W shows them."
+        yield "candidates", shown_first, lambda: (b"", flat)
+        return
     if audit.data is not None:  # shows candidates with the contrast of the data
         typical = np.median(np.linalg.norm(audit.data.x, axis=1))
         candidates = candidates * (typical / np.linalg.norm(candidates, axis=1, keepdims=True))
@@ -122,11 +126,6 @@ def _cells(
     rows: dict[str, np.ndarray], captions: list[str], *, mean: Any, shape: Shape | None
 ) -> bytes:
     """Draw rows (k, d) plus the mean below each other, as images or, without a shape, as lines."""
-    d = next(iter(rows.values())).shape[1]
-    if shape is None and d > MOST_LINE:
-        raise ValueError(
-            f"{d} numbers without rows and columns; --shape C,H,W makes images of them"
-        )
     columns = min(COLUMNS, len(captions))
     groups = -(-len(captions) // columns)
     figure = Figure(figsize=(1.3 * columns + 0.8, 1.6 * groups * len(rows)), layout="constrained")

@@ -51,6 +51,9 @@ def order_layers(
         if asked or fits or fits_turned:
             straight_orders, turned_orders = fits, fits_turned
     turned_orders = [order for order in turned_orders if order not in straight_orders]
+    if straight_orders and turned_orders:  # a network of one input is no likely reading
+        straight_orders = [order for order in straight_orders if layers[order[0]].inputs > 1]
+        turned_orders = [order for order in turned_orders if turned[order[0]].inputs > 1]
     if len(straight_orders) == 1 and not turned_orders:
         return straight_orders[0]
     sizes = ", ".join(f"{name} ({o}, {i})" for name, (o, i, _) in layers.items())
@@ -76,7 +79,7 @@ def order_layers(
 
 
 def fitting_orders(layers: dict[str, Linear]) -> list[tuple[str, ...]]:
-    """Return some orders, of two inputs or more, in which numbers of like names rise."""
+    """Return some orders in which numbers of like names rise."""
     return list(islice(_orders(layers), MOST + 1))
 
 
@@ -97,7 +100,7 @@ def _orders(layers: dict[str, Linear]) -> Iterator[tuple[str, ...]]:
             yield order
         width = layers[order[-1]].outputs if order else None
         for name in reversed(rest):
-            fits = layers[name].inputs == width if order else layers[name].inputs > 1
+            fits = not order or layers[name].inputs == width
             (stem, numbers) = stems[name]
             waits = any(stems[o][0] == stem and stems[o][1] < numbers for o in rest)
             if fits and not waits:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kkt_ref._io import read_npz
-from kkt_ref.audit.formats import EXPORT, refuse_other_formats, refuse_other_modules
+from kkt_ref.audit.formats import refuse_other_formats, refuse_other_modules
 from kkt_ref.audit.order import Linear, order_layers
 from kkt_ref.files import from_state_dict, load_net
 from kkt_ref.network.activations import activation_by_name
@@ -51,7 +51,9 @@ def load_weights(
         kind, (state, halves) = "safetensors", _read_safetensors(path)
     else:
         kind, halves = "npz of a state dict", set[str]()
-        state = read_npz(path, f"an npz file of weights, such as {EXPORT} writes")
+        state = read_npz(
+            path, "an npz file of weights, by name (a state dict's, or of kkt_ref.save_net)"
+        )
     if "format" in state:
         net = load_net(path)
         if layers is not None or named not in (None, net.activation):
