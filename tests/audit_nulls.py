@@ -1,6 +1,6 @@
 """How often the audit says "shown" about weights that hold nothing of the data.
 
-    python -m tests.audit_nulls [SPLITS] [OUT.json]
+    python -m tests.audit_nulls [SPLITS [OUT.json [FIRST_SEED]]]
 
 Each kind of null draws data and held-out samples, and a network that is untrained or was trained on
 other samples of the source.  Honest kinds differ in nothing else.  In the other kinds the two
@@ -291,11 +291,11 @@ def network(case: Case, widths: tuple[int, ...], trained: bool, rng: np.random.G
     return start
 
 
-def run(name: str, splits: int) -> dict[str, int]:
+def run(name: str, splits: int, first: int) -> dict[str, int]:
     """Count the verdicts of one kind."""
     make, widths, trained = (HONEST | DISHONEST)[name]
     found: dict[str, int] = {}
-    for seed in range(splits):
+    for seed in range(first, first + splits):
         rng = np.random.default_rng([seed, len(name)])
         case = make(rng)
         net = network(case, widths, trained, rng)
@@ -305,13 +305,13 @@ def run(name: str, splits: int) -> dict[str, int]:
     return found
 
 
-def main(splits: int = 40, out: str = "audit_nulls.json") -> None:
+def main(splits: str = "40", out: str = "audit_nulls.json", first: str = "0") -> None:
     results = {}
     for name in HONEST | DISHONEST:
-        results[name] = run(name, splits)
+        results[name] = run(name, int(splits), int(first))
         print(f"{name:30}", results[name], flush=True)
         Path(out).write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 40, *sys.argv[2:3])
+    main(*sys.argv[1:])

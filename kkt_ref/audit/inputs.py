@@ -59,12 +59,18 @@ def check_held_out(net: MLP, held_out: Any, data: Samples | None) -> Samples:
     x, y = held_out if isinstance(held_out, tuple) and len(held_out) == 2 else (held_out, None)
     flat, n = _flat(net, x, "held_out")[0], max(len(data.x), 2)
     copies, rows = _near_copies(data.x, flat)
-    if len(flat) < n or len(data.x) < 2 or len(copies):
-        pairs = ", ".join(f"{i} (row {j} of data)" for i, j in zip(copies[:5], rows, strict=False))
+    if len(flat) < n or len(data.x) < 2:
         raise ValueError(
             f"held_out: expected at least {n} samples, as many as in data and two in both, that "
-            f"the network never saw; got {len(flat)}, of which {len(copies)} are in data or nearly "
-            f"so{f': rows {pairs}' if pairs else ''}{' ...' if len(copies) > 5 else ''}"
+            f"the network never saw; got {len(flat)}"
+        )
+    if len(copies):
+        pairs = ", ".join(f"{i} (row {j} of data)" for i, j in zip(copies[:5], rows, strict=False))
+        raise ValueError(
+            f"held_out: expected samples that the network never saw; got {len(flat)}, of which "
+            f"{len(copies)} are in data or nearly so: rows {pairs}"
+            f"{' ...' if len(copies) > 5 else ''}. Leave these rows out; if they coincide by "
+            "nature, such as rows of zeros, leave them out of both files"
         )
     if y is None or data.y is None:
         return Samples(flat, None, "", data.shape)

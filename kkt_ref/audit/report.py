@@ -5,10 +5,11 @@ from importlib.resources import files
 from typing import Any
 
 import kkt_ref
+from kkt_ref.audit.conditions import known_figures
 from kkt_ref.audit.figures import Picture
 from kkt_ref.audit.measure import Audit, Evidence, OnHeldOut
-from kkt_ref.audit.tables import as_rows, by_class, sample_columns
-from kkt_ref.audit.verdict import MEANING, Verdict, known_figures, overall
+from kkt_ref.audit.tables import as_rows, sample_columns
+from kkt_ref.audit.verdict import MEANING, Verdict, overall
 from kkt_ref.audit.warnings import activation_text, find_warnings, layer_norms
 from kkt_ref.audit.weights import Weights
 
@@ -27,12 +28,16 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
         "targets": audit.data.targets if audit.data else "",
         "network": _network(weights),
         "attack": audit.settings | {"candidates_found": len(found.labels)},
-        "verdict": {"degree": degree} | {name: v._asdict() for name, v in verdicts.items()},
+        "verdict": {
+            "degree": degree,
+            "meaning": MEANING[degree],
+            "tests": {name: verdict._asdict() for name, verdict in verdicts.items()},
+        },
         "answer": [
             f"Verdict: that the weights reveal training data {said}. {MEANING[degree]}",
             *(f"{name.capitalize()}: {v.text}" for name, v in verdicts.items()),
         ],
-        "figures": known_figures(audit),
+        "figures": known_figures(audit, verdicts),
     }
     if audit.net.d > 2:
         numbers["attack"]["residual_layer_1"] = min(run.by_layer[0] for run in found.runs)
@@ -44,8 +49,6 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
         }
         if audit.data.conditions is not None:
             numbers["conditions"] = audit.data.conditions
-        if audit.net.d > 2 and audit.data.targets == "classes":
-            numbers["classes"] = by_class(audit.data, audit.held_out)
     if audit.held_out is not None:
         numbers["membership"] = _figures_of(audit.held_out.membership)
         numbers["outputs"] = {"scores": audit.held_out.outputs_by}
@@ -80,6 +83,7 @@ def _files(held_out: OnHeldOut) -> dict[str, Any]:
         "what differs": list(files.found),
         "preprocessing fitted to the data alone": files.fitted or "none seen",
         "best AUC without the network": files.auc,
+        "best AUC by placebo weights": held_out.placebo_auc,
         "p of no difference by placebo weights": held_out.placebo_p,
     }
 

@@ -1,4 +1,4 @@
-"""The tables of an audit: scores of samples and candidates for CSV files, and results by class.
+"""The tables of an audit: scores of samples and candidates for CSV files.
 
 Names of dimensions: n training samples, k candidates.
 """
@@ -12,7 +12,6 @@ import numpy as np
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.audit.measure import Comparison, OnData, OnHeldOut
 
-HIT = 0.8  # NCC
 Columns = dict[str, np.ndarray]
 
 
@@ -58,21 +57,6 @@ def candidate_columns(
         score[matched.candidate[rows]] = matched.score[rows]
         columns |= {f"{name} row": row, f"{name} score": score}
     return columns
-
-
-def by_class(data: OnData, held_out: OnHeldOut | None) -> dict[str, dict[str, Any]]:
-    """Return, for each class, its samples, those reconstructed, and the TPR at an FPR of 1%."""
-    table: dict[str, dict[str, Any]] = {}
-    for label in np.unique(np.asarray(data.y)):
-        of_class = data.y == label
-        row: dict[str, Any] = {"samples": int(of_class.sum())}
-        row["reconstructed"] = int(np.sum(data.matches.score[of_class] >= HIT))
-        if held_out is not None and held_out.membership.roc.tpr001 is not None:
-            evidence, m = held_out.membership, len(held_out.membership.others)
-            above = evidence.roc.p_values[of_class[evidence.rows]] * (m + 1) - 1
-            row["TPR at FPR 1%"] = float(np.mean(above <= m // 100)) if len(above) else None
-        table[f"{label:g}"] = row
-    return table
 
 
 def as_rows(columns: Columns) -> list[dict[str, Any]]:

@@ -1,9 +1,5 @@
-"""The conclusion of an audit: one of five verdicts, and conditions for CI."""
+"""The conclusion of an audit: one of five verdicts."""
 
-import argparse
-import operator
-import re
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +41,10 @@ class Verdict(NamedTuple):
 def judge(audit: Audit, *, activation_known: bool = True) -> dict[str, Verdict]:
     """Judge "reconstruction", "membership" (weights) and "outputs" against held-out samples.
 
+    Where the files differ without the network, no test is judged, with one exception: the 95%
+    interval of its AUC begins at least 0.2 above the best AUC of any comparison without what the
+    network learned (columns, norms, a classifier of x, placebo weights).
+
     Unless ``activation_known``, the verdicts say that the activation was guessed.
     """
     said, more_are_found = _reconstruction(audit)
@@ -55,7 +55,7 @@ def judge(audit: Audit, *, activation_known: bool = True) -> dict[str, Verdict]:
         texts = {"reconstruction": f"{text} {said}", "membership": text, "outputs": text}
         return {name: Verdict(UNJUDGED, None, text) for name, text in texts.items()}
     guess = "" if activation_known else f" The activation was guessed: {audit.net.activation.name}."
-    reason = why_not(held_out)
+    why = why_not(held_out)
     tests = {
         "reconstruction": (said, more_are_found),
         "membership": (_told(held_out.membership), True),
@@ -63,8 +63,8 @@ def judge(audit: Audit, *, activation_known: bool = True) -> dict[str, Verdict]:
     }
     return {
         name: Verdict(degree, p, text + guess, not activation_known)
-        for name, test in tests.items()
-        for degree, p, text in [_verdict(getattr(held_out, name), *test, *reason)]
+        for name, (told, enough) in tests.items()
+        for degree, p, text in [_verdict(getattr(held_out, name), told, enough, *why)]
     }
 
 
@@ -138,7 +138,10 @@ def _verdict(
     """Judge one test; a difference that is not ``enough`` for anybody to see is not shown."""
     p = evidence.p
     if degree and evidence.roc.auc_interval[0] > bound:
-        said += f" {reason} But that tells them apart far less than the network does."
+        said += (
+            f" {reason} But the best AUC of that is {bound - BEYOND:.2f}, and this test's is at "
+            f"least {BEYOND} higher, which a difference of the files does not explain."
+        )
         degree = reason = ""
     if evidence.p_alone < LEVEL <= p:
         said += (
@@ -149,56 +152,3 @@ def _verdict(
         degree = CHANCE if p >= LEVEL else SHOWN if enough else BLURRED
     number = f"{degree[0].upper()}{degree[1:]} (p = {p:.2g})."
     return degree, p, " ".join(part for part in (number, reason, said) if part)
-
-
-OPERATORS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt
-}  # fmt: skip
-# figures that --fail-if knows, and how many held-out samples they need; 0: training data suffice
-NEEDS = {"ncc08": 0, "ncc09": 0, "auc": 2, "auc_low": 2, "tpr001": 100, "tpr0001": 1000}
-
-
-class Condition(NamedTuple):
-    """A condition such as ncc08>0, under which the exit status is 1."""
-
-    text: str
-    figure: str
-    compare: Callable[[float, float], bool]
-    value: float
-
-    def check(self, data: bool, held_out: int, d: int) -> None:
-        """Raise, before any work, if the figure will not be known."""
-        needed = NEEDS[self.figure]
-        if not data or held_out < needed or (d == 2 and not needed):
-            what = f"{needed} samples in --held-out" if needed else "--data of more than 2 inputs"
-            raise ValueError(f"--fail-if {self.text}: expected at least {what}, got {held_out}")
-
-    def holds(self, figures: dict[str, float | None]) -> bool:
-        """Return whether the condition holds, for a figure that is known."""
-        figure = figures[self.figure]
-        return figure is not None and self.compare(figure, self.value)
-
-
-def parse_condition(text: str) -> Condition:
-    """Read a condition: a figure, an operator and a number."""
-    match = re.fullmatch(r"\s*(\w+)\s*(>=|<=|>|<)\s*([0-9.eE+-]+)\s*", text)
-    try:
-        assert match is not None and match[1] in NEEDS
-        return Condition(text, match[1], OPERATORS[match[2]], float(match[3]))
-    except (AssertionError, ValueError):
-        raise argparse.ArgumentTypeError(
-            f"expected a condition such as 'ncc08>0' on one of {', '.join(NEEDS)}, got {text!r}"
-        ) from None
-
-
-def known_figures(audit: Audit) -> dict[str, float | None]:
-    """Return the figures that --fail-if knows; None where they are not known."""
-    values: dict[str, float | None] = dict.fromkeys(NEEDS)
-    if audit.data is not None and audit.net.d > 2:
-        score = audit.data.matches.score
-        values |= {"ncc08": int(np.sum(score >= 0.8)), "ncc09": int(np.sum(score >= 0.9))}
-    if audit.held_out is not None:
-        roc = audit.held_out.membership.roc
-        values |= {"auc": roc.auc, "auc_low": roc.auc_interval[0]}
-        values |= {"tpr001": roc.tpr001, "tpr0001": roc.tpr0001}
-    return values

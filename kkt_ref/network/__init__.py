@@ -4,7 +4,7 @@ Read ``mlp`` first, then ``activations``.  ``protocol`` says what another kind o
 bring.
 """
 
-from kkt_ref.network.activations import AuthorsGatedReLU, activation_by_name
+from kkt_ref.network.activations import AuthorsGatedReLU, Elementwise, activation_by_name
 from kkt_ref.network.protocol import Network
 
-__all__ = ["AuthorsGatedReLU", "Network", "activation_by_name"]
+__all__ = ["AuthorsGatedReLU", "Elementwise", "Network", "activation_by_name"]
