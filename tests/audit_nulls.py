@@ -10,6 +10,7 @@ files differ by themselves.  The script writes what it has after each kind.
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,12 +95,18 @@ def scaled(case: Case, fitted: Array, kind: str = "standard") -> Case:
     return mapped(case, lambda x: (x - centre) / spread)
 
 
-def by_data(source: Callable, kind: str, n: int = 40, m: int = 80) -> Callable:
+def by(fit: Callable[[Case], Array], source: Callable, kind: str, n: int = 40, m: int = 80) -> Any:
+    """A preprocessing fitted to the rows that ``fit`` takes."""
+
     def make(rng: np.random.Generator) -> Case:
         case = split(source, n, m)(rng)
-        return scaled(case, case.data[0], kind)
+        return scaled(case, fit(case), kind)
 
     return make
+
+
+def by_data(*arguments: Any) -> Callable:
+    return by(lambda case: case.data[0], *arguments)
 
 
 def by_part(source: Callable, n: int = 40, part: float = 0.5) -> Callable:
@@ -182,19 +189,6 @@ def doubled(rng: np.random.Generator) -> Case:
     return Case(*((np.repeat(x, 2, axis=0), np.repeat(y, 2)) for x, y in case))
 
 
-def third(source: Callable) -> Callable:
-    def make(rng: np.random.Generator) -> Case:
-        case = split(source)(rng)
-        return scaled(case, case.others[0])
-
-    return make
-
-
-def of_both(rng: np.random.Generator) -> Case:
-    case = split(correlated)(rng)
-    return scaled(case, np.concatenate([case.data[0], case.held_out[0]]))
-
-
 def rare_class(rng: np.random.Generator, count: int) -> Rows:
     x, _ = correlated(rng, count)
     return x, np.where(np.arange(count) % 20 == 0, 1.0, -1.0)
@@ -224,61 +218,69 @@ narrow = table(lambda rng, size: rng.normal(size=size), 3)
 unit = table(
     lambda rng, size: (v := rng.normal(size=size)) / np.linalg.norm(v, axis=1)[:, None], 30
 )
-ten = lambda rng, count: digits(rng, count, 10)  # noqa: E731
+third = by(lambda case: case.others[0], correlated, "standard")
+both = by(lambda case: np.concatenate([case.data[0], case.held_out[0]]), correlated, "standard")
+ten = partial(digits, classes=10)
 
-# kind: (its samples, the hidden widths, whether the network was trained on others)
-HONEST: dict[str, tuple[Callable, tuple[int, ...], bool]] = {
-    "normal, untrained": (split(normal), (60,), False),
-    "normal": (split(normal), (60,), True),
-    "heavy tails": (split(heavy), (60,), True),
-    "log-normal": (split(skew), (60,), True),
-    "sparse": (split(sparse), (60,), True),
-    "binary": (split(binary), (60,), True),
-    "counts": (split(counts), (60,), True),
-    "correlated table": (split(correlated), (60,), True),
-    "constant columns": (split(constant_columns), (60,), True),
-    "clusters of 4 columns": (split(clusters), (60,), True),
-    "19 to 1 classes": (split(rare_class), (60,), True),
-    "every row twice": (doubled, (60,), True),
-    "digits, untrained": (split(digits), (60,), False),
-    "digits": (split(digits), (60,), True),
-    "ten classes of digits": (split(ten, 100, 200), (60,), True),
-    "CIFAR": (split(cifar), (60,), True),
-    "wide": (split(wide, 30, 60), (60,), True),
-    "narrow": (split(narrow), (60,), True),
-    "deep": (split(correlated), (40, 40, 40), True),
-    "n = 8": (split(correlated, 8, 30), (60,), True),
-    "n = 300": (split(correlated, 300, 300), (60,), True),
-    "unit rows": (split(unit), (60,), True),
-    "scaler of third samples": (third(correlated), (60,), True),
-    "scaler of both files": (of_both, (60,), True),
-    "sorted by class": (sorted_by_class, (60,), False),
+# its network is not trained on others
+UNTRAINED = {
+    "digits, untrained",
+    "other classes, untrained",
+    "whitening of 50 rows",
+    "sorted by class",
+    "held-out of two rows",
+    "held-out of zeros",
+    "normal, untrained",
+    "PCA of 50 rows",
 }
-DISHONEST: dict[str, tuple[Callable, tuple[int, ...], bool]] = {
-    "scaler of 30 rows, digits": (by_data(digits, "standard", 30), (60,), True),
-    "scaler of 30 rows, wide": (by_data(wide, "standard", 30), (60,), True),
-    "scaler of 30 rows, normal": (by_data(normal, "standard", 30), (60,), True),
-    "scaler of 100 rows": (by_data(digits, "standard", 100, 200), (60,), True),
-    "scaler of 300 rows": (by_data(digits, "standard", 300, 300), (60,), True),
-    "scaler of half of the data": (by_part(digits, 40, 0.5), (60,), True),
-    "scaler of the data and more": (by_part(digits, 40, 2.0), (60,), True),
-    "mean of the data": (by_data(digits, "mean"), (60,), True),
-    "min-max of the data": (by_data(normal, "min-max"), (60,), True),
-    "PCA of 50 rows": (by_pca(digits, False), (60,), False),
-    "whitening of 50 rows": (by_pca(digits, True), (60,), False),
-    "other classes, untrained": (other_classes, (60,), False),
-    "other classes": (other_classes, (60,), True),
-    "later windows": (windows, (60,), True),
-    "other persons": (persons, (60,), True),
-    "augmented against plain": (augmented, (60,), True),
-    "centred otherwise": (held_out_changed(digits, lambda x: x - 0.03), (60,), True),
-    "other constants": (held_out_changed(digits, lambda x: (x + 0.1) / 0.3), (60,), True),
-    "held-out of two rows": (
-        held_out_changed(digits, lambda x: x[np.arange(len(x)) % 2]),
-        (60,),
-        False,
-    ),
-    "held-out of zeros": (held_out_changed(digits, lambda x: 0 * x), (60,), False),
+HONEST: dict[str, Callable[[np.random.Generator], Case]] = {
+    "normal, untrained": split(normal),
+    "normal": split(normal),
+    "heavy tails": split(heavy),
+    "log-normal": split(skew),
+    "sparse": split(sparse),
+    "binary": split(binary),
+    "counts": split(counts),
+    "correlated table": split(correlated),
+    "constant columns": split(constant_columns),
+    "clusters of 4 columns": split(clusters),
+    "19 to 1 classes": split(rare_class),
+    "every row twice": doubled,
+    "digits, untrained": split(digits),
+    "digits": split(digits),
+    "ten classes of digits": split(ten, 100, 200),
+    "CIFAR": split(cifar),
+    "wide": split(wide, 30, 60),
+    "narrow": split(narrow),
+    "deep": split(correlated),
+    "n = 8": split(correlated, 8, 30),
+    "n = 300": split(correlated, 300, 300),
+    "unit rows": split(unit),
+    "scaler of third samples": third,
+    "scaler of both files": both,
+    "sorted by class": sorted_by_class,
+}
+DISHONEST: dict[str, Callable[[np.random.Generator], Case]] = {
+    "scaler of 30 rows, digits": by_data(digits, "standard", 30),
+    "scaler of 30 rows, wide": by_data(wide, "standard", 30),
+    "scaler of 30 rows, normal": by_data(normal, "standard", 30),
+    "scaler of 100 rows": by_data(digits, "standard", 100, 200),
+    "scaler of 300 rows": by_data(digits, "standard", 300, 300),
+    "scaler of half of the data": by_part(digits, 40, 0.5),
+    "scaler of the data and more": by_part(digits, 40, 2.0),
+    "mean of the data": by_data(digits, "mean"),
+    "min-max of the data": by_data(normal, "min-max"),
+    "PCA of 50 rows": by_pca(digits, False),
+    "whitening of 50 rows": by_pca(digits, True),
+    "other classes, untrained": other_classes,
+    "other classes": other_classes,
+    "later windows": windows,
+    "other persons": persons,
+    "augmented against plain": augmented,
+    "centred otherwise": held_out_changed(digits, lambda x: x - 0.03),
+    "other constants": held_out_changed(digits, lambda x: (x + 0.1) / 0.3),
+    "held-out of two rows": held_out_changed(digits, lambda x: x[np.arange(len(x)) % 2]),
+    "held-out of zeros": held_out_changed(digits, lambda x: 0 * x),
 }
 
 
@@ -293,12 +295,12 @@ def network(case: Case, widths: tuple[int, ...], trained: bool, rng: np.random.G
 
 def run(name: str, splits: int, first: int) -> dict[str, int]:
     """Count the verdicts of one kind."""
-    make, widths, trained = (HONEST | DISHONEST)[name]
     found: dict[str, int] = {}
     for seed in range(first, first + splits):
         rng = np.random.default_rng([seed, len(name)])
-        case = make(rng)
-        net = network(case, widths, trained, rng)
+        case = (HONEST | DISHONEST)[name](rng)
+        widths = (40, 40, 40) if name == "deep" else (60,)
+        net = network(case, widths, name not in UNTRAINED, rng)
         measured = audit(net, case.data, case.held_out, candidates=8, restarts=2, conditions=False)
         degree = overall(judge(measured))
         found[degree] = found.get(degree, 0) + 1

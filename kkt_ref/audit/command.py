@@ -55,7 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = [name for name in ACTIVATIONS if name != "authors"]
     add("--activation", choices=names, help="if the file does not name it")
     add("--alpha", type=float, help="of gated, softplus, elu; slope of leaky_relu below 0")
-    add("--layers", type=_names, metavar="A,B,C", help="order of the layers, if it is not known")
+    add(
+        "--layers",
+        type=lambda text: tuple(text.split(",")),
+        metavar="A,B,C",
+        help="order of the layers, if it is not known",
+    )
     add("--shape", type=_shape, metavar="C,H,W", help="or H,W: of the pictures, if x is flat")
     add("--box", type=float, nargs=2, metavar=("LOW", "HIGH"), help="of two inputs")
     add(
@@ -258,10 +263,6 @@ def _import_figures() -> Any:
         if backend is not None:
             os.environ["MPLBACKEND"] = backend
     return figures, report
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -74,11 +74,12 @@ def _statistics(x: Array, y: Array | None, member: Array) -> tuple[dict[str, Arr
     }
     squares = scipy.spatial.distance.cdist(scores, scores, "sqeuclidean")  # (N, N)
     kernel = np.exp(-squares / max(np.median(squares), 1e-9))
-    hat = np.float32(kernel @ np.linalg.inv(kernel + RIDGE * np.eye(N)))  # (N, N)
+    hat = (kernel @ np.linalg.inv(kernel + RIDGE * np.eye(N))).astype(np.float32)  # (N, N)
 
     def guessed(targets: Array) -> Array:
         """Guess the targets (k, N) of each row from those of all others."""
-        return (targets @ hat.T - np.diag(hat) * targets) / (1 - np.diag(hat))
+        guess: Array = (targets @ hat.T - np.diag(hat) * targets) / (1 - np.diag(hat))
+        return guess
 
     if y is not None:
         values = np.unique(y)
@@ -116,7 +117,8 @@ def _statistics(x: Array, y: Array | None, member: Array) -> tuple[dict[str, Arr
 def normal_scores(values: Array) -> Array:
     """Return ranks along the first axis as quantiles of the normal distribution, float32."""
     ranks = scipy.stats.rankdata(values, axis=0)
-    return scipy.special.ndtri(ranks / (len(values) + 1)).astype(np.float32)
+    scores: Array = scipy.special.ndtri(ranks / (len(values) + 1))
+    return scores.astype(np.float32)
 
 
 def fitted_to(x: Array, others: Array) -> str:
@@ -173,4 +175,5 @@ def without_size(scores: Array, x: Array, placebos: Array) -> Array:
     others = np.linalg.norm(x - np.median(x, axis=0), axis=1), np.abs(x).max(axis=1), placebos
     known = np.column_stack([np.ones(len(x)), size, size**2, *map(normal_scores, others)])
     values = normal_scores(scores)
-    return values - known @ np.linalg.lstsq(known, values)[0]
+    left: Array = values - known @ np.linalg.lstsq(known, values)[0]
+    return left

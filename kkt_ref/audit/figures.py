@@ -15,10 +15,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from kkt_ref._validation import Shape
 from kkt_ref.attacks.first_layer import distinct
 from kkt_ref.audit.measure import Audit, OnData, OnHeldOut
 from kkt_ref.metrics.roc import roc_curve
-from kkt_ref.metrics.scores import Shape, stretch
+from kkt_ref.metrics.scores import stretch
 from kkt_ref.stationarity import closed_form
 
 COLUMNS, SHOWN, SHOWN_HELD_OUT = 4, 12, 4  # narrow enough for a telephone

@@ -47,7 +47,7 @@ def refuse_other_modules(path: Path, state: dict[str, np.ndarray]) -> None:
 def _table(name: str) -> dict[str, Any]:
     """Return a table, its advice in full sentences."""
     text = files("kkt_ref.audit").joinpath("not_read.toml").read_text(encoding="utf-8")
-    tables = tomllib.loads(text)
+    tables: dict[str, dict[str, Any]] = tomllib.loads(text)
     for row in tables[name].values():
         for word, sentence in tables["advice"].items():
             row["advice"] = row["advice"].replace(word, sentence)

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy
 
-from kkt_ref._validation import as_array, check_points, check_separable, check_targets
+from kkt_ref._validation import Shape, as_array, check_points, check_separable, check_targets
 from kkt_ref._validation import check_image_shape as check_shape
-from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.problems import max_margin
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy
 
+from kkt_ref._validation import Shape
 from kkt_ref.attacks import membership_scores
 from kkt_ref.attacks.base import Callback, Reconstruction
-from kkt_ref.attacks.kinks import kinks_at
 from kkt_ref.attacks.membership import MOST
 from kkt_ref.attacks.plane import default_step
 from kkt_ref.audit.attack import attack, attack_settings
@@ -27,12 +27,10 @@ from kkt_ref.kkt.equation import Equation
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.roc import ROC, roc
-from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.stationarity.losses import LOSSES
 from kkt_ref.stationarity.problems import RunnerUp
 
-KINKS = "kinks of layer 1 through a sample, mean"
 RADII = (2.5, 1.5, 0.5)  # of matches in the plane, in steps of the attack's grid
 # what shows weight decay: training without it leaves a larger residual, or fits a tiny μ only
 DECAY_RESIDUAL, DECAY = 0.5, 1e-5
@@ -290,29 +288,31 @@ def distinct_rows(x: np.ndarray) -> np.ndarray:
 
 def output_scores(net: MLP, x: np.ndarray, y: np.ndarray | None, targets: str) -> np.ndarray:
     """Return minus the loss of each sample, or without y the confidence of its class, (n,)."""
-    outputs = net.astype(np.float64).outputs(x)  # (n, K)
-    if y is None:
-        if net.K == 1:
-            return np.abs(outputs[:, 0])
+    outputs: np.ndarray = net.astype(np.float64).outputs(x)  # (n, K)
+    loss: np.ndarray  # (n,)
+    if y is None and net.K == 1:
+        loss = -np.abs(outputs[:, 0])
+    elif y is None:
         top = np.sort(outputs, axis=1)
-        return top[:, -1] - scipy.special.logsumexp(top[:, :-1], axis=1)
-    if targets == "labels":
-        return -np.sum(np.logaddexp(0.0, (1 - 2 * y) * outputs), axis=1)
-    loss = "mse" if targets == "numbers" else "logistic" if net.K == 1 else "cross_entropy"
-    return -LOSSES[loss].value(outputs, y)
+        loss = scipy.special.logsumexp(top[:, :-1], axis=1) - top[:, -1]
+    elif targets == "labels":
+        loss = np.sum(np.logaddexp(0.0, (1 - 2 * y) * outputs), axis=1)
+    else:
+        classes = "logistic" if net.K == 1 else "cross_entropy"
+        loss = LOSSES["mse" if targets == "numbers" else classes].value(outputs, y)
+    return -loss
 
 
 def compare(net: MLP, settings: dict[str, Any], found: Reconstruction, x: np.ndarray) -> Comparison:
     """Match candidates one to one with samples: by NCC, or for d = 2 by distance."""
-    kinks = {KINKS: float(np.mean(kinks_at(net.astype(np.float64), x)))}
     candidate = np.full(len(x), -1)
     if not len(found.labels):
-        return Comparison(candidate, np.full(len(x), -np.inf if net.d > 2 else np.inf), kinks)
+        return Comparison(candidate, np.full(len(x), -np.inf if net.d > 2 else np.inf), {})
     if net.d > 2:
         matched = match_one_to_one(ncc_all_pairs(x, np.float64(found.candidates)))
         counts = {f"samples with NCC >= {level}": matched.count(level) for level in (0.8, 0.9)}
         mean = {"NCC, mean of the ten best": matched.top_mean(10)}
-        return Comparison(matched.candidate, matched.score, counts | mean | kinks)
+        return Comparison(matched.candidate, matched.score, counts | mean)
     near = {
         radius: match_points(x, found.candidates, radius, found.multipliers)
         for radius in default_step(settings["box"]) * np.array(RADII)
@@ -324,4 +324,4 @@ def compare(net: MLP, settings: dict[str, Any], found: Reconstruction, x: np.nda
         "candidates near none": widest.strays,
         "their share of the multipliers": widest.stray_mass,
     }
-    return Comparison(candidate, widest.distances, counts | strays | kinks)
+    return Comparison(candidate, widest.distances, counts | strays)

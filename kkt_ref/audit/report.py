@@ -8,18 +8,13 @@ import kkt_ref
 from kkt_ref.audit.conditions import known_figures
 from kkt_ref.audit.figures import Picture
 from kkt_ref.audit.measure import Audit, Evidence, OnHeldOut
-from kkt_ref.audit.tables import as_rows, sample_columns
 from kkt_ref.audit.verdict import MEANING, Verdict, overall
 from kkt_ref.audit.warnings import activation_text, find_warnings, layer_norms
 from kkt_ref.audit.weights import Weights
 
 
 def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> dict[str, Any]:
-    """Return all that is known as JSON can hold it.
-
-    With training data, "samples" holds one row for each: the index of its candidate (-1 for
-    none), the score and the margin.
-    """
+    """Return all that is known of the whole, as JSON can hold it."""
     found, degree = audit.found, overall(verdicts)
     said = degree if degree.startswith("cannot") else f"is {degree}"
     numbers: dict[str, Any] = {
@@ -45,7 +40,6 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
         numbers |= {
             "data": audit.data.matches.numbers,
             "held_out": audit.held_out.matches.numbers if audit.held_out else None,
-            "samples": as_rows(sample_columns(audit.data, audit.held_out)),
         }
         if audit.data.conditions is not None:
             numbers["conditions"] = audit.data.conditions

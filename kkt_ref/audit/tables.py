@@ -5,7 +5,6 @@ Names of dimensions: n training samples, k candidates.
 
 import csv
 import io
-from typing import Any
 
 import numpy as np
 
@@ -59,16 +58,11 @@ def candidate_columns(
     return columns
 
 
-def as_rows(columns: Columns) -> list[dict[str, Any]]:
-    """Return a row for each sample or candidate, with None for NaN."""
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [{k: None if v != v else v for k, v in zip(columns, row, strict=True)} for row in rows]
-
-
 def as_csv(columns: Columns) -> bytes:
-    """Return the rows as CSV, with nothing for None."""
+    """Return a row for each sample or candidate, with nothing for None and NaN."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(as_rows(columns))
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+        writer.writerow(["" if v is None or v != v else v for v in row])
     return text.getvalue().encode()

@@ -90,7 +90,8 @@ def _in_order(
         name, dot, kind = key.rpartition(".")
         if kind == "weight" and value.ndim == 2:
             bias = state.get(f"{name}{dot}bias")
-            found[name] = Linear(*value.shape, None if bias is None else bias.size)
+            outputs, inputs = value.shape
+            found[name] = Linear(outputs, inputs, None if bias is None else bias.size)
             keys[name] = key, f"{name}{dot}bias"
     if not found or not {key for pair in keys.values() for key in pair} >= state.keys():
         return (), state  # from_state_dict says what is wrong

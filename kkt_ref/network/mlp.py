@@ -24,11 +24,6 @@ Array = Any
 ASSUMED = "the theory, ε and δ hold for ReLU networks with a bias in the first layer only"
 
 
-def _kind(value: Any) -> str:
-    shape = getattr(value, "shape", None)
-    return type(value).__name__ if shape is None else f"{value.dtype} of shape {tuple(shape)}"
-
-
 @dataclass(frozen=True)
 class MLP(Network):
     """Weights, biases and activation of an MLP.
@@ -51,9 +46,8 @@ class MLP(Network):
         for name in ("weights", "biases"):
             values = getattr(self, name)
             if not isinstance(values, (tuple, list)) or not values:
-                raise TypeError(
-                    f"{name}: expected a sequence, not an empty one, got {_kind(values)}"
-                )
+                said = type(values).__name__
+                raise TypeError(f"{name}: expected a sequence, not an empty one, got {said}")
             object.__setattr__(self, name, tuple(values))  # the dataclass is frozen
         if not isinstance(self.activation, Activation):
             raise TypeError(f"activation: expected one such as ReLU(), got {self.activation!r}")
@@ -65,9 +59,8 @@ class MLP(Network):
                 if axes == 1 and p is None:
                     continue
                 if "float" not in str(getattr(p, "dtype", None)) or p.ndim != axes or 0 in p.shape:
-                    raise ValueError(
-                        f"{name}: expected a floating array of {axes} axes, got {_kind(p)}"
-                    )
+                    said = f"{getattr(p, 'dtype', type(p).__name__)}, {getattr(p, 'shape', None)}"
+                    raise ValueError(f"{name}: expected a floating array, {axes} axes, got {said}")
                 if p.dtype != self.dtype:
                     raise ValueError(f"{name}: expected dtype {self.dtype} as W_1, got {p.dtype}")
             if b is not None and b.shape != W.shape[:1]:
