@@ -28,9 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     audit = commands.add_parser("audit", help="report what weights reveal about training data")
     audit_command.add_arguments(audit)
     conformance_command.add_arguments(commands, audit_command.json_path)
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     if options.command == "audit":
-        return audit_command.run_command(options)
+        return audit_command.run_command(options, arguments)
     try:
         if options.command in ("check", "questions"):
             return conformance_command.run_command(options)

@@ -72,7 +72,10 @@ def read_npz(path: Path, what: str, wanted: tuple[str, ...] | None = None) -> di
                 raise ValueError(f"{name} in it is no array")
         return read
     except Exception as error:  # a damaged archive can make zipfile raise almost anything
-        raise ValueError(f"{path}: expected {what}, but {error or type(error).__name__}") from error
+        said = str(error) or type(error).__name__
+        if "pickle" in said:  # NumPy's advice is to allow what could run any code
+            said = "it holds Python objects, or is no such file"
+        raise ValueError(f"{path}: expected {what}, but {said}") from error
 
 
 def _check_inflation(raw: bytes) -> None:

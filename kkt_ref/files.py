@@ -90,7 +90,7 @@ def from_state_dict(state: Mapping[str, np.ndarray], activation: Activation | No
         ReLU unless given; a state dict does not name it.
     """
     if not isinstance(state, Mapping) or not state:
-        raise TypeError(f"state: expected a mapping of names to arrays, got {state!r}")
+        raise TypeError(f"state: expected a mapping of names to arrays, got {type(state).__name__}")
     layers: dict[str, dict[str, np.ndarray]] = {}
     for key, value in state.items():
         if not isinstance(value, np.ndarray):
@@ -98,6 +98,8 @@ def from_state_dict(state: Mapping[str, np.ndarray], activation: Activation | No
         prefix, _, kind = key.rpartition(".")
         if kind not in ("weight", "bias"):
             raise ValueError(f"state[{key!r}]: expected '<layer>.weight' or '<layer>.bias'")
+        if value.dtype.kind != "f":
+            raise ValueError(f"state[{key!r}]: expected a floating array, got {value.dtype}")
         layers.setdefault(prefix, {})[kind] = value
     for prefix, layer in layers.items():
         if "weight" not in layer:
@@ -109,8 +111,10 @@ def from_state_dict(state: Mapping[str, np.ndarray], activation: Activation | No
                 f"{shape} ({KINDS.get(len(shape), 'unknown')}); kkt_ref.network.Network says how "
                 "to bring another kind of network"
             )
-    weights = [layer["weight"].copy() for layer in layers.values()]
-    biases = [layer["bias"].copy() if "bias" in layer else None for layer in layers.values()]
+    # one dtype for all, in the byte order of this machine
+    dtype = np.result_type(*{value.dtype for value in state.values()}).newbyteorder("=")
+    weights = [layer["weight"].astype(dtype) for layer in layers.values()]
+    biases = [layer["bias"].astype(dtype) if "bias" in layer else None for layer in layers.values()]
     net = MLP(tuple(weights), tuple(biases), activation or ReLU())
     check_mlp(net)
     return net

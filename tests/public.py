@@ -80,6 +80,7 @@ GOOD = {
     "GatedReLU": dict(alpha=2.0),
     "network.AuthorsGatedReLU": dict(alpha=2.0),
     "Softplus": dict(alpha=2.0),
+    "network.Elementwise": dict(name="elu", alpha=2.0),
     "network.activation_by_name": dict(name="gated", alpha=2.0),
     "clarke_stationarity": dict(**FIT, width=0.5, max_iterations=5),
     "fit_multipliers": dict(**FIT, layer_weights=(1.0, 0.5)),

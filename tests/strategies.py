@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import kkt_ref
-from kkt_ref.network import AuthorsGatedReLU
+from kkt_ref.network import AuthorsGatedReLU, Elementwise
 from kkt_ref.stationarity import (
     Classes,
     Regression,
@@ -16,7 +16,8 @@ from kkt_ref.stationarity import (
     loss_by_name,
 )
 
-ACTIVATIONS = (kkt_ref.ReLU(), kkt_ref.GatedReLU(4.0), kkt_ref.Softplus(3.0))
+OTHERS = tuple(Elementwise(name) for name in ("tanh", "elu", "leaky_relu"))
+ACTIVATIONS = (kkt_ref.ReLU(), kkt_ref.GatedReLU(4.0), kkt_ref.Softplus(3.0), *OTHERS)
 WITH_AUTHORS = (*ACTIVATIONS, AuthorsGatedReLU(4.0))  # the last is the gradient of no function
 
 

@@ -26,7 +26,7 @@ def test_slopes_are_derivatives(activation):
     value = (activation.value(z + h, np) - activation.value(z - h, np)) / (2 * h)
     gate = (activation.gate(z + h, np) - activation.gate(z - h, np)) / (2 * h)
     assert np.allclose(value, activation.slope(z, np), atol=1e-9)
-    gate_slope = activation.gate_slope(activation.gate(z, np))  # None: zero everywhere
+    gate_slope = activation.gate_slope(activation.gate(z, np), z, np)  # None: zero everywhere
     assert np.allclose(gate, 0.0 if gate_slope is None else gate_slope, atol=1e-9)
 
 
@@ -35,7 +35,7 @@ def test_activations_do_not_overflow(activation):
     for z in (-1e4, 0.0, 1e4):
         for method in (activation.value, activation.slope, activation.gate):
             assert np.isfinite(method(np.array([z]), np)[0])
-        gate_slope = activation.gate_slope(activation.gate(np.array([z]), np))
+        gate_slope = activation.gate_slope(activation.gate(np.array([z]), np), np.array([z]), np)
         assert gate_slope is None or np.isfinite(gate_slope[0])
 
 

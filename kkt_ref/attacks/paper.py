@@ -27,7 +27,7 @@ from kkt_ref._validation import (
     check_positive,
 )
 from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, one_multiplier
-from kkt_ref.network.activations import GatedReLU, Softplus
+from kkt_ref.network.activations import GatedReLU
 from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.network.protocol import check_layer_weights
 from kkt_ref.stationarity.backend import Backend, get_backend
@@ -108,8 +108,8 @@ def gate_alpha(net: MLP, width: float) -> float:
 
 
 def with_gates(net: MLP, alpha: float) -> MLP:
-    """Return the network with gates σ(αz) in ∇θΦ; a softplus network is returned unchanged."""
-    if isinstance(net.activation, Softplus):
+    """Return the network with gates σ(αz) in ∇θΦ, unless its activation brings its own."""
+    if net.activation.own_gates:
         return net
     return net.with_activation(GatedReLU(alpha))
 
@@ -294,7 +294,7 @@ def refine(
 
     limit, least, steps = checked.max_iterations, 0.0 if problem.signed else -np.inf, 0
     x, multipliers = np.clip(x, *checked.box), np.where(used, np.maximum(multipliers, least), 0.0)
-    smooth = isinstance(net.activation, Softplus)
+    smooth = net.activation.own_gates
     for alpha in checked.alphas[:1] if smooth else checked.alphas:
         loss = RelativeLoss(with_gates(net, alpha), y, checked)
         loss.balance(x, multipliers)

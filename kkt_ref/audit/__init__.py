@@ -1,14 +1,18 @@
 """The audit of trained weights: how much they reveal about their training data.
 
-    inputs     training and held-out samples, checked
-    measure    the attack, the KKT conditions and membership: :func:`audit`
-    verdict    shown, not shown beyond chance, or not to be judged: :func:`judge`
-    warnings   the limits of a result, in sentences
-    report     all numbers as one dict, as tables and as the page ``report.html.j2``
-    tables     CSV files, and results by class
-    figures    the pictures
-    weights    the auditor's weights file
-    command    the command ``kkt-ref audit``, which writes all this into a folder
+    inputs        training and held-out samples, checked
+    exchangeable  how the two files differ without the network
+    attack, decay the attack of the library, and the weight decay that explains the weights
+    measure       the attack, membership, outputs and the KKT conditions: :func:`audit`
+    verdict       one of five verdicts, and what each means: :func:`judge`
+    conditions    conditions for CI on the verdict and its figures
+    warnings      the limits of a result, in sentences
+    report        all numbers as one dict, and as the page ``report.html.j2``
+    tables        CSV files
+    figures       the pictures
+    weights       the auditor's weights file; ``order`` of its layers, and other ``formats``
+    provenance    date, versions, command and hashes of the files
+    command       the command ``kkt-ref audit``, which writes all this into a folder
 
 Each of ``measure``, ``judge``, ``as_numbers`` and ``draw_pictures`` takes what the earlier ones
 returned.  The command needs ``pip install 'kkt_ref[audit]'``; :func:`audit` does not.

@@ -5,13 +5,12 @@ from typing import Any
 import numpy as np
 
 from kkt_ref._parallel import one_thread
-from kkt_ref._validation import check_box, check_count
+from kkt_ref._validation import Shape, check_box, check_count
 from kkt_ref.attacks import reconstruct, reconstruct_first_layer
 from kkt_ref.attacks.base import Callback, Reconstruction
 from kkt_ref.attacks.components import STARTS, span_of_images
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.kinks import BOX
-from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP
 from kkt_ref.network.protocol import check_net
 

@@ -4,8 +4,10 @@ import argparse
 import io
 import json
 import os
+import shlex
 import signal
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,14 @@ import numpy as np
 
 from kkt_ref._io import read_npz, write_atomically
 from kkt_ref._validation import check_points
+from kkt_ref.audit.conditions import parse_condition
+from kkt_ref.audit.formats import refuse_other_formats
 from kkt_ref.audit.measure import Audit, audit
+from kkt_ref.audit.provenance import describe_run
 from kkt_ref.audit.tables import as_csv, candidate_columns, sample_columns
-from kkt_ref.audit.verdict import judge, parse_condition
+from kkt_ref.audit.verdict import judge
 from kkt_ref.audit.weights import load_weights
+from kkt_ref.network.activations import ACTIVATIONS
 
 FAILED, STOPPED = 1, 130
 EXTRA = ("jinja2", "threadpoolctl", "tqdm")
@@ -37,15 +43,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--data",
         type=Path,
-        help="npz: x as the network saw it, y of -1 and +1 or classes, perhaps mean",
+        help="npz: x as the network saw it; perhaps y (labels, classes or numbers) and mean",
     )
-    add("--held-out", type=Path, help="npz: x, as many samples that it never saw or more")
+    add(
+        "--held-out", type=Path, help="npz: x, as many samples that it never saw or more; perhaps y"
+    )
     add("--out", type=Path, help="folder for all results (default: NAME_audit)")
     add("--candidates", type=int, help="of each start of the alternation, for images too")
     add("--restarts", type=int, help="starts, at least 2 (default: as kkt_ref.reconstruct)")
     add("--seed", type=int, default=0, help="of the starts (default: 0)")
-    add("--activation", choices=("relu", "gated", "softplus"), help="if the file does not name it")
-    add("--alpha", type=float, help="sharpness of gated and softplus")
+    names = [name for name in ACTIVATIONS if name != "authors"]
+    add("--activation", choices=names, help="if the file does not name it")
+    add("--alpha", type=float, help="of gated, softplus, elu; slope of leaky_relu below 0")
+    add(
+        "--layers",
+        type=lambda text: tuple(text.split(",")),
+        metavar="A,B,C",
+        help="order of the layers, if it is not known",
+    )
     add("--shape", type=_shape, metavar="C,H,W", help="or H,W: of the pictures, if x is flat")
     add("--box", type=float, nargs=2, metavar=("LOW", "HIGH"), help="of two inputs")
     add(
@@ -54,20 +69,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="CONDITION",
-        help="such as 'ncc08>0' or 'tpr001>0.05': exit status 1 if it holds (for CI); figures are "
-        "ncc08, ncc09 (reconstructed samples), auc, auc_low, tpr001, tpr0001 (membership)",
+        help="such as 'verdict == shown' or 'tpr001>0.05': exit status 1 if it holds (for CI); "
+        "figures are verdict, p (the smallest), ncc08, ncc09 (reconstructed samples), auc, "
+        "auc_low, tpr001, tpr0001 (membership)",
     )
+    add("--no-conditions", action="store_true", help="do not measure the KKT conditions")
     add("--json", type=json_path, help="also write the numbers to this JSON file")
 
 
-def run_command(options: argparse.Namespace) -> int:
+def run_command(options: argparse.Namespace, arguments: list[str]) -> int:
     """Run the command and return its exit status, which the help explains."""
     out = options.out or Path(f"{options.weights.stem}_audit")
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
     try:
         _check_extra()
         _check_outputs(out, options)
-        return _audit(options, out)
+        return _audit(options, out, shlex.join(["kkt-ref", *arguments]))
     except KeyboardInterrupt:
         _say("\nstopped; nothing was written")
         return STOPPED
@@ -79,32 +96,33 @@ def run_command(options: argparse.Namespace) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-def _audit(options: argparse.Namespace, out: Path) -> int:
-    from kkt_ref.audit import figures, report  # matplotlib takes a second to import
-
-    weights = load_weights(options.weights, activation=options.activation, alpha=options.alpha)
-    data, held_out = _read(options.data, "x", "y"), _read(options.held_out, "x")
+def _audit(options: argparse.Namespace, out: Path, command: str) -> int:
+    names = ("activation", "alpha", "layers")
+    told = {name: getattr(options, name) for name in names}
+    weights = load_weights(options.weights, **told)
+    data, held_out = _read(options.data), _read(options.held_out)
     mean = data.pop("mean", None)
     if mean is not None:
         mean = check_points(mean.reshape(1, -1), f"{options.data}: mean", d=weights.net.d)[0]
     for condition in options.fail_if:
         condition.check(bool(data), len(held_out.get("x", ())), weights.net.d)
-    both = (data["x"], data["y"]) if data else None
-    measured = _measure(options, weights.net, both, held_out.get("x"))
-    verdicts = judge(measured)
-    numbers = report.as_numbers(weights, measured, verdicts)
+    files = {"weights": options.weights, "training data": options.data}
+    run = describe_run(command, files | {"held-out samples": options.held_out})
+    seen, unseen = ((f["x"], f.get("y")) if f else None for f in (data, held_out))
+    measured = _measure(options, weights.net, seen, unseen)
+    verdicts = judge(measured, activation_known=weights.activation_known)
+    figures, report = _import_figures()
+    numbers = report.as_numbers(weights, measured, verdicts) | {"run": run}
     pictures = figures.draw_pictures(measured, mean)
 
     contents = {out / "candidates.npz": _candidates(measured)}
-    contents |= {out / f"{picture.name}.png": picture.png for picture in pictures}
-    contents[out / "report.html"] = report.as_html(numbers, pictures).encode()
-    matches = {}
+    contents |= {out / f"{picture.name}.png": picture.png for picture in pictures if picture.png}
+    page = report.as_html(numbers, pictures)
+    contents[out / "report.html"] = page.encode(errors="replace")  # names of files can be odd
     if measured.data is not None:
-        matches["training"] = measured.data.matches
         contents[out / "samples.csv"] = as_csv(sample_columns(measured.data, measured.held_out))
-    if measured.held_out is not None:
-        matches["held-out"] = measured.held_out.matches
-    contents[out / "candidates.csv"] = as_csv(candidate_columns(measured.found, matches))
+    matched = candidate_columns(measured.found, measured.data, measured.held_out)
+    contents[out / "candidates.csv"] = as_csv(matched)
     if options.json is not None:
         contents[options.json] = (json.dumps(numbers, indent=2) + "\n").encode()
     out.mkdir(parents=True, exist_ok=True)
@@ -124,10 +142,23 @@ def _measure(options: argparse.Namespace, net: Any, data: Any, held_out: Any) ->
     """Measure with a bar of the starts, which end in any order."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
+    announced = {
+        "evidence": "comparing training and held-out samples",
+        "conditions": "measuring the KKT conditions (--no-conditions leaves them out)",
+    }
+
+    def tell(stage: str, run: int, *_: Any) -> None:
+        if stage == "attack":
+            bar.total = run
+        elif stage in announced:
+            bar.close()
+            _say(announced[stage])
+        else:
+            bar.update(1)
+
     with tqdm(
         desc="reconstruct",
         unit="start",
-        total=options.restarts,
         mininterval=0.2 if sys.stdout.isatty() else 15.0,
         delay=0.1,  # shows nothing before the first start, so that an error comes alone
         file=sys.stdout,
@@ -139,22 +170,22 @@ def _measure(options: argparse.Namespace, net: Any, data: Any, held_out: Any) ->
             data,
             held_out,
             image_shape=options.shape,
-            callback=lambda *_: bar.update(1),
+            callback=tell,
+            conditions=not options.no_conditions,
             **{name: getattr(options, name) for name in names},
         )
 
 
-def _read(path: Path | None, *needed: str) -> dict[str, np.ndarray]:
-    """Read an npz file of samples, with an entry "mean" if it has one."""
+def _read(path: Path | None) -> dict[str, np.ndarray]:
+    """Read x of an npz file of samples, with the entries "y" and "mean" if it has them."""
     if path is None:
         return {}
-    entries = read_npz(path, f"an npz file with {' and '.join(needed)}", (*needed, "mean"))
-    missing = [name for name in needed if name not in entries]
-    if missing:
-        arrays = ", ".join(f"{name}={name}" for name in needed)
+    refuse_other_formats(path)
+    entries = read_npz(path, "an npz file with x", ("x", "y", "mean"))
+    if "x" not in entries:
         raise ValueError(
-            f"{path}: expected {' and '.join(missing)} in it, with one row for each sample; write "
-            f"it by np.savez({path.name!r}, {arrays})"
+            f"{path}: expected x in it, with one row for each sample; write it by "
+            f"np.savez({path.name!r}, x=x)"
         )
     return entries
 
@@ -192,11 +223,25 @@ def _check_outputs(out: Path, options: argparse.Namespace) -> None:
             f"{out}: expected an empty or new folder, found {there[0]} and {len(there) - 1} more; "
             "use another --out"
         )
-    parent = next(path for path in (out.resolve(), *out.resolve().parents) if path.exists())
-    if not os.access(parent, os.W_OK):
-        raise PermissionError(f"{out}: expected a folder that can be written; use another --out")
     if options.json is not None and options.json.exists():
         raise ValueError(f"{options.json}: exists already; choose another name for --json")
+    _check_writable(out)
+    if options.json is not None:
+        _check_writable(options.json.parent)
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise if no file can be made in a folder, or in the nearest one that exists above it."""
+    folder = folder.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: expected a folder that can be written, but {error.strerror}; choose another"
+        ) from error
 
 
 def json_path(text: str) -> Path:
@@ -207,6 +252,17 @@ def json_path(text: str) -> Path:
     if not path.resolve().parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text}: its folder does not exist; create it first")
     return path
+
+
+def _import_figures() -> Any:
+    """Import Matplotlib, which refuses to start if MPLBACKEND names a backend of Jupyter."""
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        from kkt_ref.audit import figures, report
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    return figures, report
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -5,20 +5,27 @@ styles differ too.  Names of dimensions: n samples, k candidates shown, d inputs
 """
 
 import io
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
+import matplotlib
+import matplotlib.style
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from kkt_ref._validation import Shape
 from kkt_ref.attacks.first_layer import distinct
 from kkt_ref.audit.measure import Audit, OnData, OnHeldOut
 from kkt_ref.metrics.roc import roc_curve
-from kkt_ref.metrics.scores import Shape, stretch
+from kkt_ref.metrics.scores import stretch
 from kkt_ref.stationarity import closed_form
 
-COLUMNS, SHOWN, SHOWN_HELD_OUT = 8, 24, 8
-FONT = 11
+COLUMNS, SHOWN, SHOWN_HELD_OUT = 4, 12, 4  # narrow enough for a telephone
+MOST_LINE = 100  # inputs that are drawn as a line; more say nothing to the eye
+ALIKE = 0.8  # the NCC from which a candidate can be recognised
+FONT = 13  # in points, of a picture 6 inches wide
 BLACK, GREY, BLUE, VERMILLION = "#000000", "#767676", "#0072B2", "#D55E00"
 MARKERS = "so^Dv"
 COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK)
@@ -30,40 +37,79 @@ class Picture(NamedTuple):
     name: str  # of its file, without the suffix
     title: str
     caption: str
-    png: bytes
+    png: bytes  # empty if it cannot be drawn, which the caption explains
 
 
 def draw_pictures(audit: Audit, mean: np.ndarray | None = None) -> list[Picture]:
-    """Draw all pictures; ``mean`` (d,) is what was subtracted from the samples."""
-    pictures = [] if audit.held_out is None else [_roc(audit, audit.held_out)]
+    """Draw all pictures; ``mean`` (d,) is what was subtracted from the samples.
+
+    The user's settings of Matplotlib do not count.  A picture that fails is reported in its
+    caption, so that nothing else is lost.
+    """
+    parts: list[tuple[str, str, Callable[[], tuple[bytes, str]]]] = []
     if audit.net.d == 2:
-        return [_plane(audit), *pictures]
-    if audit.failure:
-        return pictures
-    draw = partial(_cells, mean=0.0 if mean is None else mean, shape=audit.image_shape)
-    candidates = audit.found.candidates
+        parts.append(("candidates", "Candidates in the plane", partial(_plane, audit)))
+    if audit.held_out is not None:
+        title = "How well training samples are told from held-out ones"
+        parts.append(("roc", title, partial(_roc, audit, audit.held_out)))
+    if audit.net.d > 2 and not audit.failure:
+        draw = partial(_cells, mean=0.0 if mean is None else mean, shape=audit.image_shape)
+        parts += _of_candidates(audit, draw)
+    pictures = []
+    with matplotlib.style.context("default"), matplotlib.rc_context({"font.size": FONT}):
+        for name, title, make in parts:
+            try:
+                png, caption = make()
+            except Exception as error:  # no picture is worth the results of an audit
+                said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                png, caption = b"", f"This picture could not be drawn ({said})."
+            pictures.append(Picture(name, title, caption, png))
+    return pictures
+
+
+def _of_candidates(audit: Audit, draw: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield name, title and a function for each picture of candidates."""
+    candidates, shown_first = audit.found.candidates, "The first candidates"
+    if audit.image_shape is None and audit.net.d > MOST_LINE:
+        flat = "The samples are flat. If they are images, --shape C,H,W or --shape H,W shows them."
+        yield "candidates", shown_first, lambda: (b"", flat)
+        return
     if audit.data is not None:  # shows candidates with the contrast of the data
         typical = np.median(np.linalg.norm(audit.data.x, axis=1))
         candidates = candidates * (typical / np.linalg.norm(candidates, axis=1, keepdims=True))
-        png = draw(*_matched(candidates, audit.data, SHOWN, "training\nsample"))
+        best = float(audit.data.matches.score.max())
+        said = (
+            "NCC is the correlation of the two. Where it is below 0.8, what seems alike can be "
+            "chance: compare with the held-out samples below. "
+        )
+        if best < ALIKE:
+            said = (
+                f"No candidate resembles its sample: the best NCC is {best:.2f}, and 0.8 is needed "
+                "to recognise it. What is drawn here is noise or an average of many samples. "
+            )
+        said += "No candidate is used twice. The rows of --data are counted from 0."
         title = "Best candidates beside the training samples that they match"
-        caption = "No candidate is used twice. The rows of --data are counted from 0."
-        pictures.append(Picture("matches", title, caption, png))
+        rows = _matched(candidates, audit.data, SHOWN, "training\nsample")
+        yield "matches", title, lambda: (draw(*rows), said)
     if audit.held_out is not None:
-        png = draw(*_matched(candidates, audit.held_out, SHOWN_HELD_OUT, "held-out\nsample"))
         title = "The same candidates beside samples that the network never saw"
-        pictures.append(Picture("held_out", title, "These matches occur by chance.", png))
-    first = distinct(candidates)[:SHOWN]
-    rows = [int(np.argmax((candidates == candidate).all(axis=1))) for candidate in first]
-    agreement = np.asarray(audit.found.agreement)  # which the attack on images always measures
-    png = draw({"candidate": first}, [f"agreement {agreement[row]:.2f}" for row in rows])
+        others = _matched(candidates, audit.held_out, SHOWN_HELD_OUT, "held-out\nsample")
+        yield "held_out", title, lambda: (draw(*others), "These matches occur by chance.")
+
+    def attackers_view() -> tuple[bytes, str]:
+        first = distinct(candidates)[:SHOWN]
+        rows = [int(np.argmax((candidates == candidate).all(axis=1))) for candidate in first]
+        agreement = np.asarray(audit.found.agreement)  # which the attack on images measures
+        png = draw({"candidate": first}, [f"agreement\n{agreement[row]:.2f}" for row in rows])
+        return png, (
+            "The attack makes candidates for any network, so a candidate is no evidence by itself; "
+            "most are noise. They are sorted by how well another start of the attack agrees with "
+            "them (1 is the same); near copies are left out. A candidate may be the negative of a "
+            "training sample."
+        )
+
     title = "The candidates that an attacker without any data would look at first"
-    caption = (
-        "The candidates are sorted by how well another start of the attack agrees with them; near "
-        "copies are left out. A candidate may be the negative of a training sample."
-    )
-    pictures.append(Picture("candidates", title, caption, png))
-    return pictures
+    yield "candidates", title, attackers_view
 
 
 def _matched(
@@ -83,7 +129,7 @@ def _cells(
     """Draw rows (k, d) plus the mean below each other, as images or, without a shape, as lines."""
     columns = min(COLUMNS, len(captions))
     groups = -(-len(captions) // columns)
-    figure = Figure(figsize=(1.25 * columns + 1, 1.5 * groups * len(rows)), layout="constrained")
+    figure = Figure(figsize=(1.3 * columns + 0.8, 1.6 * groups * len(rows)), layout="constrained")
     axes = figure.subplots(groups * len(rows), columns, squeeze=False)
     for ax in axes.flat:
         ax.set(visible=False, xticks=[], yticks=[])
@@ -104,13 +150,13 @@ def _cells(
     return _png(figure)
 
 
-def _roc(audit: Audit, held_out: OnHeldOut) -> Picture:
+def _roc(audit: Audit, held_out: OnHeldOut) -> tuple[bytes, str]:
     """Draw the ROC curves of membership and of reconstruction on logarithmic axes."""
-    figure = Figure(figsize=(7.0, 5.0), layout="constrained")
+    figure = Figure(figsize=(6.0, 5.4), layout="constrained")
     ax = figure.add_subplot()
     pairs = [("membership", VERMILLION, "-", held_out.membership)]
     if not audit.failure:
-        name = f"reconstruction, {'NCC' if audit.net.d > 2 else 'distance'} of the match"
+        name = f"reconstruction,\n{'NCC' if audit.net.d > 2 else 'distance'} of the match"
         pairs.append((name, BLUE, "--", held_out.reconstruction))
     least = min(0.5 / len(evidence.others) for *_, evidence in pairs)
     for name, colour, style, evidence in pairs:
@@ -129,11 +175,10 @@ def _roc(audit: Audit, held_out: OnHeldOut) -> Picture:
         f"{len(held_out.membership.others)} held-out samples can show no rate below "
         f"{held_out.membership.roc.resolution:.2g} but 0, which is drawn at the left end."
     )
-    title = "How well training samples are told from held-out ones"
-    return Picture("roc", title, caption, _png(figure))
+    return _png(figure), caption
 
 
-def _plane(audit: Audit) -> Picture:
+def _plane(audit: Audit) -> tuple[bytes, str]:
     """Draw candidates over the output Φ of the network, with the training points."""
     figure = Figure(figsize=(6.4, 6.8), layout="constrained")
     ax = figure.add_subplot()
@@ -153,7 +198,7 @@ def _plane(audit: Audit) -> Picture:
     area = 15 + 60 * found.multipliers / found.multipliers.max(initial=1e-300)  # (m,)
     for place, label in enumerate((-1, 1) if net.K == 1 else range(net.K)):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        if data is not None:
+        if data is not None and data.targets == "classes":
             name = f"training point, label {label}"
             x, y = data.x[data.y == label].T
             ax.scatter(x, y, 190, marker=marker, facecolors="none", edgecolors=BLACK, label=name)
@@ -166,10 +211,10 @@ def _plane(audit: Audit) -> Picture:
         "The area of a candidate's marker grows with its multiplier. The background shows the "
         "network's output, which is zero on the grey line, or the margin of the largest output."
     )
-    return Picture("candidates", "Candidates in the plane", caption, _png(figure))
+    return _png(figure), caption
 
 
 def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110)
+    FigureCanvasAgg(figure).print_figure(file, format="png", dpi=130)
     return file.getvalue()

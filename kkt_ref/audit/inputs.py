@@ -8,21 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy
 
-from kkt_ref._validation import as_array, check_points, check_separable
+from kkt_ref._validation import Shape, as_array, check_points, check_separable, check_targets
 from kkt_ref._validation import check_image_shape as check_shape
-from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.problems import max_margin
 
 MOST_SAMPLES = 10_000
-NEAR_COPY = 1e-4  # distance of copies, as a share of the median norm of the samples
+NEAR_COPY = 1e-4  # distance of copies, as a share of the spread of each column
 
 
 class Samples(NamedTuple):
-    """Training data, flat."""
+    """Training data or held-out samples, flat."""
 
     x: np.ndarray  # (n, d), float64
-    y: np.ndarray  # (n,), labels or classes
+    y: np.ndarray | None  # (n,) or (n, K)
+    targets: str  # "classes", "labels" (several at once), "numbers" (regression); "" without y
     shape: Shape | None  # channels, height, width; None if x was flat
 
 
@@ -31,9 +31,7 @@ def check_data(net: MLP, data: Any, image_shape: Shape | None) -> Samples:
 
     ValueError or TypeError is raised if they do not fit the network or ``image_shape``.
     """
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise TypeError(f"data: expected the pair (x, y), got {type(data).__name__}")
-    x, y = data
+    x, y = data if isinstance(data, (tuple, list)) and len(data) == 2 else (data, None)
     flat, shape = _flat(net, x, "data: x")
     if len(flat) > MOST_SAMPLES:
         raise ValueError(
@@ -42,23 +40,65 @@ def check_data(net: MLP, data: Any, image_shape: Shape | None) -> Samples:
         )
     if image_shape is not None and shape not in (None, image_shape):
         raise ValueError(f"image_shape: expected {shape} as in data, got {image_shape}")
-    y = max_margin(net.K).check(y, len(flat), net.K, np.float64)
-    check_separable(flat, y)
-    return Samples(flat, y, shape or image_shape)
+    targets = ""
+    if y is not None:
+        y, targets = _check_targets(net, y, len(flat))
+        if targets == "classes":
+            check_separable(flat, y)
+    return Samples(flat, y, targets, shape or image_shape)
 
 
-def check_held_out(net: MLP, x: Any, data: Samples | None) -> np.ndarray:
-    """Return held-out samples as (m, d), or raise if they cannot serve as the null of the data."""
+def check_held_out(net: MLP, held_out: Any, data: Samples | None) -> Samples:
+    """Return held-out samples, or raise if they cannot serve as the null of the data.
+
+    Their y is left out if the data have none, or have targets of another kind.
+    """
     if data is None:
         raise ValueError("held_out: expected data too, whose scores it is compared with")
+    x, y = held_out if isinstance(held_out, tuple) and len(held_out) == 2 else (held_out, None)
     flat, n = _flat(net, x, "held_out")[0], max(len(data.x), 2)
-    copies = _near_copies(data.x, flat)
-    if len(flat) < n or len(data.x) < 2 or copies:
+    copies, rows = _near_copies(data.x, flat)
+    if len(flat) < n or len(data.x) < 2:
         raise ValueError(
             f"held_out: expected at least {n} samples, as many as in data and two in both, that "
-            f"the network never saw; got {len(flat)}, of which {copies} are in data or nearly so"
+            f"the network never saw; got {len(flat)}"
         )
-    return flat
+    if len(copies):
+        pairs = ", ".join(f"{i} (row {j} of data)" for i, j in zip(copies[:5], rows, strict=False))
+        raise ValueError(
+            f"held_out: expected samples that the network never saw; got {len(flat)}, of which "
+            f"{len(copies)} are in data or nearly so: rows {pairs}"
+            f"{' ...' if len(copies) > 5 else ''}. Leave these rows out; if they coincide by "
+            "nature, such as rows of zeros, leave them out of both files"
+        )
+    if y is None or data.y is None:
+        return Samples(flat, None, "", data.shape)
+    y, targets = _check_targets(net, y, len(flat), data.targets, "held_out: y")
+    return Samples(flat, y, targets, data.shape)
+
+
+def _check_targets(
+    net: MLP, y: Any, n: int, kind: str = "", name: str = "y"
+) -> tuple[np.ndarray, str]:
+    """Return y and its kind, which y itself decides unless given; or raise.
+
+    One output: labels -1 and +1, or 0 and 1, else numbers.  K outputs: classes (n,), numbers
+    (n, K), or zeros and ones (n, K), which are classes if each row has a single one.
+    """
+    y = as_array(y, name)
+    y = y.astype(np.int64) if y.dtype.kind == "b" else y
+    y = y[:, 0] if y.shape == (n, 1) else y
+    binary = y.dtype.kind in "iuf" and bool(np.isin(y, (0, 1)).all())
+    if y.ndim == 2:
+        if binary and kind in ("", "classes") and bool(np.all(y.sum(axis=1) == 1)):
+            return np.argmax(y, axis=1), "classes"
+        kind = kind or ("labels" if binary else "numbers")
+    elif net.K == 1 and kind != "numbers":
+        y = 2 * y - 1 if binary else y
+        kind = kind or ("classes" if np.isin(y, (-1, 1)).all() else "numbers")
+    if kind in ("labels", "numbers"):
+        return check_targets(y, n, net.K, np.float64, name), kind
+    return max_margin(net.K).check(y, n, net.K, np.float64, name), "classes"
 
 
 def check_image_shape(net: MLP, image_shape: Any) -> Shape | None:
@@ -103,14 +143,24 @@ def _flat(net: MLP, x: Any, name: str) -> tuple[np.ndarray, Shape | None]:
     return flat, (channels[0] if channels else 1, height, width)
 
 
-def _near_copies(seen: np.ndarray, unseen: np.ndarray) -> int:
-    """Count the held-out samples that are training samples but for noise or rounding."""
-    d = seen.shape[1]
+def _near_copies(seen: np.ndarray, unseen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the held-out rows that are training rows but for noise or rounding, and those rows.
+
+    Differences are measured by the spread of each column, so that a large column hides nothing.
+    """
+    both = np.concatenate([seen, unseen])
+    spread = both.std(axis=0)
+    used = spread > 1e-12 * np.abs(both).max(axis=0)
+    scaled = (both[:, used] - both[:, used].mean(axis=0)) / spread[used]
+    d = scaled.shape[1]
+    if not d:  # all rows are equal
+        return np.arange(len(unseen)), np.zeros(len(unseen), int)
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(rng.normal(size=(d, min(d, 8))))[0]  # (d, 8), shortens every distance
-    width = NEAR_COPY * float(np.median(np.linalg.norm(seen, axis=1))) + 1e-300
+    width, (seen, unseen) = NEAR_COPY * np.sqrt(d), np.split(scaled, [len(seen)])
     near, row = scipy.spatial.cKDTree(seen @ basis).query(
         unseen @ basis, distance_upper_bound=width
     )
-    found = np.isfinite(near)
-    return int(np.sum(np.linalg.norm(unseen[found] - seen[row[found]], axis=1) <= width))
+    found = np.flatnonzero(np.isfinite(near))
+    close = np.linalg.norm(unseen[found] - seen[row[found]], axis=1) <= width
+    return found[close], row[found[close]]

@@ -1,4 +1,4 @@
-"""The measurements of an audit: attack, KKT conditions, and the comparison with held-out samples.
+"""The measurements of an audit: the attack, the comparison with held-out samples, KKT conditions.
 
 Names of dimensions: n training samples, m held-out samples, k candidates, d inputs.
 """
@@ -6,26 +6,36 @@ Names of dimensions: n training samples, m held-out samples, k candidates, d inp
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 
+from kkt_ref._validation import Shape
 from kkt_ref.attacks import membership_scores
 from kkt_ref.attacks.base import Callback, Reconstruction
-from kkt_ref.attacks.kinks import kinks_at
 from kkt_ref.attacks.membership import MOST
 from kkt_ref.attacks.plane import default_step
 from kkt_ref.audit.attack import attack, attack_settings
 from kkt_ref.audit.decay import best_decay
-from kkt_ref.audit.inputs import check_data, check_held_out, check_image_shape, check_inside
+from kkt_ref.audit.exchangeable import Differences, compare_files, placebo, without_size
+from kkt_ref.audit.inputs import (
+    Samples,
+    check_data,
+    check_held_out,
+    check_image_shape,
+    check_inside,
+)
 from kkt_ref.kkt.equation import Equation
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.roc import ROC, roc
-from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP, check_mlp
+from kkt_ref.stationarity.losses import LOSSES
+from kkt_ref.stationarity.problems import RunnerUp
 
-KINKS = "kinks of layer 1 through a sample, mean"
 RADII = (2.5, 1.5, 0.5)  # of matches in the plane, in steps of the attack's grid
 # what shows weight decay: training without it leaves a larger residual, or fits a tiny μ only
 DECAY_RESIDUAL, DECAY = 0.5, 1e-5
+PLACEBOS, WORST = 5, 0.2
+MOST_MULTIPLIERS = 500  # the fit of the conditions takes time with the cube of their number
 
 
 class Comparison(NamedTuple):
@@ -43,25 +53,36 @@ class Evidence(NamedTuple):
     members: np.ndarray  # (k,)
     others: np.ndarray  # (m,)
     roc: ROC
+    p_alone: float = 1.0  # of no difference
+    p: float = 1.0  # the same beyond what the sizes of rows and placebo weights show too
 
 
 class OnData(NamedTuple):
     """Measurements that need training data."""
 
     x: np.ndarray  # (n, d)
-    y: np.ndarray  # (n,)
-    margins: np.ndarray  # y_i Φ(x_i), (n,)
-    conditions: dict[str, Any]  # floors of the residual, and the four conditions if q > 0
+    y: np.ndarray | None  # (n,) or (n, K)
+    targets: str  # what y is, as in kkt_ref.audit.inputs.Samples
+    margins: np.ndarray | None  # of classes: y_i Φ(x_i), (n,)
     matches: Comparison  # of the candidates with the training data
+    # of classes, unless left out: floors of the residual, and the four conditions if q > 0
+    conditions: dict[str, Any] | None = None
 
 
 class OnHeldOut(NamedTuple):
-    """Measurements that need training data and held-out samples."""
+    """Measurements that need training data and held-out samples; copies of rows count once."""
 
-    x: np.ndarray  # (m, d)
-    matches: Comparison  # of the same candidates with the first n held-out samples
+    x: np.ndarray  # (n, d), the held-out samples that were drawn for the matches
+    rows: np.ndarray  # (n,), their rows in the file
+    matches: Comparison  # of the same candidates with the samples that were drawn
     reconstruction: Evidence
     membership: Evidence
+    outputs: Evidence
+    outputs_by: str  # "loss", or "confidence" if labels are missing
+    distinct: tuple[int, int]  # rows of data and of held-out samples
+    files: Differences  # between the two, without the network
+    placebo_auc: float  # of the sum of the scores of membership with placebo weights
+    placebo_p: float  # of the score with one placebo, the median
 
 
 class Audit(NamedTuple):
@@ -78,14 +99,15 @@ class Audit(NamedTuple):
 
 def audit(
     net: MLP,
-    data: tuple[np.ndarray, np.ndarray] | None = None,
-    held_out: np.ndarray | None = None,
+    data: Any = None,
+    held_out: Any = None,
     *,
     image_shape: Shape | None = None,
     candidates: int | None = None,
     restarts: int | None = None,
     seed: int = 0,
     box: tuple[float, float] | None = None,
+    conditions: bool = True,
     callback: Callback | None = None,
 ) -> Audit:
     """Attack a network, and compare what comes back with training data and held-out samples.
@@ -94,24 +116,32 @@ def audit(
     ----------
     net : MLP
         Of at least two inputs.
-    data : (x, y), optional
+    data : x or (x, y), optional
         Training data as the network saw them (scaled, mean subtracted): x floating, of shape
-        (n, d), (n, H, W) or (n, C, H, W); y of -1 and +1, or of classes 0 ... K-1, (n,).  They
-        judge the attack, which does not see them.
-    held_out : array of shape (m, d), (m, H, W) or (m, C, H, W), optional
+        (n, d), (n, H, W) or (n, C, H, W); y of -1 and +1, of classes 0 ... K-1, (n,), of zeros
+        and ones (n, K) for several labels, or of real numbers.  They judge the attack, which does
+        not see them.
+    held_out : x or (x, y), optional
         m ≥ n samples of the same source that the network never saw; they show what chance does.
+        Nothing but training may tell them from the data: both must be drawn from one pool, and
+        the preprocessing must be fitted to both or to third samples.
     image_shape : (channels, height, width), optional
         Of a sample; unless given, that of x if x is not flat.  Images are attacked by
         :func:`kkt_ref.attacks.reconstruct_components`.
     candidates
         Of each start of :func:`kkt_ref.attacks.reconstruct_first_layer`, which then attacks images
         too; for d > 2 only.
-    restarts, seed
+    restarts
         As in :func:`kkt_ref.attacks.reconstruct`; for d > 2 only.
+    seed
+        Of the attack, and of the rows that are drawn.
     box
         As in :func:`kkt_ref.attacks.reconstruct`; for d = 2 only.
+    conditions
+        Whether the KKT conditions are measured, at the data and if y are classes.
     callback : callable, optional
-        As in :func:`kkt_ref.attacks.reconstruct`.
+        As in :func:`kkt_ref.attacks.reconstruct`; without candidates it is called as "attack"
+        begins, with the number of starts as run, and as "evidence" and "conditions" begin.
 
     Returns
     -------
@@ -126,25 +156,46 @@ def audit(
     settings = attack_settings(net, image_shape, candidates, restarts, seed, box)
     if given is not None and net.d == 2:
         check_inside(given.x, settings["box"])
+
+    def begin(stage: str, run: int = 0) -> None:
+        if callback is not None:
+            callback(stage, run, np.zeros((0, net.d)), np.zeros(0))
+
+    begin("attack", settings.get("restarts", 1))
     found, failure = attack(net, settings, callback)
     on_data = on_held_out = None
     if given is not None:
-        matches = compare(net, settings, found, given.x)
-        on_data = OnData(given.x, given.y, *measure_conditions(net, given.x, given.y), matches)
+        x, y, targets, _ = given
+        margins = None
+        if targets == "classes":
+            margins = Equation(net.astype(np.float64), x, y).margins
+        on_data = OnData(x, y, targets, margins, compare(net, settings, found, x))
         if unseen is not None:
-            on_held_out = measure_held_out(net, settings, found, on_data, unseen)
+            begin("evidence")
+            on_held_out = measure_held_out(net, settings, found, on_data, unseen, seed)
+        if conditions and margins is not None:
+            begin("conditions")
+            on_data = on_data._replace(conditions=measure_conditions(net, x, y, seed))
     return Audit(net, image_shape, settings, found, failure, on_data, on_held_out)
 
 
-def measure_conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-    """Measure the margins (n,), and the KKT conditions with the floors of the residual."""
+def measure_conditions(net: MLP, x: np.ndarray, y: Any, seed: int) -> dict[str, Any]:
+    """Measure the KKT conditions with the floors of the residual.
+
+    Of more than 500 constraints, those of the runner-up class are taken, and of more than 500
+    samples as many are drawn.
+    """
     net = net.astype(np.float64)
-    equation = Equation(net, x, y)
+    problem = RunnerUp() if net.K > 2 and len(x) * (net.K - 1) > MOST_MULTIPLIERS else None
+    n = min(len(x), MOST_MULTIPLIERS)
+    rows = np.sort(np.random.default_rng(seed).choice(len(x), n, replace=False))
+    equation = Equation(net, x[rows], y[rows], problem)
     u, multipliers = equation.margins, equation.fit()  # (n,)
     layer_1 = (1.0, *(0.0,) * (net.depth - 1))
     loss, decayed = best_decay(net, equation.x, equation.y)
     numbers = {
-        "samples": len(u),
+        "samples": n,
+        "constraints": "of the runner-up class" if problem else "of all wrong classes",
         "misclassified": int(np.sum(u <= 0)),
         "margin_min": float(u.min()),
         "margin_median": float(np.median(u)),
@@ -157,38 +208,111 @@ def measure_conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarr
     fits = decayed.stationarity.relative < DECAY_RESIDUAL
     if fits and decayed.decay is not None and decayed.decay > DECAY:
         numbers |= {"problem_that_fits": f"weight decay on {loss}", "weight_decay": decayed.decay}
-    if u.min() > 0:  # else there is no margin
+    every_class = net.K == 1 or len(np.unique(y[rows])) == net.K
+    if u.min() > 0 and every_class:  # else there is no margin
         numbers |= equation.report(multipliers).as_dict()
-    return u, numbers
+    return numbers
 
 
 def measure_held_out(
-    net: MLP, settings: dict[str, Any], found: Reconstruction, data: OnData, x: np.ndarray
+    net: MLP,
+    settings: dict[str, Any],
+    found: Reconstruction,
+    data: OnData,
+    unseen: Samples,
+    seed: int,
 ) -> OnHeldOut:
-    """Compare the training data with held-out samples (m, d), by the candidates and by membership.
+    """Compare training data and held-out samples, by the candidates, the weights and the outputs.
 
-    Of more than 5,000 training samples as many are drawn for the scores of membership.
+    Copies of a row count once.  Of more than 5,000 training samples as many are drawn, and
+    the held-out samples are drawn too.
     """
-    matches = compare(net, settings, found, x[: len(data.x)])
+    rng = np.random.default_rng(seed)
+    own, rest = distinct_rows(data.x), distinct_rows(unseen.x)  # (n,), (m,)
+    distinct = len(own), len(rest)
+    drawn = np.sort(rng.choice(rest, min(len(rest), len(own)), replace=False))
+    matches = compare(net, settings, found, unseen.x[drawn])
+    mine = data.matches if len(own) == len(data.x) else compare(net, settings, found, data.x[own])
     sign = 1.0 if net.d > 2 else -1.0  # in the plane the scores are distances
-    rows, n = np.arange(len(data.x)), min(len(data.x), MOST // 2)
-    reconstruction = _evidence(rows, sign * data.matches.score, sign * matches.score)
-    rows = np.sort(np.random.default_rng(0).choice(rows, n, replace=False))
-    score = membership_scores(net, np.concatenate([data.x[rows], x[: MOST - n]])).score
-    return OnHeldOut(x, matches, reconstruction, _evidence(rows, score[:n], score[n:]))
+    near, far = sign * mine.score, sign * matches.score
+    reconstruction = _evidence(own, np.concatenate([near, far]))
+    own = np.sort(rng.choice(own, min(len(own), MOST // 2), replace=False))
+    rest = np.sort(rng.choice(rest, min(len(rest), MOST - len(own)), replace=False))
+    x, n = np.concatenate([data.x[own], unseen.x[rest]]), len(own)
+    y = None
+    if data.y is not None and unseen.y is not None:
+        y = np.concatenate([data.y[own], unseen.y[rest]])
+    placebos = [membership_scores(placebo(net, rng), x).score for _ in range(PLACEBOS)]
+    known = np.sum(placebos, axis=0)  # (N,)
+    by_weights, by_outputs = membership_scores(net, x).score, output_scores(net, x, y, data.targets)
+    left = [without_size(scores, x, known) for scores in (by_weights, by_outputs)]
+    return OnHeldOut(
+        x=unseen.x[drawn],
+        rows=drawn,
+        matches=matches,
+        reconstruction=reconstruction,
+        membership=_evidence(own, by_weights, left[0]),
+        outputs=_evidence(own, by_outputs, left[1], worst_too=True),
+        outputs_by="confidence" if y is None else "loss",
+        distinct=distinct,
+        files=compare_files(x, y, n, seed),
+        placebo_auc=roc(known[:n], known[n:]).auc,
+        placebo_p=float(np.median([roc(scores[:n], scores[n:]).p_all for scores in placebos])),
+    )
+
+
+def _evidence(
+    rows: np.ndarray, scores: np.ndarray, left: np.ndarray | None = None, worst_too: bool = False
+) -> Evidence:
+    """Test scores of data and held-out samples, and what is left of them without other causes.
+
+    ``worst_too`` tests in addition how few of the data are among the worst fifth: a network that
+    fits its training samples gives none of them a large loss.
+    """
+    n, N, p_values = len(rows), len(scores), list[float]()
+    for values in (scores, scores if left is None else left):
+        p_values.append(roc(values[:n], values[n:]).p_all)
+        if worst_too:
+            worst = values <= np.sort(values)[int(WORST * N)]
+            few = scipy.stats.hypergeom.cdf(worst[:n].sum(), N, n, worst.sum())
+            p_values[-1] = min(1.0, 2 * min(p_values[-1], float(few)))
+    members, others = scores[:n], scores[n:]
+    return Evidence(rows, members, others, roc(members, others), p_values[0], max(p_values))
+
+
+def distinct_rows(x: np.ndarray) -> np.ndarray:
+    """Return one row of each set of equal rows of x (n, d), but two at least, in order."""
+    rows = np.sort(np.unique(x, axis=0, return_index=True)[1])
+    return rows if len(rows) > 1 else np.arange(2)
+
+
+def output_scores(net: MLP, x: np.ndarray, y: np.ndarray | None, targets: str) -> np.ndarray:
+    """Return minus the loss of each sample, or without y the confidence of its class, (n,)."""
+    outputs: np.ndarray = net.astype(np.float64).outputs(x)  # (n, K)
+    loss: np.ndarray  # (n,)
+    if y is None and net.K == 1:
+        loss = -np.abs(outputs[:, 0])
+    elif y is None:
+        top = np.sort(outputs, axis=1)
+        loss = scipy.special.logsumexp(top[:, :-1], axis=1) - top[:, -1]
+    elif targets == "labels":
+        loss = np.sum(np.logaddexp(0.0, (1 - 2 * y) * outputs), axis=1)
+    else:
+        classes = "logistic" if net.K == 1 else "cross_entropy"
+        loss = LOSSES["mse" if targets == "numbers" else classes].value(outputs, y)
+    return -loss
 
 
 def compare(net: MLP, settings: dict[str, Any], found: Reconstruction, x: np.ndarray) -> Comparison:
     """Match candidates one to one with samples: by NCC, or for d = 2 by distance."""
-    kinks = {KINKS: float(np.mean(kinks_at(net.astype(np.float64), x)))}
     candidate = np.full(len(x), -1)
     if not len(found.labels):
-        return Comparison(candidate, np.full(len(x), -np.inf if net.d > 2 else np.inf), kinks)
+        return Comparison(candidate, np.full(len(x), -np.inf if net.d > 2 else np.inf), {})
     if net.d > 2:
         matched = match_one_to_one(ncc_all_pairs(x, np.float64(found.candidates)))
         counts = {f"samples with NCC >= {level}": matched.count(level) for level in (0.8, 0.9)}
         mean = {"NCC, mean of the ten best": matched.top_mean(10)}
-        return Comparison(matched.candidate, matched.score, counts | mean | kinks)
+        return Comparison(matched.candidate, matched.score, counts | mean)
     near = {
         radius: match_points(x, found.candidates, radius, found.multipliers)
         for radius in default_step(settings["box"]) * np.array(RADII)
@@ -200,8 +324,4 @@ def compare(net: MLP, settings: dict[str, Any], found: Reconstruction, x: np.nda
         "candidates near none": widest.strays,
         "their share of the multipliers": widest.stray_mass,
     }
-    return Comparison(candidate, widest.distances, counts | strays | kinks)
-
-
-def _evidence(rows: np.ndarray, members: np.ndarray, others: np.ndarray) -> Evidence:
-    return Evidence(rows, members, others, roc(members, others))
+    return Comparison(candidate, widest.distances, counts | strays)

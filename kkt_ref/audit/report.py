@@ -5,52 +5,49 @@ from importlib.resources import files
 from typing import Any
 
 import kkt_ref
+from kkt_ref.audit.conditions import known_figures
 from kkt_ref.audit.figures import Picture
-from kkt_ref.audit.measure import Audit, Evidence
-from kkt_ref.audit.tables import as_rows, by_class, sample_columns
-from kkt_ref.audit.verdict import CHANCE, SHOWN, UNJUDGED, Verdict, known_figures, overall
+from kkt_ref.audit.measure import Audit, Evidence, OnHeldOut
+from kkt_ref.audit.verdict import MEANING, Verdict, overall
 from kkt_ref.audit.warnings import activation_text, find_warnings, layer_norms
 from kkt_ref.audit.weights import Weights
 
-SAID = {
-    SHOWN: "is shown",
-    CHANCE: "is not shown beyond chance, which is no proof that they do not",
-    UNJUDGED: "cannot be judged without training and held-out samples",
-}
-
 
 def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> dict[str, Any]:
-    """Return all that is known as JSON can hold it.
-
-    With training data, "samples" holds one row for each: the index of its candidate (-1 for
-    none), the score and the margin.
-    """
+    """Return all that is known of the whole, as JSON can hold it."""
     found, degree = audit.found, overall(verdicts)
+    said = degree if degree.startswith("cannot") else f"is {degree}"
     numbers: dict[str, Any] = {
         "version": kkt_ref.__version__,
         "warnings": find_warnings(audit, activation_known=weights.activation_known),
+        "targets": audit.data.targets if audit.data else "",
         "network": _network(weights),
         "attack": audit.settings | {"candidates_found": len(found.labels)},
-        "verdict": {"degree": degree} | {name: v._asdict() for name, v in verdicts.items()},
+        "verdict": {
+            "degree": degree,
+            "meaning": MEANING[degree],
+            "tests": {name: verdict._asdict() for name, verdict in verdicts.items()},
+        },
         "answer": [
-            f"Verdict: that the weights reveal training data {SAID[degree]}.",
+            f"Verdict: that the weights reveal training data {said}. {MEANING[degree]}",
             *(f"{name.capitalize()}: {v.text}" for name, v in verdicts.items()),
         ],
-        "figures": known_figures(audit),
+        "figures": known_figures(audit, verdicts),
     }
     if audit.net.d > 2:
         numbers["attack"]["residual_layer_1"] = min(run.by_layer[0] for run in found.runs)
     if audit.data is not None:
         numbers |= {
-            "conditions": audit.data.conditions,
             "data": audit.data.matches.numbers,
             "held_out": audit.held_out.matches.numbers if audit.held_out else None,
-            "samples": as_rows(sample_columns(audit.data, audit.held_out)),
         }
-        if audit.net.d > 2:
-            numbers["classes"] = by_class(audit.data, audit.held_out)
+        if audit.data.conditions is not None:
+            numbers["conditions"] = audit.data.conditions
     if audit.held_out is not None:
-        numbers["membership"] = _membership(audit.held_out.membership)
+        numbers["membership"] = _figures_of(audit.held_out.membership)
+        numbers["outputs"] = {"scores": audit.held_out.outputs_by}
+        numbers["outputs"] |= _figures_of(audit.held_out.outputs)
+        numbers["files"] = _files(audit.held_out)
     return numbers
 
 
@@ -71,7 +68,21 @@ def _network(weights: Weights) -> dict[str, Any]:
     }
 
 
-def _membership(evidence: Evidence) -> dict[str, Any]:
+def _files(held_out: OnHeldOut) -> dict[str, Any]:
+    files, (n, m) = held_out.files, held_out.distinct
+    return {
+        "different training samples": n,
+        "different held-out samples": m,
+        "p of no difference without the network": files.p,
+        "what differs": list(files.found),
+        "preprocessing fitted to the data alone": files.fitted or "none seen",
+        "best AUC without the network": files.auc,
+        "best AUC by placebo weights": held_out.placebo_auc,
+        "p of no difference by placebo weights": held_out.placebo_p,
+    }
+
+
+def _figures_of(evidence: Evidence) -> dict[str, Any]:
     roc = evidence.roc
     return {
         "training samples scored": len(evidence.members),
@@ -81,7 +92,8 @@ def _membership(evidence: Evidence) -> dict[str, Any]:
         "TPR at FPR 1%": roc.tpr001,
         "TPR at FPR 0.1%": roc.tpr0001,
         "smallest FPR that the held-out samples can show": roc.resolution,
-        "p of no difference": roc.p_all,
+        "p of no difference": evidence.p_alone,
+        "p without what sizes and placebo weights explain": evidence.p,
     }
 
 

@@ -1,27 +1,28 @@
-"""The tables of an audit: scores of samples and candidates for CSV files, and results by class.
+"""The tables of an audit: scores of samples and candidates for CSV files.
 
 Names of dimensions: n training samples, k candidates.
 """
 
 import csv
 import io
-from typing import Any
 
 import numpy as np
 
 from kkt_ref.attacks.base import Reconstruction
 from kkt_ref.audit.measure import Comparison, OnData, OnHeldOut
 
-HIT = 0.8  # NCC
 Columns = dict[str, np.ndarray]
 
 
 def sample_columns(data: OnData, held_out: OnHeldOut | None) -> Columns:
     """Return, for each training sample, its candidate (-1: none) and its scores (NaN: none)."""
     n, candidate = len(data.x), data.matches.candidate
-    columns = {"row": np.arange(n), "label": data.y, "candidate": candidate}
+    columns = {"row": np.arange(n), "candidate": candidate}
+    if data.y is not None and data.y.ndim == 1:
+        columns["label"] = data.y
     columns["score"] = np.where(candidate >= 0, data.matches.score, np.nan)
-    columns["margin"] = data.margins
+    if data.margins is not None:
+        columns["margin"] = data.margins
     if held_out is not None:
         scored = held_out.membership
         membership, p = np.full((2, n), np.nan)
@@ -30,8 +31,10 @@ def sample_columns(data: OnData, held_out: OnHeldOut | None) -> Columns:
     return columns
 
 
-def candidate_columns(found: Reconstruction, matches: dict[str, Comparison]) -> Columns:
-    """Return, for each candidate, the row and score of the sample that it matches, by name."""
+def candidate_columns(
+    found: Reconstruction, data: OnData | None, held_out: OnHeldOut | None
+) -> Columns:
+    """Return, for each candidate, the row and score of the samples that it matches."""
     k = len(found.labels)
     columns: Columns = {
         "candidate": np.arange(k),
@@ -41,39 +44,25 @@ def candidate_columns(found: Reconstruction, matches: dict[str, Comparison]) -> 
     }
     if found.agreement is not None:
         columns["agreement"] = found.agreement
-    for name, matched in matches.items():
+    matches: dict[str, tuple[Comparison, np.ndarray]] = {}
+    if data is not None:
+        matches["training"] = data.matches, np.arange(len(data.x))
+    if held_out is not None:
+        matches["held-out"] = held_out.matches, held_out.rows
+    for name, (matched, numbers) in matches.items():
         row, score = np.full(k, None, object), np.full(k, np.nan)
         rows = np.flatnonzero(matched.candidate >= 0)
-        row[matched.candidate[rows]], score[matched.candidate[rows]] = rows, matched.score[rows]
+        row[matched.candidate[rows]] = numbers[rows]
+        score[matched.candidate[rows]] = matched.score[rows]
         columns |= {f"{name} row": row, f"{name} score": score}
     return columns
 
 
-def by_class(data: OnData, held_out: OnHeldOut | None) -> dict[str, dict[str, Any]]:
-    """Return, for each class, its samples, those reconstructed, and the TPR at an FPR of 1%."""
-    table: dict[str, dict[str, Any]] = {}
-    for label in np.unique(data.y):
-        of_class = data.y == label
-        row: dict[str, Any] = {"samples": int(of_class.sum())}
-        row["reconstructed"] = int(np.sum(data.matches.score[of_class] >= HIT))
-        if held_out is not None and held_out.membership.roc.tpr001 is not None:
-            evidence, m = held_out.membership, len(held_out.membership.others)
-            above = evidence.roc.p_values[of_class[evidence.rows]] * (m + 1) - 1
-            row["TPR at FPR 1%"] = float(np.mean(above <= m // 100)) if len(above) else None
-        table[f"{label:g}"] = row
-    return table
-
-
-def as_rows(columns: Columns) -> list[dict[str, Any]]:
-    """Return a row for each sample or candidate, with None for NaN."""
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [{k: None if v != v else v for k, v in zip(columns, row, strict=True)} for row in rows]
-
-
 def as_csv(columns: Columns) -> bytes:
-    """Return the rows as CSV, with nothing for None."""
+    """Return a row for each sample or candidate, with nothing for None and NaN."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(as_rows(columns))
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+        writer.writerow(["" if v is None or v != v else v for v in row])
     return text.getvalue().encode()

@@ -68,7 +68,7 @@ def _about_network(net: MLP, activation_known: bool) -> Iterator[str]:
 
 
 def _about_data(data: OnData) -> Iterator[str]:
-    n, margins, numbers = len(data.x), data.margins, data.conditions
+    n, margins, numbers = len(data.x), data.margins, data.conditions or {}
     if "weight_decay" in numbers:
         yield (
             f"The outputs on these data explain all but {numbers['floor_weight_decay']:.2g} of the "
@@ -78,6 +78,7 @@ def _about_data(data: OnData) -> Iterator[str]:
             "look alike. With weight decay, all samples have multipliers, and not only those at "
             "the margin."
         )
+    margins = np.full(n, np.inf) if margins is None else margins  # known of classes only
     wrong, near = int(np.sum(margins <= 0)), int(np.sum(margins <= NEAR * margins.min()))
     if wrong:
         yield (

@@ -5,23 +5,17 @@ Nothing in a file is ever executed.
 
 import json
 import os
-import re
-import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kkt_ref._io import read_npz
+from kkt_ref.audit.formats import refuse_other_formats, refuse_other_modules
+from kkt_ref.audit.order import Linear, order_layers
 from kkt_ref.files import from_state_dict, load_net
 from kkt_ref.network.activations import activation_by_name
 from kkt_ref.network.mlp import MLP
-
-EXPORT = (
-    'np.savez("weights.npz", **{k: v.detach().cpu().numpy() '
-    "for k, v in model.state_dict().items()})"
-)
-PICKLED = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib"}
 
 
 class Weights(NamedTuple):
@@ -32,67 +26,82 @@ class Weights(NamedTuple):
     names: tuple[str, ...]  # of the layers, from input to output
     kind: str  # "npz of kkt_ref", "npz of a state dict" or "safetensors"
     activation_known: bool  # whether the file or the caller named it; otherwise ReLU is assumed
-    stored: str  # the dtype in the file
+    stored: str  # the dtypes in the file
 
 
 def load_weights(
-    path: str | os.PathLike[str], *, activation: str | None = None, alpha: float | None = None
+    path: str | os.PathLike[str],
+    *,
+    activation: str | None = None,
+    alpha: float | None = None,
+    layers: tuple[str, ...] | None = None,
 ) -> Weights:
-    """Read an MLP; ``activation`` and ``alpha`` say what a state dict does not.
+    """Read an MLP; ``activation``, ``alpha`` and ``layers`` say what a state dict does not.
 
     Raises OSError if there is no such file, ModuleNotFoundError if it needs safetensors, and
-    ValueError if it is a pickle, is damaged, is no MLP, or names another activation.
+    ValueError if it is of another format, is damaged, is no MLP, names another activation, or if
+    the order of its layers is not known.
     """
     path = Path(path)
-    by_torch = path.is_file() and _is_torch_archive(path)
-    if by_torch or path.suffix.lower() in PICKLED:
-        kind = "a file of torch.save, which holds a pickle" if by_torch else "a pickle"
-        raise ValueError(
-            f"{path}: expected an npz or safetensors file, got {kind} by its "
-            f"{'content' if by_torch else 'name'}; reading a pickle can run any code, so it is "
-            f"not read. Export it where you trust it: {EXPORT}"
-        )
+    refuse_other_formats(path)
     named = None
     if activation is not None or alpha is not None:
         named = activation_by_name(activation or "relu", alpha)
     if path.suffix.lower() == ".safetensors":
-        kind, (state, bfloat) = "safetensors", _read_safetensors(path)
+        kind, (state, halves) = "safetensors", _read_safetensors(path)
     else:
-        kind, bfloat = "npz of a state dict", False
-        state = read_npz(path, f"an npz file of weights, such as {EXPORT} writes")
+        kind, halves = "npz of a state dict", set[str]()
+        state = read_npz(
+            path, "an npz file of weights, by name (a state dict's, or of kkt_ref.save_net)"
+        )
     if "format" in state:
         net = load_net(path)
-        if named not in (None, net.activation):
+        if layers is not None or named not in (None, net.activation):
             raise ValueError(
-                f"{path}: the file says activation {net.activation}, the options say {named}; "
-                "leave --activation and --alpha out"
+                f"{path}: the file says the order of layers and activation {net.activation}; leave "
+                "--layers, --activation and --alpha out"
             )
         names = tuple(f"W_{layer}" for layer in range(1, net.depth + 1))
-        kind, known = "npz of kkt_ref", True
-    else:
-        try:
-            net = from_state_dict(state, named)
-        except (ValueError, TypeError) as error:
-            order = "; layers are read in the order of their names" * (kind == "safetensors")
-            raise ValueError(f"{path}: {error}{order}") from error
-        names = tuple(dict.fromkeys(name.rpartition(".")[0] for name in state))
-        known = named is not None
-    stored = "bfloat16" if bfloat else str(net.dtype)
+        return _as_weights(path, net, names, "npz of kkt_ref", True, str(net.dtype))
+    refuse_other_modules(path, state)
+    # safetensors files are sorted; an npz file may be, if it was made from one
+    written = kind != "safetensors" and list(state) != sorted(state)
+    try:
+        names, state = _in_order(state, written, layers)
+        net = from_state_dict(state, named)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    stored = {"bfloat16" if name in halves else array.dtype.name for name, array in state.items()}
+    return _as_weights(path, net, names, kind, named is not None, " and ".join(sorted(stored)))
+
+
+def _as_weights(path: Path, net: MLP, *rest: Any) -> Weights:
     if net.dtype == np.float16:
         net = net.astype(np.float32)  # LAPACK has no half precision
-    return Weights(net, path.name, names, kind, known, stored)
+    return Weights(net, path.name, *rest)
 
 
-def _is_torch_archive(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, NotImplementedError):
-        return False
+def _in_order(
+    state: dict[str, np.ndarray], written: bool, asked: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Return the names of the layers, and the arrays, from input to output."""
+    found, keys = {}, {}
+    for key, value in state.items():
+        name, dot, kind = key.rpartition(".")
+        if kind == "weight" and value.ndim == 2:
+            bias = state.get(f"{name}{dot}bias")
+            outputs, inputs = value.shape
+            found[name] = Linear(outputs, inputs, None if bias is None else bias.size)
+            keys[name] = key, f"{name}{dot}bias"
+    if not found or not {key for pair in keys.values() for key in pair} >= state.keys():
+        return (), state  # from_state_dict says what is wrong
+    names = order_layers(found, written=written, asked=asked)
+    in_order = [key for name in names for key in keys[name]]
+    return names, {key: state[key] for key in in_order if key in state}
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], bool]:
-    """Return the arrays, and whether the file has bfloat16, which is returned as float32."""
+def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], set[str]]:
+    """Return the arrays, and the names of those in bfloat16, which are returned as float32."""
     try:
         from safetensors.numpy import load
     except ModuleNotFoundError as error:
@@ -114,9 +123,4 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], bool]:
         raise ValueError(
             f"{path}: expected a safetensors file of floating arrays, but {error!r}"
         ) from error
-
-    def by_number(name: str) -> list[int | str]:
-        return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
-
-    # the format sorts by name and loses the order of layers; the numbers in names give it back
-    return {name: state[name] for name in sorted(state, key=by_number)}, bool(halves)
+    return state, halves

@@ -122,7 +122,7 @@ class _Custom(ReLU):
 class _ConstantGates(GatedReLU):
     """Smoothed gates that are treated as constants when the loss is differentiated."""
 
-    def gate_slope(self, gate: Array) -> Array:
+    def gate_slope(self, gate: Array, z: Array, xp: Any) -> Array:
         return np.zeros_like(gate)
 
 

@@ -6,17 +6,21 @@ the *gate* in the backward pass,
     δ_{l-1} = gate(z_{l-1}) ⊙ (W_lᵀ δ_l),     ∇_{W_l}Φ = δ_l a_{l-1}ᵀ.
 
 The stationarity loss is differentiated once more in x.  This needs ``slope``, the derivative
-of the value, and ``gate_slope``, the derivative of the gate.
+of the value, and ``gate_slope``, the derivative of the gate, both almost everywhere.
 
     class               value           slope      gate      the gate is the slope
     ReLU                max(z, 0)       1[z > 0]   1[z > 0]  yes
     GatedReLU           max(z, 0)       1[z > 0]   σ(αz)     no
     AuthorsGatedReLU    max(z, 0)       σ(αz)      σ(αz)     yes: the authors' code defines it so
     Softplus            log(1+e^{αz})/α σ(αz)      σ(αz)     yes
+    Elementwise         tanh, GELU ...  its own    its slope yes
 
 Every method takes an array ``z`` and its array namespace ``xp`` and returns an array like
 it, but for two: ``value_and_gate`` returns two such arrays, and ``gate_slope`` takes the gate g
-instead of ``z``, because the derivative of σ(αz) is αg(1 − g).
+too, because the derivative of σ(αz) is αg(1 − g).
+
+The theory (max margin, and all samples on it) is proved for homogeneous networks, here those of
+ReLU and leaky ReLU.  The stationarity loss and its gradient are defined for all.
 """
 
 from dataclasses import dataclass
@@ -25,7 +29,9 @@ from typing import Any, ClassVar
 
 import autograd.numpy as anp
 import numpy as np
+from autograd import elementwise_grad
 from autograd.extend import defvjp, primitive
+from autograd.scipy.special import erf, expit
 
 Array = Any
 LARGEST_ALPHA = 1e77  # beyond it αz may overflow
@@ -49,12 +55,19 @@ def _authors_relu(z: Array, alpha: float) -> Array:
 defvjp(_authors_relu, lambda ans, z, alpha: lambda g: g * sigmoid(alpha * z, anp), None)
 
 
+def _check_alpha(alpha: Any) -> float:
+    if not isinstance(alpha, Real) or not 0 < alpha <= LARGEST_ALPHA:
+        raise ValueError(f"alpha: expected a finite number > 0, got {alpha!r}")
+    return float(alpha)  # NumPy's float64 would widen float32
+
+
 class _Rectifier:
     """The methods of ReLU; the other activations replace some of them."""
 
-    name: ClassVar[str]
-    homogeneous: ClassVar[bool] = True
+    name: str
+    homogeneous = True
     gate_is_slope: ClassVar[bool] = True
+    own_gates: ClassVar[bool] = False  # whether attacks keep its gates, and not σ(αz) for them
 
     def value(self, z: Array, xp: Any) -> Array:
         return z * _step(z, xp)
@@ -64,7 +77,7 @@ class _Rectifier:
 
     gate = slope
 
-    def gate_slope(self, gate: Array) -> Array | None:
+    def gate_slope(self, gate: Array, z: Array, xp: Any) -> Array | None:
         return None  # zero everywhere: the caller skips the product
 
     def value_and_gate(self, z: Array, xp: Any) -> tuple[Array, Array]:
@@ -75,7 +88,7 @@ class _Rectifier:
 class ReLU(_Rectifier):
     """max(z, 0), with gate 1[z > 0]; by convention relu'(0) = 0."""
 
-    name: ClassVar[str] = "relu"
+    name = "relu"
 
     def value_and_gate(self, z: Array, xp: Any) -> tuple[Array, Array]:
         gate = self.gate(z, xp)
@@ -89,14 +102,12 @@ class _Smooth(_Rectifier):
     alpha: float
 
     def __post_init__(self) -> None:
-        if not isinstance(self.alpha, Real) or not 0 < self.alpha <= LARGEST_ALPHA:
-            raise ValueError(f"alpha: expected a finite number > 0, got {self.alpha!r}")
-        object.__setattr__(self, "alpha", float(self.alpha))  # NumPy's float64 would widen float32
+        object.__setattr__(self, "alpha", _check_alpha(self.alpha))
 
     def gate(self, z: Array, xp: Any) -> Array:
         return sigmoid(self.alpha * z, xp)
 
-    def gate_slope(self, gate: Array) -> Array:
+    def gate_slope(self, gate: Array, z: Array, xp: Any) -> Array:
         return self.alpha * gate * (1.0 - gate)
 
 
@@ -113,7 +124,7 @@ class GatedReLU(_Smooth):
         Sharpness, > 0; the limit α → ∞ is :class:`ReLU`.
     """
 
-    name: ClassVar[str] = "gated"
+    name = "gated"
     gate_is_slope: ClassVar[bool] = False
 
 
@@ -125,7 +136,7 @@ class AuthorsGatedReLU(_Smooth):
     of no function: gradient descent makes progress along it, L-BFGS's line search stops.
     """
 
-    name: ClassVar[str] = "authors"
+    name = "authors"
     slope = _Smooth.gate
 
     def value(self, z: Array, xp: Any) -> Array:
@@ -142,23 +153,85 @@ class Softplus(_Smooth):
         Sharpness, > 0; the limit α → ∞ is :class:`ReLU`.
     """
 
-    name: ClassVar[str] = "softplus"
-    homogeneous: ClassVar[bool] = False
+    name = "softplus"
+    homogeneous = False
+    own_gates: ClassVar[bool] = True
     slope = _Smooth.gate
 
     def value(self, z: Array, xp: Any) -> Array:
         return xp.logaddexp(xp.zeros_like(z), self.alpha * z) / self.alpha
 
 
-Activation = ReLU | GatedReLU | AuthorsGatedReLU | Softplus
+_VALUES: dict[str, Any] = {  # of z and alpha c; autograd derives the rest
+    "tanh": lambda z, c: 2.0 * expit(2.0 * z) - 1.0,
+    "sigmoid": lambda z, c: expit(z),
+    "gelu": lambda z, c: 0.5 * z * (1.0 + erf(0.5**0.5 * z)),
+    "silu": lambda z, c: z * expit(z),
+    "elu": lambda z, c: z * _step(z, anp) + c * anp.expm1(z - z * _step(z, anp)),
+    "leaky_relu": lambda z, c: c * z + (1.0 - c) * z * _step(z, anp),
+}
+_ALPHAS = {"elu": 1.0, "leaky_relu": 0.01}  # PyTorch's, which are used if none is given
+
+
+@dataclass(frozen=True)
+class Elementwise(_Rectifier):
+    """Another activation, for NumPy arrays, as PyTorch defines it; GELU is the exact one.
+
+    Only leaky ReLU is homogeneous.
+
+    Parameters
+    ----------
+    name : {"tanh", "sigmoid", "gelu", "silu", "elu", "leaky_relu"}
+    alpha : float, optional
+        Of ELU (1 unless given), and of leaky ReLU, its slope below 0 (0.01 unless given).
+    """
+
+    name: str
+    alpha: float | None = None
+    own_gates: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.name not in tuple(_VALUES):
+            raise ValueError(f"name: expected one of {[*_VALUES]}, got {self.name!r}")
+        alpha = _ALPHAS.get(self.name) if self.alpha is None else self.alpha
+        if alpha is not None and self.name not in _ALPHAS:
+            raise ValueError(f"alpha: expected none for {self.name!r}, got {alpha!r}")
+        object.__setattr__(self, "alpha", None if alpha is None else _check_alpha(alpha))
+
+    @property
+    def homogeneous(self) -> bool:  # type: ignore[override]
+        return self.name == "leaky_relu"
+
+    def value(self, z: Array, xp: Any) -> Array:
+        return _VALUES[self.name](z, self.alpha)
+
+    def slope(self, z: Array, xp: Any) -> Array:
+        return elementwise_grad(_VALUES[self.name])(z, self.alpha)
+
+    gate = slope
+
+    def gate_slope(self, gate: Array, z: Array, xp: Any) -> Array | None:
+        if self.homogeneous:
+            return None
+        return elementwise_grad(elementwise_grad(_VALUES[self.name]))(z, self.alpha)
+
+
+Activation = ReLU | GatedReLU | AuthorsGatedReLU | Softplus | Elementwise
 SMOOTH = {kind.name: kind for kind in (GatedReLU, AuthorsGatedReLU, Softplus)}
+ACTIVATIONS = ("relu", *SMOOTH, *_VALUES)
 
 
 def activation_by_name(name: str, alpha: float | None = None) -> Activation:
-    """Return "relu", which has no ``alpha``, or "gated", "authors" or "softplus", which need it."""
-    if not isinstance(name, str) or name not in ("relu", *SMOOTH):
-        raise ValueError(f"name: expected one of {['relu', *SMOOTH]}, got {name!r}")
-    if (alpha is None) != (name == "relu"):
-        expected = "none for 'relu'" if name == "relu" else f"a sharpness > 0 for {name!r}"
-        raise ValueError(f"alpha: expected {expected}, got {alpha}")
-    return ReLU() if alpha is None else SMOOTH[name](alpha)
+    """Return an activation: "gated", "authors" and "softplus" need ``alpha``.
+
+    The others are "relu" and those of :class:`Elementwise`, of which two may have one.
+    """
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise ValueError(f"name: expected one of {[*ACTIVATIONS]}, got {name!r}")
+    if name in SMOOTH:
+        if alpha is None:
+            raise ValueError(f"alpha: expected a sharpness > 0 for {name!r}, got None")
+        return SMOOTH[name](alpha)
+    if name == "relu" and alpha is not None:
+        raise ValueError(f"alpha: expected none for 'relu', got {alpha}")
+    return ReLU() if name == "relu" else Elementwise(name, alpha)

@@ -46,7 +46,8 @@ class MLP(Network):
         for name in ("weights", "biases"):
             values = getattr(self, name)
             if not isinstance(values, (tuple, list)) or not values:
-                raise TypeError(f"{name}: expected a sequence, not an empty one, got {values!r}")
+                said = type(values).__name__
+                raise TypeError(f"{name}: expected a sequence, not an empty one, got {said}")
             object.__setattr__(self, name, tuple(values))  # the dataclass is frozen
         if not isinstance(self.activation, Activation):
             raise TypeError(f"activation: expected one such as ReLU(), got {self.activation!r}")
@@ -58,7 +59,8 @@ class MLP(Network):
                 if axes == 1 and p is None:
                     continue
                 if "float" not in str(getattr(p, "dtype", None)) or p.ndim != axes or 0 in p.shape:
-                    raise ValueError(f"{name}: expected a floating array of {axes} axes, got {p!r}")
+                    said = f"{getattr(p, 'dtype', type(p).__name__)}, {getattr(p, 'shape', None)}"
+                    raise ValueError(f"{name}: expected a floating array, {axes} axes, got {said}")
                 if p.dtype != self.dtype:
                     raise ValueError(f"{name}: expected dtype {self.dtype} as W_1, got {p.dtype}")
             if b is not None and b.shape != W.shape[:1]:
@@ -97,7 +99,7 @@ class MLP(Network):
         if later:
             warnings.append(f"Φ is not homogeneous: layers {later} have biases; {ASSUMED}")
         if not self.activation.homogeneous:
-            warnings.append(f"Φ is not homogeneous: {name} is smooth at 0; {ASSUMED}")
+            warnings.append(f"Φ is not homogeneous, because {name} is not; {ASSUMED}")
         if name in ("gated", "authors"):
             warnings.append("∇θΦ is taken with smoothed gates; ReLU's own residual differs")
         return tuple(warnings)

@@ -131,10 +131,10 @@ def reverse(trace: Forward, back: Backward, tangents: Tangents, direction: Direc
             a_bar = None if z_bar is None else z_bar @ W  # adjoint of a_{l-1}, (m, h_{l-1})
         if layer == 0:
             break
-        gate, t = trace.gates[layer - 1], tangents[layer - 1]
+        gate, z, t = trace.gates[layer - 1], trace.preactivations[layer - 1], tangents[layer - 1]
         if a_bar is not None:
-            a_bar *= gate if act.gate_is_slope else act.slope(trace.preactivations[layer - 1], xp)
-        z_bar, gate_slope = a_bar, act.gate_slope(gate)
+            a_bar *= gate if act.gate_is_slope else act.slope(z, xp)
+        z_bar, gate_slope = a_bar, act.gate_slope(gate, z, xp)
         if t is not None and gate_slope is not None:
             through_gate = gate_slope * t * back.pulled[layer - 1]  # (m, h_{l-1})
             z_bar = through_gate if z_bar is None else z_bar + through_gate
