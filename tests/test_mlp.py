@@ -7,7 +7,7 @@ import kkt_ref
 from tests.networks import state_dict
 from tests.strategies import ACTIVATIONS
 
-KINDS = list(zip(("first", "all", "none"), ACTIVATIONS, strict=True))
+KINDS = list(zip(("first", "all", "none"), ACTIVATIONS[:3], strict=True))
 
 
 def test_the_papers_start():
