@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 
 from kkt_ref.conformance.cases import Inputs
-from kkt_ref.conformance.questions import Answer, conditions
+from kkt_ref.conformance.questions import Answer, approximate, conditions
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.evaluation import evaluate
@@ -50,6 +50,10 @@ def fast_answer(name: str, inputs: Inputs, **changes: Any) -> Answer:
     residual = theta - keep * total  # (P,)
     if name == "stationarity_residual":
         return (weights * residual,)
+    if name == "epsilon_delta":
+        return tuple(
+            map(np.asarray, approximate(weights * residual, net, x, y, lam, given["margin"]))
+        )
     if name.endswith("conditions"):
         scaled = weights * residual * np.linalg.norm(net.theta) / np.linalg.norm(theta)
         return tuple(map(np.asarray, conditions(scaled, net, x, y, lam, given["margin"])))

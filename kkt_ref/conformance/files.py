@@ -7,18 +7,52 @@ judges what a program answered.  The ending says the format, which is the same f
 * ``.json``: an object with "format", "seed", "dtype" and "arrays", which maps names to numbers
   and nested lists.
 * ``.txt``: a line with format, seed and dtype.  Then each line holds a name, the number of axes,
-  the size of each axis and all numbers in C order, separated by spaces.
+  the size of each axis and all numbers in C order (the last axis is the fastest), separated by
+  spaces.  A single number has 0 axes.
 
-The names of inputs are ``family/case/argument``.  The families are ``two_classes``, ``classes``
-and ``images``, and the arguments are those of the methods of
-:class:`~kkt_ref.conformance.questions.Implementation`.  In place of ``net`` there are ``W_1``,
-``b_1`` (if the layer has a bias), ``W_2``, ..., ``activation``, which is 0 for ReLU, 1 for
-smoothed gates and 2 for softplus, and ``alpha``.  A method is asked of each case of its family
-that has all of its arguments.  The names of answers are ``method/case/part``, such as
-``outputs/plain/outputs``; :data:`PARTS` lists the parts.  Any of the answers may be left out.
-An answers file repeats seed and dtype.
+An answers file repeats the format, which is ``kkt_ref.questions.1``, and the seed and dtype of
+the questions.  A text file of answers begins so (the numbers stand for yours)::
+
+    kkt_ref.questions.1 0 float64
+    outputs/plain/outputs 1 7 0.1 0.2 0.3 0.4 0.5 0.6 0.7
+    stationarity/plain/value 0 12.5
+
+The names of inputs are ``family/case/argument``, such as ``two_classes/one_layer/x``.  The
+families are ``two_classes``, ``classes`` and ``images``, and the arguments are those of the
+methods of :class:`~kkt_ref.conformance.questions.Implementation`, whose help has the formulas.  In
+place of ``net`` there are ``W_1``, ``b_1`` (if the layer has a bias), ``W_2``, ...,
+``activation``, which is 0 for ReLU, 1 for smoothed gates and 2 for softplus, and ``alpha``.
+
+The names of answers are ``method/case/part``; :data:`METHODS` says for each method its family and
+parts.  A method is asked of each case of its family that has all of its arguments.  A program may
+leave out methods; of each other method it must answer all cases with all parts.  Numbers need 17
+significant digits in float64 and 9 in float32.  Text may be UTF-8 or UTF-16.
+
+This program answers ``outputs``::
+
+    import json
+    import numpy as np
+    asked = json.load(open("questions.json"))
+    arrays, answers = asked["arrays"], {}
+    for name in arrays:
+        case = name.removesuffix("/W_1")
+        if name.startswith("two_classes/") and name != case:
+            given = {key[len(case) + 1 :]: np.array(value)
+                     for key, value in arrays.items() if key.startswith(f"{case}/")}
+            z, layer, alpha = given["x"], 1, given["alpha"]
+            while f"W_{layer}" in given:
+                if layer > 1:
+                    softplus = given["activation"] == 2
+                    z = np.logaddexp(0, alpha * z) / alpha if softplus else np.maximum(z, 0)
+                z = z @ given[f"W_{layer}"].T + given.get(f"b_{layer}", 0.0)
+                layer += 1
+            answers[f"outputs/{case.split('/')[1]}/outputs"] = z[:, 0].tolist()
+    with open("answers.json", "w") as file:
+        json.dump({**asked, "arrays": answers}, file)
 """
 
+import codecs
+import copy
 import json
 import os
 from collections.abc import Mapping
@@ -33,14 +67,15 @@ from kkt_ref._validation import check_count, check_dtype, check_path
 from kkt_ref.conformance.cases import FAMILIES
 from kkt_ref.conformance.check import Check
 from kkt_ref.conformance.questions import QUESTIONS, names_of
-from kkt_ref.conformance.result import Result
+from kkt_ref.conformance.result import Cause, Result
 from kkt_ref.conformance.verdict import all_checks, judge
 from kkt_ref.network.mlp import MLP
 
 FORMAT = "kkt_ref.questions.1"
 ENDINGS = (".npz", ".json", ".txt")
 ACTIVATIONS = ("relu", "gated", "softplus")
-PARTS = {name: question.parts for name, question in QUESTIONS.items()}
+METHODS = {name: (question.family, question.parts) for name, question in QUESTIONS.items()}
+MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}  # else it is UTF-8
 
 
 def write_questions(
@@ -95,7 +130,7 @@ def check_answers(
     on_fail: str = "raise",
     seed: int | None = None,
 ) -> list[Result]:
-    """Judge the answers in a file, which the module describes; those left out are skipped.
+    """Judge the answers in a file, which the module describes; methods left out are skipped.
 
     Parameters
     ----------
@@ -108,6 +143,7 @@ def check_answers(
     path = _known_ending(path)
     header, arrays = _read(path)
     dtype_name = None if dtype is None else check_dtype(dtype).name
+    header["seed"] = header["seed"].removesuffix(".0")
     for name, given, wanted in (("dtype", dtype, dtype_name), ("seed", seed, seed)):
         if wanted is not None and str(wanted) != header[name]:
             raise ValueError(f"{name}: expected {header[name]} as in {path}, got {given!r}")
@@ -122,15 +158,21 @@ def check_answers(
 
     def result_of(check: Check) -> Result:
         names = _names(check)
-        if not arrays.keys() & set(names):
+        lacking = [name for name in names if name not in arrays]
+        if not names or check.question.name not in offered:
             why = "not answered" if names else "answers in a file were not asked in a row"
             return check.result("skipped", diagnosis=why)
-        parts = tuple(_cast(arrays.get(name), check.dtype) for name in names)
+        if lacking == names:
+            return check.result("unanswered", diagnosis="the file lacks these cases")
+        if lacking:
+            cause = Cause(f"the file lacks {' and '.join(lacking)}", "seen")
+            return check.result("failed", causes=[cause])._replace(repeat=check.repeat(None))
+        parts = tuple(_cast(arrays[name], check.dtype) for name in names)
         answer = parts if len(parts) > 1 else parts[0]
-        result = check.run(SimpleNamespace(**{check.question.name: lambda *arguments: answer}))
-        asked = f"implementation.{check.question.name}(*check.arguments)"
-        return result._replace(repeat=result.repeat.replace(asked, "check.arguments"))
+        method = {check.question.name: lambda *arguments: copy.deepcopy(answer)}
+        return check.asked(SimpleNamespace(**method))
 
+    offered = {name.split("/")[0] for name in arrays}
     return judge(checks, result_of, expected_failures, on_fail)
 
 
@@ -164,7 +206,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
         if path.suffix == ".txt":
             header, arrays = _read_text(path)
         elif path.suffix == ".json":
-            header = json.loads(path.read_text("utf-8"))
+            header = json.loads(_text(path))
             arrays = header["arrays"]
         else:
             header = arrays = read_npz(path, wanted)
@@ -177,8 +219,13 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     return header, arrays
 
 
+def _text(path: Path) -> str:
+    raw = path.read_bytes()
+    return raw.decode(MARKS.get(raw[:2], "utf-8-sig"))
+
+
 def _read_text(path: Path) -> tuple[Any, Any]:
-    first, *lines = path.read_text("utf-8").splitlines()
+    first, *lines = filter(str.strip, _text(path).splitlines())
     arrays = {}
     for line in lines:
         name, ndim, *rest = line.split()

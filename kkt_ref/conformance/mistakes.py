@@ -7,19 +7,19 @@ Names of dimensions: n samples, d inputs, K outputs, k constraints, P parameters
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, product
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, log_softmax, ndtr, softmax
+from scipy.special import expit, log_softmax, softmax
 
 from kkt_ref.conformance.cases import Inputs
 from kkt_ref.conformance.fast import fast_answer, gradient_matrix
 from kkt_ref.conformance.questions import Answer, Question, constraints, names_of
-from kkt_ref.metrics.ssim import HAIM, WANG, structural_similarity
-from kkt_ref.network.activations import Activation, AuthorsGatedReLU, GatedReLU, ReLU, Softplus
+from kkt_ref.conformance.wrong_activations import relu, wrong_activations
+from kkt_ref.conformance.wrong_ssim import wrong_ssim
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.losses import one_hot
 from kkt_ref.stationarity.problems import RunnerUp
@@ -27,13 +27,15 @@ from kkt_ref.stationarity.problems import RunnerUp
 Array = np.ndarray
 Mistakes = Iterator[tuple[str, Any]]  # what is done wrong, and the answer that it gives
 Changes = Iterator[tuple[str, Inputs]]  # what is done wrong, and the inputs that it changes
-ALPHAS = (0.1, 0.3, 0.5, 0.6, 1, 2, 2.7, 3, 5, 10, 13, 17, 20, 50, 100, 150, 300)
 
 
 def mistakes(question: Question, inputs: Inputs, right: Answer, earlier: Inputs) -> Mistakes:
     """Return the known mistakes in the answer to a question; several answers may have one name."""
     name = question.name
-    own = _OF_QUESTIONS[name.split("_")[-1]](name, inputs, right)
+    if "layer_weights" in question.takes:
+        sizes = [s.stop - s.start for s in inputs["net"].layer_slices]
+        inputs = inputs | {"weights": np.repeat(inputs["layer_weights"], sizes)}  # (P,)
+    own = chain(_OF_QUESTIONS[name.split("_")[-1]](name, inputs, right), _written(right))
     if "net" not in inputs:
         return own
     changed = chain(_arguments(inputs, earlier), _parts(name, inputs))
@@ -43,6 +45,17 @@ def mistakes(question: Question, inputs: Inputs, right: Answer, earlier: Inputs)
     orders = _orders(inputs, right) if question.flat else ()
     problems = _problems(name, inputs) if question.family == "classes" else ()
     return chain(answers, _sums(name, inputs, right), orders, problems, own)
+
+
+def _written(right: Answer) -> Mistakes:
+    """Yield the right answer with few digits, or with its matrices in Fortran order."""
+    for k in range(1, 10):
+        yield f"numbers are rounded to {k} decimals", tuple(np.round(part, k) for part in right)
+        if k > 2:
+            digits = np.vectorize(lambda v, k=k: float(f"{v:.{k}g}"), otypes=[float])
+            yield f"numbers are rounded to {k} significant digits", tuple(map(digits, right))
+    turned = tuple(part.T.ravel().reshape(part.shape) for part in right)
+    yield "matrices are written in Fortran order", turned
 
 
 def _arguments(inputs: Inputs, earlier: Inputs) -> Changes:
@@ -65,13 +78,23 @@ def _arguments(inputs: Inputs, earlier: Inputs) -> Changes:
         ("weights are reshaped, not transposed", [W.T.reshape(W.shape) for W in net.weights]),
     ):
         yield mistake, {"net": replace(net, weights=weights)}
-    for mistake, activation in _activations(net.activation).items():
+    for mistake, turned in (
+        ("x is read in Fortran order", x.reshape(x.shape[::-1]).T),
+        ("x is read in Fortran order", x.T.reshape(x.shape)),
+        ("x is centred by the batch", x - x.mean(axis=0)),
+        ("x is standardised by the batch", (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-300)),
+        ("x is divided by its largest value", x / (np.abs(x).max() or 1.0)),
+        ("each x_i is divided by its norm", x / (np.linalg.norm(x, axis=1)[:, None] + 1e-300)),
+    ):
+        yield mistake, {"x": turned}
+    order = [W.reshape(W.shape[::-1]).T for W in net.weights]
+    both = {"net": replace(net, weights=order), "x": x.reshape(x.shape[::-1]).T}
+    yield "all matrices are read in Fortran order", both
+    for mistake, activation in wrong_activations(net.activation).items():
         yield mistake, {"net": net.with_activation(activation)}
     before, x_before = earlier["net"], earlier["x"]
     if net.widths == before.widths and len(net.arrays) == len(before.arrays):
         yield "the network is that of an earlier call", {"net": before}
-        activated = net.with_activation(before.activation)
-        yield "the activation is that of an earlier call", {"net": activated}
     if x.shape == x_before.shape:
         yield "x is that of an earlier call", {"x": x_before}
         if net.theta.size == before.theta.size:
@@ -95,86 +118,16 @@ def _parts(name: str, inputs: Inputs) -> Changes:
         yield mistake, {"net": other, "theta": net.theta, "keep": np.concatenate(used)}
     layer = np.repeat(range(L), [s.stop - s.start for s in net.layer_slices])  # of a parameter
     kept = {f"layer {number + 1} is left out": layer != number for number in range(L)}
-    of_weights = [np.full(p.size, p.ndim == 2) for p in net.arrays]
-    kept["the biases are left out"] = np.concatenate(of_weights)
+    kept["the biases are left out"] = ~_of_biases(net)
     for mistake, part in kept.items():
         yield mistake, {"keep": part}
         if name != "per_sample_gradients":
-            yield mistake, {"weights": part}
+            yield mistake, {"weights": part * inputs.get("weights", 1.0)}
 
 
-@dataclass(frozen=True)
-class _Custom(ReLU):
-    """An activation a(z) whose derivative and gate are both ``derivative``."""
-
-    function: Any = None
-    derivative: Any = None
-
-    def value(self, z: Array, xp: Any) -> Array:
-        return self.function(z)
-
-    def slope(self, z: Array, xp: Any) -> Array:
-        return self.derivative(z)
-
-    gate = slope
-
-
-class _ConstantGates(GatedReLU):
-    """Smoothed gates that are treated as constants when the loss is differentiated."""
-
-    def gate_slope(self, gate: Array) -> Array:
-        return np.zeros_like(gate)
-
-
-def _relu(z: Array) -> Array:
-    return np.maximum(z, 0)
-
-
-def _leaky(c: float) -> ReLU:
-    return _Custom(lambda z: np.where(z > 0, z, c * z), lambda z: np.where(z > 0, 1.0, c))
-
-
-def _activations(right: Any) -> dict[str, Activation]:
-    """Return wrong activations."""
-    name, alpha = right.name, getattr(right, "alpha", None)
-    others: dict[str, Activation] = {
-        "the identity": _Custom(lambda z: z, np.ones_like),
-        "tanh": _Custom(np.tanh, lambda z: 1 - np.tanh(z) ** 2),
-        "the absolute value": _Custom(np.abs, np.sign),
-        "relu6": _Custom(lambda z: np.clip(z, 0, 6), lambda z: (z > 0) * (z < 6.0)),
-        "GELU": _Custom(
-            lambda z: z * ndtr(z),
-            lambda z: ndtr(z) + z * np.exp(-z * z / 2) / np.sqrt(2 * np.pi),
-        ),
-        **{f"leaky ReLU with slope {c}": _leaky(c) for c in (0.01, 0.1, 0.2)},
-    }
-    wrong = {f"{other} is used for {name}": activation for other, activation in others.items()}
-    if alpha is None:
-        wrong["the backward pass has no gates"] = _Custom(_relu, np.ones_like)
-        for c in (0.5, 1.0):
-            at_zero = _Custom(_relu, lambda z, c=c: np.where(z == 0, c, z > 0))
-            wrong[f"relu'(0) is taken as {c:g}"] = at_zero
-        return wrong
-    wrong |= {f"alpha of {name} is taken as {c:g}": replace(right, alpha=c) for c in ALPHAS}
-    wrong[f"alpha of {name} is taken as 1/alpha"] = replace(right, alpha=1 / alpha)
-    if name == "softplus":
-        return wrong | {
-            "relu is used for softplus": ReLU(),
-            "smoothed gates are used for softplus": GatedReLU(alpha),
-            "softplus is not divided by alpha": _Custom(
-                lambda z: np.logaddexp(0, alpha * z), lambda z: alpha * expit(alpha * z)
-            ),
-        }
-    return wrong | {
-        "σ(αz) replaces the step in every backward pass": AuthorsGatedReLU(alpha),
-        "the gates are hard": ReLU(),
-        "the derivative of the gates is left out": _ConstantGates(alpha),
-        "softplus is used for smoothed gates": Softplus(alpha),
-        "zσ(αz) is used for smoothed gates": _Custom(
-            lambda z: z * expit(alpha * z),
-            lambda z: expit(alpha * z) * (1 + alpha * z * expit(-alpha * z)),
-        ),
-    }
+def _of_biases(net: Any) -> Array:
+    """Return which parameters belong to biases, (P,)."""
+    return np.concatenate([np.full(p.size, p.ndim == 1) for p in net.arrays])
 
 
 def _sums(name: str, inputs: Inputs, right: Answer) -> Mistakes:
@@ -199,7 +152,12 @@ def _sums(name: str, inputs: Inputs, right: Answer) -> Mistakes:
         "λ is clipped to [0, 1]": (y, np.clip(lam, 0.0, 1.0), (lam > 0) & (lam < 1)),
         "λ above 1 are clipped": (y, np.minimum(lam, 1.0), lam < 1),
         "λ is that of the first sample": (y, lam[:1] * one, 1.0),
+        "λ goes through softplus": (y, np.logaddexp(0, lam), expit(lam)),
+        "λ goes through the sigmoid": (y, expit(lam), expit(lam) * expit(-lam)),
+        "λ goes through exp": (y, np.exp(np.minimum(lam, 700)), np.exp(np.minimum(lam, 700))),
     }
+    soft = softmax(lam, axis=0)  # sums to 1 over the samples
+    wrong["λ goes through softmax"] = (y, soft, lambda g: soft * (g - np.sum(soft * g, axis=0)))
     if m > 64:
         factors["only the first 64 samples count"] = number < 64
     if K > 1:
@@ -220,7 +178,8 @@ def _sums(name: str, inputs: Inputs, right: Answer) -> Mistakes:
         answer = fast_answer(name, inputs, y=labels, multipliers=multipliers)
         yield mistake, answer
         if name.endswith("stationarity"):
-            yield mistake, (*answer[:2], slope * answer[2])
+            chained = slope(answer[2]) if callable(slope) else slope * answer[2]
+            yield mistake, (*answer[:2], chained)
         if name.endswith("conditions"):  # only the sum is wrong
             yield mistake, (answer[0], *right[1:])
 
@@ -262,7 +221,7 @@ def _problems(name: str, inputs: Inputs) -> Mistakes:
 
 
 def _outputs(name: str, inputs: Inputs, right: Answer) -> Mistakes:
-    functions: dict[str, Any] = {"relu": _relu, "sigmoid": expit, "tanh": np.tanh, "sign": np.sign}
+    functions: dict[str, Any] = {"relu": relu, "sigmoid": expit, "tanh": np.tanh, "sign": np.sign}
     functions["the activation"] = lambda z: inputs["net"].activation.value(z, np)
     if inputs["net"].K > 1:
         functions["softmax"] = lambda z: softmax(z, axis=1)
@@ -285,7 +244,18 @@ def _residuals(name: str, inputs: Inputs, right: Answer) -> Mistakes:
 def _losses(name: str, inputs: Inputs, right: Answer) -> Mistakes:
     """Yield other norms of the residual, and losses that lack arrays or layers of θ."""
     net, (value, grad_x, grad_lam) = inputs["net"], right
-    norm, square = np.sqrt(value), np.sum(net.theta**2)
+    norm, square, given = np.sqrt(value), np.sum(net.theta**2), inputs.get("weights", 1.0)
+    if np.ndim(given):
+        for mistake, weights in (
+            ("the layer weights are left out", 1.0),
+            ("the layer weights are squared", given**2),
+            ("the roots of the layer weights are taken", np.sqrt(given)),
+            ("the layer weights are divided by their sum", given / inputs["layer_weights"].sum()),
+            ("the layer weights do not count for the biases", np.where(_of_biases(net), 1, given)),
+        ):
+            yield mistake, fast_answer(name, inputs, weights=weights)
+            yield mistake, (value, *fast_answer(name, inputs, weights=weights)[1:])
+            yield mistake, (fast_answer(name, inputs, weights=weights)[0], grad_x, grad_lam)
     mistake = "the norm is not squared"
     yield mistake, (norm, grad_x / (2 * norm), grad_lam / (2 * norm))
     yield f"{mistake}, but its gradients are those of the square", (norm, grad_x, grad_lam)
@@ -296,20 +266,26 @@ def _losses(name: str, inputs: Inputs, right: Answer) -> Mistakes:
     yield "everything is detached", (value, 0.0 * grad_x, 0.0 * grad_lam)
     if net.K == 1:
         yield "∂/∂λ lacks the factor y", (value, grad_x, grad_lam * inputs["y"])
-    (residual,) = fast_answer("stationarity_residual", inputs)  # (P,)
+    (residual,) = fast_answer("stationarity_residual", inputs, weights=1.0)  # (P,)
     size = np.abs(residual) + 1e-300  # (P,)
-    mistake = "the absolute values are summed, not the squares"
-    yield mistake, (size.sum(), *fast_answer(name, inputs, weights=0.5 / size)[1:])
-    yield mistake, (size.sum(), grad_x, grad_lam)
+    total, mistake = np.sum(given * size), "the absolute values are summed, not the squares"
+    yield mistake, (total, *fast_answer(name, inputs, weights=given * 0.5 / size)[1:])
+    yield mistake, (total, grad_x, grad_lam)
+    centred = grad_x - grad_x.mean(axis=0)
+    yield "∂/∂x is centred over the samples", (value, centred, grad_lam)
+    (answer,) = [fast_answer(name, inputs, x=inputs["x"] - inputs["x"].mean(axis=0))]
+    chained = answer[1] - answer[1].mean(axis=0)
+    yield "x is centred by the batch", (answer[0], chained, answer[2])
     arrays, layers = [p.size for p in net.arrays], [s.stop - s.start for s in net.layer_slices]
     for kind, sizes in (("array", arrays), ("layer", layers)):
         parts = np.split(residual, np.cumsum(sizes)[:-1])
         norms = np.array([np.linalg.norm(part) for part in parts])
-        answer = fast_answer(name, inputs, weights=np.repeat(0.5 / (norms + 1e-300), sizes))
+        half = given * np.repeat(0.5 / (norms + 1e-300), sizes)
+        answer = fast_answer(name, inputs, weights=half)
         yield f"the norms of the {kind}s are not squared", (norms.sum(), *answer[1:])
-        answer = fast_answer(name, inputs, weights=np.repeat(1 / np.array(sizes), sizes))
+        answer = fast_answer(name, inputs, weights=given * np.repeat(1 / np.array(sizes), sizes))
         yield f"the mean over each {kind} is taken", answer
-    squares = [np.sum(r**2) for r in net.with_theta(residual).arrays]
+    squares = [np.sum(r**2) for r in net.with_theta(residual * np.sqrt(given)).arrays]
     lacking = dict(zip(names_of(net), squares, strict=True))
     lacking["the biases"] = sum(c for part, c in lacking.items() if part.startswith("b"))
     for part, c in lacking.items():
@@ -317,7 +293,8 @@ def _losses(name: str, inputs: Inputs, right: Answer) -> Mistakes:
     for layer, place in enumerate(net.layer_slices, 1):
         only = np.isin(np.arange(residual.size), np.r_[place])  # (P,)
         through = f"∂/∂x goes through layer {layer} only"
-        for mistake, weights in ((f"∂/∂x lacks layer {layer}", ~only), (through, only)):
+        for mistake, part in ((f"∂/∂x lacks layer {layer}", ~only), (through, only)):
+            weights = given * part
             yield mistake, (value, fast_answer(name, inputs, weights=weights)[1], grad_lam)
 
 
@@ -334,6 +311,7 @@ def _conditions(name: str, inputs: Inputs, right: Answer) -> Mistakes:
         (0, "stationarity is not divided by ‖θ‖", stationarity * np.linalg.norm(net.theta)),
         (0, "stationarity is squared", stationarity**2),
         (1, "primal feasibility is not divided by q", primal * margin),
+        (1, "primal feasibility is divided by q twice", primal / margin),
         (1, "primal feasibility is not clipped at 0", np.max(-gap) / margin),
         (1, "primal feasibility is a mean", short.mean() / margin),
         (1, "primal feasibility is a sum", short.sum() / margin),
@@ -344,6 +322,7 @@ def _conditions(name: str, inputs: Inputs, right: Answer) -> Mistakes:
         (2, "dual feasibility looks at the largest λ", np.max(lam)),
         (3, "slackness is not divided by Σ λ q", slackness * mass),
         (3, "slackness is not divided by q", slackness * margin),
+        (3, "slackness is divided by q twice", slackness / margin),
         (3, "slackness is a mean", slack.mean()),
         (3, "slackness is a maximum", slack.max()),
         (3, "slackness lacks the absolute value", abs(signed)),
@@ -360,6 +339,41 @@ def _conditions(name: str, inputs: Inputs, right: Answer) -> Mistakes:
     if net.K == 1:
         other = fast_answer(name, inputs, y=np.ones_like(y))
         yield "the margins lack y", (stationarity, other[1], dual, other[3])
+    else:
+        best = u.reshape(len(y), -1).argmin(axis=1)[:, None]
+        u, lam = (np.take_along_axis(v.reshape(len(y), -1), best, axis=1) for v in (u, lam))
+        slack = np.sum(np.abs(lam * (u - margin))) / (np.sum(np.abs(lam)) * margin or 1.0)
+        for place in (dual, np.max(-lam, initial=0.0)):
+            yield "only the strongest wrong class counts", (stationarity, primal, place, slack)
+
+
+def _points(name: str, inputs: Inputs, right: Answer) -> Mistakes:
+    net, q, (epsilon, delta) = inputs["net"], inputs["margin"], right
+    u, lam = constraints(net, inputs["x"], inputs["y"], inputs["multipliers"])  # (k,)
+    L, gap = net.depth, u / q - 1
+    scaled = lam * q ** ((L - 2) / L)
+    for mistake, number in (
+        ("ε is not divided by q^{1/L}", epsilon * q ** (1 / L)),
+        ("ε is divided by q", epsilon * q ** (1 / L - 1)),
+        ("ε is relative to ‖θ‖", epsilon * q ** (1 / L) / np.linalg.norm(net.theta)),
+        ("ε is squared", epsilon**2),
+        ("L is the number of hidden layers", epsilon * q ** (1 / L - 1 / max(L - 1, 1))),
+    ):
+        yield mistake, (number, delta)
+    for mistake, number in (
+        ("λ is not scaled in δ", np.max(lam * gap)),
+        ("λ is divided by q^{1/L} in δ", np.max(lam * gap) * q ** (-1 / L)),
+        ("δ is not relative to q", np.max(scaled * (u - q))),
+        ("q is taken as 1 in δ", np.max(scaled * (u - 1))),
+        ("δ takes absolute values", np.max(np.abs(scaled * gap))),
+        ("δ is clipped at 0", max(delta, 0.0)),
+        ("δ is a sum", np.sum(scaled * gap)),
+        ("δ is a mean", np.mean(scaled * gap)),
+    ):
+        yield mistake, (epsilon, number)
+    other = fast_answer(name, inputs, y=np.ones_like(u))
+    yield "the margins lack y", (epsilon, other[1])
+    yield "q is taken as 1", fast_answer(name, inputs, margin=1.0)
 
 
 def _steps(name: str, inputs: Inputs, right: Answer) -> Mistakes:
@@ -383,39 +397,13 @@ def _steps(name: str, inputs: Inputs, right: Answer) -> Mistakes:
         "the derivative of the loss is left out": y,
         "the sigmoid lacks y": y * expit(-outputs),
         "the logistic loss has the opposite argument": y * expit(y * outputs),
+        "the cross-entropy takes y as -1 and 1": y - expit(outputs),
+        "the cross-entropy takes y as (1 - y) / 2": (1 - y) / 2 - expit(outputs),
     }
     moves = {mistake: c * moved for mistake, c in factors.items()}
     moves |= {mistake: step * (pull @ rows) / len(y) for mistake, pull in pulls.items()}
     for mistake, move in moves.items():
         yield mistake, (theta + move,)
-
-
-def _ssim(name: str, inputs: Inputs, right: Answer) -> Mistakes:
-    a, b = inputs["a"], inputs["b"]
-    default = replace(WANG, window="uniform", size=7, sample_covariance=True)
-    settings = {
-        "the window is uniform, 7 by 7, as is the default of scikit-image": default,
-        "the window is Gaussian, 3 by 3, as in the code of the paper": HAIM,
-        "the window is uniform": replace(WANG, window="uniform"),
-        "the window is 7 by 7": replace(WANG, size=7),
-        "the window is 9 by 9": replace(WANG, size=9),
-        "the border is not left out": replace(WANG, border="reflect"),
-        "variances are those of samples, over N - 1": replace(WANG, sample_covariance=True),
-        "σ of the window is 1": replace(WANG, sigma=1.0),
-    }
-    spread = max(float(np.ptp(np.stack([a, b]))), 1e-12)
-    changes: dict[str, dict[str, Any]] = {key: {"settings": s} for key, s in settings.items()}
-    for name, data_range in (("2", 2.0), ("255", 255.0), ("that of the data", spread)):
-        changes[f"data_range is {name}"] = {"data_range": data_range}
-    changes["only the first channel counts"] = {"x": a[:1], "y": b[:1]}
-    grey = {"x": a.mean(0, keepdims=True), "y": b.mean(0, keepdims=True)}
-    changes["channels are averaged before, not after"] = grey
-    plain: dict[str, Any] = {"x": a, "y": b, "data_range": 1.0, "settings": WANG}
-    for mistake, change in changes.items():
-        try:
-            yield mistake, (structural_similarity(**plain | change, channel_axis=0),)
-        except ValueError:  # the image is smaller than the window
-            continue
 
 
 _OF_QUESTIONS: dict[str, Callable[[str, Inputs, Answer], Mistakes]] = {  # by their last words
@@ -424,6 +412,7 @@ _OF_QUESTIONS: dict[str, Callable[[str, Inputs, Answer], Mistakes]] = {  # by th
     "residual": _residuals,
     "stationarity": _losses,
     "conditions": _conditions,
+    "delta": _points,
     "step": _steps,
-    "ssim": _ssim,
+    "ssim": wrong_ssim,
 }
