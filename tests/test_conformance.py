@@ -4,7 +4,9 @@ Bugs that are planted in other implementations are in ``test_planted``.
 """
 
 import copy
+import importlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -141,6 +143,18 @@ class Tensor:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
 
 
+def test_single_checks_withhold_what_all_checks_withhold():
+    class Wrong:  # that of all checks knows that only one case fits the first mistake
+        def outputs(self, net, x):
+            return Right().outputs(net, x) * (2.0 if len(x) == 7 else 3.0)
+
+    whole = check_implementation(Wrong(), on_fail="return")
+    alone = [check.run(Wrong()) for check in all_checks(np.float64, 0)[:30:6]]
+    diagnoses = {result.name: result.diagnosis for result in whole}
+    assert alone and all(diagnoses[result.name] == result.diagnosis for result in alone)
+    assert "by a factor that differs from case to case" in alone[0].diagnosis
+
+
 @pytest.mark.parametrize(
     "answer, message",
     [
@@ -241,6 +255,8 @@ def test_pytest_decorator_fails_skips_and_expects_failures():
         checks[0].values[0](Doubled())
     with pytest.raises(pytest.skip.Exception, match="not implemented"):
         checks[-1].values[0](Doubled())
+    (names,) = (m.kwargs["ids"] for m in users_test.pytestmark if m.args[0] == "implementation")
+    assert names == ["Doubled"]
     (mark,) = checks[0].marks
     assert mark.name == "xfail" and mark.kwargs == {"reason": "known", "strict": True}
 
@@ -307,6 +323,24 @@ def test_command_line_in_a_process_of_its_own(users_folder):
     rows = about["results"]
     assert (about["seed"], about["dtype"], about["tolerance"]) == (0, "float64", 1e-10)
     assert {row["status"] for row in rows} == {"passed", "skipped"}
+
+
+def test_three_lines_repeat_a_failure_at_an_empty_prompt(users_folder):
+    check = get_check("outputs: plain", seed=5)
+    sys.path.insert(0, "")
+    lines = check.run(importlib.import_module("users_module").Bad()).repeat
+    assert len(lines.splitlines()) == 3 and ">>>" not in lines
+    done = subprocess.run([sys.executable, "-"], input=lines, capture_output=True, text=True)
+    right = check.right[0]
+    assert done.stdout == f"{1.5 * right} ({right!r},)\n", done.stderr
+
+
+def test_command_line_without_greek(users_folder):
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    command = [sys.executable, "-m", "kkt_ref", "check", "users_module:Bad", "--json", "b.json"]
+    done = subprocess.run(command, capture_output=True, env=ascii_only, timeout=60)
+    assert done.returncode == 1 and b"exp(alphaz) does not overflow" in done.stdout
+    assert (users_folder / "b.json").read_bytes().isascii()
 
 
 def test_command_line_names_failures(users_folder, capsys):

@@ -3,13 +3,14 @@
 import json
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kkt_ref.__main__ import main
-from kkt_ref.conformance import ConformanceError, check_answers, write_questions
+from kkt_ref.conformance import ConformanceError, check_answers, files, write_questions
 from kkt_ref.conformance.files import METHODS
 
 PEERS = Path(__file__).parent / "peers"
@@ -99,6 +100,31 @@ def test_wrong_answers_are_named(right, tmp_path, change, message):
     bad = [result for result in judged(right, tmp_path, change) if result.bad]
     assert bad and all(message in result.diagnosis for result in bad)
     assert "check.right" in bad[0].repeat and "implementation" not in bad[0].repeat
+
+
+def test_every_case_of_a_method_must_be_answered(right, tmp_path):
+    def without_one(arrays):
+        del arrays["ssim/colour/ssim"]
+
+    (bad,) = (result for result in judged(right, tmp_path, without_one) if result.bad)
+    assert (bad.name, bad.status) == ("ssim: colour", "unanswered")
+
+
+def test_the_program_in_the_documents_is_right(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_questions("questions.json", seed=2)
+    program = files.__doc__.partition("This program answers ``outputs``::")[2]
+    exec(textwrap.dedent(program), {})
+    assert answered(check_answers("answers.json")) == {"outputs"}
+
+
+@pytest.mark.parametrize("ending", [".json", ".txt"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_other_systems_are_read(tmp_path, ending, encoding):
+    path = tmp_path / f"a{ending}"
+    write_questions(path, answers=True)
+    path.write_text(path.read_text() + "\r\n\n", encoding)
+    assert files._read(path)[1].keys() >= {"ssim/colour/ssim"}
 
 
 def test_answers_that_are_left_out_are_skipped(right, tmp_path):

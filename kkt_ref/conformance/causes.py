@@ -20,6 +20,7 @@ from kkt_ref.conformance.result import Cause, Result
 Array = np.ndarray
 Wrong = dict[str, tuple[str, ...]]  # the wrong arrays, and what each is, in all words that fit
 RARELY = 5  # a cause that explains less than a fifth of the failures does so by chance
+ELSEWHERE_HARMLESS = {f"relu'(0) is taken as {c}" for c in ("0.5", "1")}  # but at a kink
 UNEXPLAINED = 0.05  # of the error that a cause may leave
 FIRST = "the first answer of this check is wrong; if it is right elsewhere, state is kept"
 TWICE = "the same question gets two answers: state is kept, or random numbers are used"
@@ -191,7 +192,7 @@ def settled(checks: Sequence[Any], results: Sequence[Result]) -> list[Result]:
     doubtful = {cause for cause in votes if cause.doubtful}
     for cause in doubtful:
         if votes[cause] * RARELY < sum(bool(result.causes) for result in results):
-            votes[cause] = 0
+            votes[cause] *= cause.description in ELSEWHERE_HARMLESS
     for check, result in zip(checks, results, strict=True):
         if check.other is None and not np.isnan(result.error):
             for cause in doubtful.difference(result.causes):
@@ -199,7 +200,8 @@ def settled(checks: Sequence[Any], results: Sequence[Result]) -> list[Result]:
     common: dict[str, set[str]] = {}
     for result in results:
         for name, words in result.wrong.items():
-            common[name] = common.get(name, set(words)).intersection(words)
+            kinds = set(map(_kind, words))
+            common[name] = common.get(name, kinds) & kinds
     where, chosen = _where(checks, results), []
     for check, result in zip(checks, results, strict=True):
         causes = [c for c in result.causes if not c.doubtful or votes[c] > 0]
@@ -207,9 +209,7 @@ def settled(checks: Sequence[Any], results: Sequence[Result]) -> list[Result]:
             words = described(
                 result.wrong,
                 list(check.blocks(check.right)),
-                lambda name, word: (
-                    word in common[name] or word.startswith(("right to", "0", "not"))
-                ),
+                lambda name, word: word in ("0", "not 0") or _kind(word) in common[name],
             )
             causes = [c for c in causes if c.source != "seen"] + [Cause(words + where, "seen")]
         elif where and result.status == "failed" and check.other is None:
@@ -223,6 +223,10 @@ def settled(checks: Sequence[Any], results: Sequence[Result]) -> list[Result]:
             result = _of_memory(result, results[0].status == "passed")
         chosen.append(result)
     return chosen
+
+
+def _kind(word: str) -> str:
+    return word.partition(" about ")[0]  # however many digits are right
 
 
 def _of_memory(result: Result, was_right: bool) -> Result:
@@ -273,6 +277,8 @@ def _traits(case: Case) -> Iterator[str]:
             "softplus": kind == "softplus",
             "smoothed gates or softplus": kind != "relu",
             "an alpha below 1": getattr(net.activation, "alpha", 1) < 1,
+            "ReLU": kind == "relu",
+            "a hidden layer": net.depth > 1,
             "no hidden layer": net.depth == 1,
             "one hidden layer": net.depth == 2,
             "more than two hidden layers": net.depth > 3,

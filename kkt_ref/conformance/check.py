@@ -6,9 +6,10 @@
 import copy
 import inspect
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import combinations
 from types import ModuleType
 from typing import Any
 
@@ -37,7 +38,7 @@ MOST_REMEMBERED = 4  # implementations whose results are kept
 STALE = "an answer of an earlier call is returned again: a stale cache"
 ADDED = "answers are added to those of earlier calls"
 SHARED = "an earlier answer changed afterwards: it shares memory with a buffer or an argument"
-AGAIN = "the array of an earlier answer is returned again: whoever changes one changes both"
+AGAIN = "the array of an earlier answer is returned again, from a cache or a buffer; return a copy"
 _remembered: list[tuple[object, dict[int, Result]]] = []  # implementations and their results
 
 
@@ -52,7 +53,7 @@ class UnusableAnswer(Exception):
 class Check:
     """One question about one case; if there is an ``other`` case, whether state is kept.
 
-    ``group`` holds all checks with the same question.
+    ``group`` returns all checks with the same question.
     """
 
     question: Question
@@ -62,7 +63,7 @@ class Check:
     dtype: np.dtype
     seed: int
     other: Case | None = None  # of the same shapes as ``case``
-    group: list["Check"] = field(default_factory=list, repr=False, compare=False)
+    group: Callable[[], list["Check"]] = field(default=list, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -146,9 +147,9 @@ class Check:
         if result.status != "failed":
             return result
         known = next(results for other, results in _remembered if other is implementation)
-        results = [known.get(id(check)) or check.asked(implementation) for check in self.group]
-        place = next(place for place, check in enumerate(self.group) if check is self)
-        return settled(self.group, [*results[:place], result, *results[place + 1 :]])[place]
+        results = [known.get(id(check)) or check.asked(implementation) for check in self.group()]
+        place = next(place for place, check in enumerate(self.group()) if check is self)
+        return settled(self.group(), [*results[:place], result, *results[place + 1 :]])[place]
 
     def asked(self, implementation: object) -> Result:
         """Ask the implementation and judge its answers; whatever it does becomes a result."""
@@ -281,8 +282,6 @@ class Check:
             errors.append(max(self.errors(copies[-1], right)))
             if not errors[-1] <= allowed * self.tolerance:
                 raise UnusableAnswer(*self._state(copies, rights, changed), errors[-1])
-            if any(any(map(_same_memory, before, answers[-1])) for before in answers[:-1]):
-                raise UnusableAnswer(AGAIN, "state")
 
         try:
             ask("nothing", allowed=1)
@@ -301,6 +300,8 @@ class Check:
                     ask(f"the numbers in {how}", right)
                     _fill(own, numbers)
                     ask("nothing")
+        if any(any(map(_same_memory, *pair)) for pair in combinations(answers, 2)):
+            raise UnusableAnswer(AGAIN, "state")
         return self.result("passed", max(errors[1:]))
 
     def _state(self, answers: list[Answer], rights: list[Answer], changed: str) -> tuple[str, str]:

@@ -63,3 +63,8 @@ def fast_answer(name: str, inputs: Inputs, **changes: Any) -> Answer:
     grad_x = 2 * closed_form.reverse(trace, back, tangents, s)
     grad_lam = margins_of(directions, 2 * tangents[-1]).reshape(lam.shape)
     return np.sum(weights * residual**2), grad_x, grad_lam
+
+
+def of_biases(net: Any) -> Array:
+    """Return which parameters belong to biases, (P,)."""
+    return np.concatenate([np.full(p.size, p.ndim == 1) for p in net.arrays])

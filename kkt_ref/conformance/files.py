@@ -32,7 +32,8 @@ This program answers ``outputs``::
 
     import json
     import numpy as np
-    asked = json.load(open("questions.json"))
+    with open("questions.json") as file:
+        asked = json.load(file)
     arrays, answers = asked["arrays"], {}
     for name in arrays:
         case = name.removesuffix("/W_1")

@@ -16,9 +16,10 @@ import numpy as np
 from scipy.special import expit, log_softmax, softmax
 
 from kkt_ref.conformance.cases import Inputs
-from kkt_ref.conformance.fast import fast_answer, gradient_matrix
-from kkt_ref.conformance.questions import Answer, Question, constraints, names_of
+from kkt_ref.conformance.fast import fast_answer, gradient_matrix, of_biases
+from kkt_ref.conformance.questions import Answer, Question, names_of
 from kkt_ref.conformance.wrong_activations import relu, wrong_activations
+from kkt_ref.conformance.wrong_conditions import wrong_conditions, wrong_points
 from kkt_ref.conformance.wrong_ssim import wrong_ssim
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.losses import one_hot
@@ -109,6 +110,7 @@ def _parts(name: str, inputs: Inputs) -> Changes:
         ("only the first bias is added", [1.0] + [0.0] * (L - 1)),
         ("the last bias is not added", [1.0] * (L - 1) + [0.0]),
         ("biases are subtracted", [-1.0] * L),
+        ("biases are added twice", [2.0] * L),
     ):
         pairs = zip(net.biases, factors, strict=True)
         other = replace(net, biases=[None if b is None else c * b for b, c in pairs])
@@ -118,16 +120,20 @@ def _parts(name: str, inputs: Inputs) -> Changes:
         yield mistake, {"net": other, "theta": net.theta, "keep": np.concatenate(used)}
     layer = np.repeat(range(L), [s.stop - s.start for s in net.layer_slices])  # of a parameter
     kept = {f"layer {number + 1} is left out": layer != number for number in range(L)}
-    kept["the biases are left out"] = ~_of_biases(net)
+    kept["the biases are left out"] = ~of_biases(net)
+    small = np.where(of_biases(net), 1 / len(inputs["x"]), 1.0)
+    yield "the gradients of the biases are averaged over the samples", {"keep": small}
+    yield "θ is missing in the biases", {"theta": np.where(of_biases(net), 0.0, net.theta)}
+    yield "θ is missing in the weights", {"theta": np.where(of_biases(net), net.theta, 0.0)}
     for mistake, part in kept.items():
         yield mistake, {"keep": part}
         if name != "per_sample_gradients":
             yield mistake, {"weights": part * inputs.get("weights", 1.0)}
 
 
-def _of_biases(net: Any) -> Array:
-    """Return which parameters belong to biases, (P,)."""
-    return np.concatenate([np.full(p.size, p.ndim == 1) for p in net.arrays])
+def _backwards(inputs: Inputs) -> tuple[Array, list[int]]:
+    """Return the layer weights in reverse order and the sizes of the layers."""
+    return inputs["layer_weights"][::-1], [s.stop - s.start for s in inputs["net"].layer_slices]
 
 
 def _sums(name: str, inputs: Inputs, right: Answer) -> Mistakes:
@@ -249,9 +255,10 @@ def _losses(name: str, inputs: Inputs, right: Answer) -> Mistakes:
         for mistake, weights in (
             ("the layer weights are left out", 1.0),
             ("the layer weights are squared", given**2),
+            ("the layer weights are in reverse order", np.repeat(*_backwards(inputs))),
             ("the roots of the layer weights are taken", np.sqrt(given)),
             ("the layer weights are divided by their sum", given / inputs["layer_weights"].sum()),
-            ("the layer weights do not count for the biases", np.where(_of_biases(net), 1, given)),
+            ("the layer weights do not count for the biases", np.where(of_biases(net), 1, given)),
         ):
             yield mistake, fast_answer(name, inputs, weights=weights)
             yield mistake, (value, *fast_answer(name, inputs, weights=weights)[1:])
@@ -266,6 +273,10 @@ def _losses(name: str, inputs: Inputs, right: Answer) -> Mistakes:
     yield "everything is detached", (value, 0.0 * grad_x, 0.0 * grad_lam)
     if net.K == 1:
         yield "∂/∂λ lacks the factor y", (value, grad_x, grad_lam * inputs["y"])
+    yield (
+        "∂/∂λ is 0 where λ is not positive",
+        (value, grad_x, grad_lam * (inputs["multipliers"] > 0)),
+    )
     (residual,) = fast_answer("stationarity_residual", inputs, weights=1.0)  # (P,)
     size = np.abs(residual) + 1e-300  # (P,)
     total, mistake = np.sum(given * size), "the absolute values are summed, not the squares"
@@ -285,6 +296,7 @@ def _losses(name: str, inputs: Inputs, right: Answer) -> Mistakes:
         yield f"the norms of the {kind}s are not squared", (norms.sum(), *answer[1:])
         answer = fast_answer(name, inputs, weights=given * np.repeat(1 / np.array(sizes), sizes))
         yield f"the mean over each {kind} is taken", answer
+        yield f"the mean over each {kind} is taken", (answer[0], grad_x, grad_lam)
     squares = [np.sum(r**2) for r in net.with_theta(residual * np.sqrt(given)).arrays]
     lacking = dict(zip(names_of(net), squares, strict=True))
     lacking["the biases"] = sum(c for part, c in lacking.items() if part.startswith("b"))
@@ -298,84 +310,6 @@ def _losses(name: str, inputs: Inputs, right: Answer) -> Mistakes:
             yield mistake, (value, fast_answer(name, inputs, weights=weights)[1], grad_lam)
 
 
-def _conditions(name: str, inputs: Inputs, right: Answer) -> Mistakes:
-    net, y, margin = inputs["net"], inputs["y"], inputs["margin"]
-    stationarity, primal, dual, slackness = right
-    u, lam = constraints(net, inputs["x"], y, inputs["multipliers"])  # (k,)
-    gap, mass = u - margin, np.sum(np.abs(lam)) * margin
-    short, negative = np.maximum(-gap, 0), np.maximum(-lam, 0)
-    slack, signed = np.abs(lam * gap), np.sum(lam * gap) / (mass or 1.0)
-    signed_mass = np.sum(lam) * margin or 1.0
-    other = fast_answer(name, inputs, margin=1.0)
-    wrong: list[tuple[int, str, Any]] = [
-        (0, "stationarity is not divided by ‖θ‖", stationarity * np.linalg.norm(net.theta)),
-        (0, "stationarity is squared", stationarity**2),
-        (1, "primal feasibility is not divided by q", primal * margin),
-        (1, "primal feasibility is divided by q twice", primal / margin),
-        (1, "primal feasibility is not clipped at 0", np.max(-gap) / margin),
-        (1, "primal feasibility is a mean", short.mean() / margin),
-        (1, "primal feasibility is a sum", short.sum() / margin),
-        (2, "dual feasibility is not clipped at 0", np.max(-lam)),
-        (2, "dual feasibility is a mean", negative.mean()),
-        (2, "dual feasibility is a sum", negative.sum()),
-        (2, "dual feasibility has the opposite sign", -dual),
-        (2, "dual feasibility looks at the largest λ", np.max(lam)),
-        (3, "slackness is not divided by Σ λ q", slackness * mass),
-        (3, "slackness is not divided by q", slackness * margin),
-        (3, "slackness is divided by q twice", slackness / margin),
-        (3, "slackness is a mean", slack.mean()),
-        (3, "slackness is a maximum", slack.max()),
-        (3, "slackness lacks the absolute value", abs(signed)),
-        (3, "slackness keeps its sign", signed),
-        (3, "slackness is divided by Σ λ q without absolute values", slack.sum() / signed_mass),
-        *((place, "q is taken as 1", other[place]) for place in (1, 2, 3)),
-    ]
-    for place, mistake, number in wrong:
-        yield mistake, (*right[:place], number, *right[place + 1 :])
-    short_of_1 = np.maximum(1.0 - u, 0).max() / margin
-    slack_of_1 = np.sum(np.abs(lam * (u - 1.0))) / (mass or 1.0)
-    yield "q is taken as 1", (stationarity, short_of_1, dual, slack_of_1)
-    yield "q is taken as 1", other
-    if net.K == 1:
-        other = fast_answer(name, inputs, y=np.ones_like(y))
-        yield "the margins lack y", (stationarity, other[1], dual, other[3])
-    else:
-        best = u.reshape(len(y), -1).argmin(axis=1)[:, None]
-        u, lam = (np.take_along_axis(v.reshape(len(y), -1), best, axis=1) for v in (u, lam))
-        slack = np.sum(np.abs(lam * (u - margin))) / (np.sum(np.abs(lam)) * margin or 1.0)
-        for place in (dual, np.max(-lam, initial=0.0)):
-            yield "only the strongest wrong class counts", (stationarity, primal, place, slack)
-
-
-def _points(name: str, inputs: Inputs, right: Answer) -> Mistakes:
-    net, q, (epsilon, delta) = inputs["net"], inputs["margin"], right
-    u, lam = constraints(net, inputs["x"], inputs["y"], inputs["multipliers"])  # (k,)
-    L, gap = net.depth, u / q - 1
-    scaled = lam * q ** ((L - 2) / L)
-    for mistake, number in (
-        ("ε is not divided by q^{1/L}", epsilon * q ** (1 / L)),
-        ("ε is divided by q", epsilon * q ** (1 / L - 1)),
-        ("ε is relative to ‖θ‖", epsilon * q ** (1 / L) / np.linalg.norm(net.theta)),
-        ("ε is squared", epsilon**2),
-        ("L is the number of hidden layers", epsilon * q ** (1 / L - 1 / max(L - 1, 1))),
-    ):
-        yield mistake, (number, delta)
-    for mistake, number in (
-        ("λ is not scaled in δ", np.max(lam * gap)),
-        ("λ is divided by q^{1/L} in δ", np.max(lam * gap) * q ** (-1 / L)),
-        ("δ is not relative to q", np.max(scaled * (u - q))),
-        ("q is taken as 1 in δ", np.max(scaled * (u - 1))),
-        ("δ takes absolute values", np.max(np.abs(scaled * gap))),
-        ("δ is clipped at 0", max(delta, 0.0)),
-        ("δ is a sum", np.sum(scaled * gap)),
-        ("δ is a mean", np.mean(scaled * gap)),
-    ):
-        yield mistake, (epsilon, number)
-    other = fast_answer(name, inputs, y=np.ones_like(u))
-    yield "the margins lack y", (epsilon, other[1])
-    yield "q is taken as 1", fast_answer(name, inputs, margin=1.0)
-
-
 def _steps(name: str, inputs: Inputs, right: Answer) -> Mistakes:
     net, x, y, step = (inputs[key] for key in ("net", "x", "y", "step"))
     theta, moved = net.theta, right[0] - net.theta  # (P,)
@@ -384,6 +318,7 @@ def _steps(name: str, inputs: Inputs, right: Answer) -> Mistakes:
     yield "the change of θ is returned, not θ", (moved,)
     factors = {
         "the loss is summed, not averaged": len(y),
+        "the loss is divided by n - 1": len(y) / (len(y) - 1 or 1),
         "the step goes up": -1.0,
         "the step is halved": 0.5,
         "the step is doubled": 2.0,
@@ -411,8 +346,8 @@ _OF_QUESTIONS: dict[str, Callable[[str, Inputs, Answer], Mistakes]] = {  # by th
     "gradients": _rows,
     "residual": _residuals,
     "stationarity": _losses,
-    "conditions": _conditions,
-    "delta": _points,
+    "conditions": wrong_conditions,
+    "delta": wrong_points,
     "step": _steps,
     "ssim": wrong_ssim,
 }

@@ -93,7 +93,7 @@ def check_implementation(
     limit = None if time_limit is None else check_positive(time_limit, "time_limit")
 
     def result_of(check: Check) -> Result:
-        if check is check.group[0]:
+        if check is check.group()[0]:
             started[0] = time.monotonic()
         over = limit is not None and time.monotonic() - started[0] > limit
         if over and method_of(implementation, check.question.name):
@@ -179,9 +179,9 @@ def _drawn_checks(dtype: np.dtype, seed: int, tolerance: float) -> list[Check]:
     for question in QUESTIONS.values():
         cases, group = question.cases(dtype, seed), list[Check]()
         shared = cases[0], tolerance, dtype, seed
-        group += [Check(question, case, *shared, group=group) for case in cases]
+        group += [Check(question, case, *shared, group=group.copy) for case in cases]
         other = question.cases(dtype, seed + 1)[0]
-        group.append(Check(question, cases[0]._replace(**MEMORY), *shared, other, group))
+        group.append(Check(question, cases[0]._replace(**MEMORY), *shared, other, group.copy))
         checks += group
     return checks
 

@@ -1,7 +1,7 @@
 """The activations that are used by mistake, for each right one."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import expit, ndtr
@@ -38,11 +38,19 @@ class _SquaredGates(_Custom):
     alpha: float = 1.0
 
 
-class _ConstantGates(GatedReLU):
-    """Smoothed gates that are treated as constants when the loss is differentiated."""
+@dataclass(frozen=True)
+class _OtherGateSlopes(_Custom):
+    """An activation whose gates σ(αz) have a wrong derivative."""
+
+    times: float = 0.0
+    alpha: float = 1.0
+    gate_is_slope: ClassVar[bool] = False
+
+    def gate(self, z: Array, xp: Any) -> Array:
+        return expit(self.alpha * z)
 
     def gate_slope(self, gate: Array) -> Array:
-        return np.zeros_like(gate)
+        return self.times * gate * (1 - gate)
 
 
 def relu(z: Array) -> Array:
@@ -61,15 +69,17 @@ def wrong_activations(right: Any) -> dict[str, Activation]:
         "the identity": _Custom(lambda z: z, np.ones_like),
         "tanh": _Custom(np.tanh, lambda z: 1 - np.tanh(z) ** 2),
         "the absolute value": _Custom(np.abs, np.sign),
-        "relu6": _Custom(lambda z: np.clip(z, 0, 6), lambda z: (z > 0) * (z < 6.0)),
         "GELU": _Custom(
             lambda z: z * ndtr(z),
             lambda z: ndtr(z) + z * np.exp(-z * z / 2) / np.sqrt(2 * np.pi),
         ),
-        **{f"leaky ReLU with slope {c}": _leaky(c) for c in (0.01, 0.1, 0.2)},
+        **{f"leaky ReLU with slope {c}": _leaky(c) for c in (0.01, 0.05, 0.1, 0.2, 0.3, 0.5)},
     }
     wrong = {f"{other} is used for {name}": activation for other, activation in others.items()}
     if alpha is None:
+        wrong["relu6 is used for relu"] = _Custom(
+            lambda z: np.clip(z, 0, 6), lambda z: (z > 0) * (z < 6.0)
+        )
         wrong["the backward pass has no gates"] = _Custom(relu, np.ones_like)
         for c in (0.5, 1.0):
             at_zero = _Custom(relu, lambda z, c=c: np.where(z == 0, c, z > 0))
@@ -80,6 +90,13 @@ def wrong_activations(right: Any) -> dict[str, Activation]:
     soft = relu if name == "gated" else lambda z: np.logaddexp(0, alpha * z) / alpha
     square = _SquaredGates(soft, lambda z: expit(alpha * z) ** 2, alpha)
     wrong["the gates are squared"] = square
+    for mistake, times in (
+        ("is left out", 0.0),
+        ("lacks alpha", 1.0),
+        ("has the opposite sign", -alpha),
+    ):
+        other = _OtherGateSlopes(soft, lambda z: right.slope(z, np), times, alpha)
+        wrong[f"the derivative of the gates {mistake}"] = other
     if name == "softplus":
         far: dict[str, Activation] = {
             f"softplus is taken as linear above αz = {c}": _Custom(
@@ -102,7 +119,6 @@ def wrong_activations(right: Any) -> dict[str, Activation]:
     return wrong | {
         "σ(αz) replaces the step in every backward pass": AuthorsGatedReLU(alpha),
         "the gates are hard": ReLU(),
-        "the derivative of the gates is left out": _ConstantGates(alpha),
         "softplus is used for smoothed gates": Softplus(alpha),
         "zσ(αz) is used for smoothed gates": _Custom(
             lambda z: z * expit(alpha * z),

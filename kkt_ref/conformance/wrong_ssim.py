@@ -34,7 +34,12 @@ def _ssim_with(
 
 
 def wrong_ssim(name: str, inputs: Inputs, right: Any) -> Iterator[tuple[str, Any]]:
-    """Yield known mistakes, each with the answer that it gives."""
+    """Yield known mistakes, each with the answer that it gives.
+
+    Yields
+    ------
+    what is done wrong, and the answer
+    """
     a, b = inputs["a"], inputs["b"]
     default = replace(WANG, window="uniform", size=7, sample_covariance=True)
     settings = {

