@@ -188,7 +188,8 @@ class OnBackend:
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_the_kit_passes(backend, dtype):
-    results = check_implementation(OnBackend(backend), dtype=dtype)
+    lacking = {"per_sample_gradients: *": "no part of the descents"}
+    results = check_implementation(OnBackend(backend), dtype=dtype, expected_failures=lacking)
     passed = {r.name.split(":")[0] for r in results if r.status == "passed"}
     assert passed == {"outputs", "stationarity"}
 

@@ -52,10 +52,10 @@ BUGS = {
         'self.kind == "softplus"': {"False": "relu is used for softplus"},
         "return torch.relu(z)": {
             "return nn.functional.leaky_relu(z)": "leaky ReLU with slope 0.01",
-            "return torch.tanh(z)": "",
-            "return nn.functional.gelu(z)": "",
+            "return torch.tanh(z)": "tanh is used",
+            "return nn.functional.gelu(z)": "GELU is used",
             "return z": "identity is used for relu",
-            "return nn.functional.relu6(z)": "",
+            "return nn.functional.relu6(z)": "relu6 is used",
             "return torch.maximum(z, torch.zeros_like(z))": r"relu'\(0\) is taken as 0.5",
             "return torch.where(z >= 0, z, 0 * z)": r"relu'\(0\) is taken as 1",
             "return torch.relu(z).clamp(max=1e3)": "",
@@ -191,7 +191,7 @@ BUGS = {
         },
         "return np.logaddexp(0, alpha * z).astype(z.dtype) / alpha": {
             "return np.log(1 + np.exp(alpha * z)) / alpha": "raised|finite",
-            "return np.logaddexp(0, alpha * z)": "",
+            "return np.logaddexp(0, alpha * z)": "not divided by alpha",
         },
         "return (z > 0).astype(z.dtype)\n    return expit": {
             "return (z >= 0).astype(z.dtype)\n    return expit": "taken as 1",
@@ -204,9 +204,9 @@ BUGS = {
         "if kind == \"gated\":\n        return (z > 0)": {"if False:\n        return (z > 0)": "every backward pass"},
         "alpha * g * (1 - g)": {
             "0 * g": "derivative of the gates is left out",
-            "g * (1 - g)": "",
+            "g * (1 - g)": "lacks alpha",
         },
-        "deltas.append(gate_of(kind, alpha, z) * (deltas[-1] @ W.T))": {"deltas.append(deltas[-1] @ W.T)": ""},
+        "deltas.append(gate_of(kind, alpha, z) * (deltas[-1] @ W.T))": {"deltas.append(deltas[-1] @ W.T)": "no gates"},
         "parts.append(dW.T.ravel())": {"parts.append(dW.ravel())": "Fortran"},
         "parts.append(dW.T.ravel())\n        if b is not None:\n            parts.append(db)": {
             "if b is not None:\n            parts.append(db)\n        parts.append(dW.T.ravel())": "b_l before W_l",
@@ -216,7 +216,7 @@ BUGS = {
             "return np.concatenate(sorted(parts, key=len))": "",
         },
         "[d.sum(axis=0) for d in deltas]": {
-            "[d.mean(axis=0) for d in deltas]": "",
+            "[d.mean(axis=0) for d in deltas]": "biases are averaged",
             "[0 * d.sum(axis=0) for d in deltas]": "biases are left out|b_1 is 0",
         },
         "[a.T @ d for a, d in zip(inputs, deltas)]": {

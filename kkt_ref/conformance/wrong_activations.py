@@ -27,6 +27,9 @@ class _Custom(ReLU):
 
     gate = slope
 
+    def value_and_gate(self, z: Array, xp: Any) -> tuple[Array, Array]:
+        return self.value(z, xp), self.gate(z, xp)
+
 
 @dataclass(frozen=True)
 class _SquaredGates(_Custom):
