@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,32 +43,24 @@ plt.rcParams.update(
 )
 
 
-def _path(text: str, suffixes: tuple[str, ...]) -> Path:
-    """Return the path, if a file with one of these suffixes can be written there."""
-    path = Path(text)
-    if path.suffix not in suffixes:
-        expected = ", ".join(suffixes)
-        raise argparse.ArgumentTypeError(f"{text}: expected a name that ends in {expected}")
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: expected a file, but this is a folder")
-    if not path.resolve().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: its folder does not exist; create it first")
-    return path
+def path_to(*suffixes: str) -> Callable[[str], Path]:
+    """Return the type of an option that names a file with one of these suffixes."""
+
+    def check(text: str) -> Path:
+        path = Path(text)
+        if path.suffix not in suffixes:
+            expected = ", ".join(suffixes)
+            raise argparse.ArgumentTypeError(f"{text}: expected a name that ends in {expected}")
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text}: expected a file, but this is a folder")
+        if not path.resolve().parent.is_dir():
+            raise argparse.ArgumentTypeError(f"{text}: its folder does not exist; create it first")
+        return path
+
+    return check
 
 
-def picture_path(text: str) -> Path:
-    """Type of an option that names a picture."""
-    return _path(text, (".png", ".pdf", ".svg"))
-
-
-def json_path(text: str) -> Path:
-    """Type of an option that names a JSON file."""
-    return _path(text, (".json",))
-
-
-def page_path(text: str) -> Path:
-    """Type of an option that names a web page."""
-    return _path(text, (".html",))
+PICTURE = path_to(".png", ".pdf", ".svg")
 
 
 def seed_number(text: str) -> int:
@@ -90,8 +83,8 @@ def demo_parser(name: str, what: str | None, *, images: bool = False) -> argpars
     add("--seed", type=seed_number, default=0, help="seed of all random numbers")
     add("--quick", action="store_true", help="a small and short run, to see that it works")
     picture = f"{name}.png"
-    add("--save", type=picture_path, default=picture, help=f"the picture (default: {picture})")
-    add("--json", type=json_path, help="also write the numbers to this JSON file")
+    add("--save", type=PICTURE, default=picture, help=f"the picture (default: {picture})")
+    add("--json", type=path_to(".json"), help="also write the numbers to this JSON file")
     return parser
 
 

@@ -41,12 +41,12 @@ from images import (
     show_image,
     train,
 )
+from scipy.optimize import Bounds, minimize
 
 import kkt_ref
-from kkt_ref.attacks.baselines import first_layer_rows, model_inversion
 from kkt_ref.datasets.split import Split
-from kkt_ref.metrics.matching import match_one_to_one
-from kkt_ref.metrics.ncc import ncc_all_pairs
+from kkt_ref.metrics import match_one_to_one, ncc_all_pairs
+from kkt_ref.stationarity import closed_form
 
 COLUMNS = 10
 Array = np.ndarray
@@ -80,14 +80,27 @@ def paper(net: kkt_ref.MLP, split: Split, seed: int) -> Array:
 
 
 def inversion(net: kkt_ref.MLP, split: Split, seed: int) -> Array:
-    """The images with the largest |Φ|; no KKT condition is used."""
-    box = dict(low=-split.mean, high=1 - split.mean)
-    return model_inversion(net, **box, starts=min(len(split.x), 20), seed=seed)[0]
+    """Model inversion: the images with the largest |Φ|; no KKT condition is used."""
+    net, (n, d) = net.astype(np.float64), (min(len(split.x), 20), net.d)
+    y = np.where(np.arange(n) % 2 == 0, -1.0, 1.0)
+    low, high = np.tile(-split.mean, n), np.tile(1 - split.mean, n)
+    start = np.clip(0.1 * np.random.default_rng(seed).normal(size=n * d), low, high)
+
+    def descend(vector: Array) -> tuple[float, Array]:
+        trace = closed_form.forward(net, vector.reshape(n, d))
+        delta = closed_form.backward(trace, y[:, None]).deltas[0]
+        return -float(y @ trace.outputs), -(delta @ net.weights[0]).ravel()  # −y ∇_xΦ
+
+    options = dict(jac=True, method="L-BFGS-B", options=dict(maxiter=100, ftol=0.0, gtol=1e-10))
+    found = minimize(descend, start, bounds=Bounds(low, high), **options)
+    return found.x.reshape(n, d)
 
 
 def rows_of_layer_1(net: kkt_ref.MLP, split: Split, seed: int) -> Array:
-    """The rows of W₁ as they are."""
-    return first_layer_rows(net)
+    """The rows of W₁ as they are, with both signs."""
+    W = net.weights[0].astype(np.float64)
+    W = W[np.linalg.norm(W, axis=1) > 0]
+    return np.stack([W, -W], axis=1).reshape(-1, net.d)  # (2 h, d)
 
 
 def averages(net: kkt_ref.MLP, split: Split, seed: int) -> Array:

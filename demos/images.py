@@ -17,13 +17,10 @@ from matplotlib.axes import Axes
 from scipy.stats import skew
 
 import kkt_ref
-from kkt_ref.attacks.pooling import distinct
-from kkt_ref.datasets.download import download_images
-from kkt_ref.datasets.images import ImageSet
-from kkt_ref.datasets.split import POSITIVE, Split, binary_split, ten_class_split
-from kkt_ref.metrics.matching import match_one_to_one
-from kkt_ref.metrics.ncc import ncc_all_pairs
-from kkt_ref.metrics.scores import Scores, score_candidates
+from kkt_ref.attacks.first_layer import distinct
+from kkt_ref.datasets import ImageSet, Split, binary_split, download_images, ten_class_split
+from kkt_ref.datasets.split import POSITIVE
+from kkt_ref.metrics import Scores, match_one_to_one, ncc_all_pairs, score_candidates
 from kkt_ref.stationarity.evaluation import evaluate
 from kkt_ref.stationarity.losses import loss_by_name
 

@@ -24,9 +24,7 @@ from scipy.stats import spearmanr
 
 import kkt_ref
 from kkt_ref.datasets.split import Split
-from kkt_ref.metrics.ncc import ncc_all_pairs
-from kkt_ref.metrics.scores import stretch
-from kkt_ref.metrics.ssim import HAIM, structural_similarity
+from kkt_ref.metrics import HAIM, ncc_all_pairs, stretch, structural_similarity
 
 GOOD = {"ncc": 0.8, "ssim": 0.4}  # a score from which an image counts as reconstructed
 

@@ -31,8 +31,7 @@ from images import Victim, train
 
 import kkt_ref
 from kkt_ref.attacks import membership_scores
-from kkt_ref.datasets.images import ImageSet
-from kkt_ref.datasets.split import Split, binary_split, ten_class_split
+from kkt_ref.datasets import ImageSet, Split, binary_split, ten_class_split
 from kkt_ref.metrics import ROC, roc, roc_curve
 
 VICTIMS = {

@@ -15,7 +15,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
 
 import kkt_ref
-from kkt_ref.attacks.grid import label_points
+from kkt_ref.attacks.plane import label_points
 
 LIMIT = 1.5
 PAPER_GATES = 0.02  # distance in the inputs over which the gates of the paper's attack open

@@ -17,7 +17,7 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose by threads
 
 import numpy as np
-from common import Clock, demo_parser, page_path, write_json
+from common import Clock, demo_parser, path_to, write_json
 from page_toy2d import Snapshots, page_data, write_page
 from plot_toy2d import NAMES, PAPER_GATES, Trace, animate, draw, summary
 from toy2d_paper import by_layer_1, train_wide
@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "--paper", action="store_true", help="the paper's network, 2-1000-1000-1 (two minutes)"
     )
     parser.add_argument("--data", choices=names, default="circle", help="the training points")
-    parser.add_argument("--html", type=page_path, help="also write a web page that can be moved")
+    parser.add_argument("--html", type=path_to(".html"), help="also write a movable page")
     parser.add_argument("--animate", action="store_true", help="also write a GIF beside the figure")
     parser.add_argument("--show", action="store_true", help="open a window")
     options = parser.parse_args(arguments)

@@ -36,7 +36,7 @@ from kkt_ref.stationarity.definition import (
 )
 from kkt_ref.training import gradient_descent, loss_scaled_descent
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "MLP",

@@ -1,12 +1,10 @@
-"""Files: atomic writes, npz files without pickle, and the folder with the state of a long run.
+"""Files: atomic writes, and npz files without pickle.
 
 Every file is written to a temporary name and renamed, so that a file under its own name is whole.
 Nothing that is read from a file is executed.
 """
 
-import hashlib
 import io
-import json
 import os
 import uuid
 import warnings
@@ -14,16 +12,12 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
-from kkt_ref._validation import check_path
-
 # an npz file may inflate to so many times its size, or to so many bytes; a bomb inflates 1000 times
 MOST_INFLATION, ALWAYS_ALLOWED = 100, 100_000_000
-# the locks of this process, by folder; the system releases them when the process ends
-_locks: dict[Path, Any] = {}
 
 
 @contextmanager
@@ -92,74 +86,3 @@ def _check_inflation(raw: bytes) -> None:
             f"its {len(raw) / 1e6:.3g} MB would inflate to {size / 1e6:.4g} MB, as no file of "
             "samples or weights does; if it is yours, write it with np.savez"
         )
-
-
-def fingerprint(*arrays: np.ndarray) -> str:
-    """Return a short hash of the values, shapes and dtypes of arrays."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def claim(folder: str | Path, settings: dict[str, Any]) -> Path:
-    """Reserve ``folder`` for the run with these settings, and return its path.
-
-    ``settings`` holds all that decides the result, as JSON can store it.  With filelock installed
-    (the extra "audit"), the folder stays locked until this process ends.  ValueError is raised
-    if another process has locked the folder, or if it belongs to a run with other settings.
-    """
-    folder, settings = check_path(folder, "folder"), json.loads(json.dumps(settings))
-    folder.mkdir(parents=True, exist_ok=True)
-    _lock(folder)
-    for left_behind in folder.glob(".*.part"):  # by a run that was killed while it was writing
-        left_behind.unlink(missing_ok=True)
-    path = folder / "settings.json"
-    if not path.exists():
-        with write_atomically(path) as file:
-            file.write(json.dumps(settings, indent=2).encode())
-        return folder
-    try:
-        found = json.loads(path.read_text())
-        if not isinstance(found, dict):
-            raise ValueError(f"it holds {found!r}")
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON written by kkt_ref, but {error}") from error
-    differing = [
-        f"{key} {found.get(key)!r} instead of {settings.get(key)!r}"
-        for key in sorted(found.keys() | settings.keys())
-        if found.get(key) != settings.get(key)
-    ]
-    if differing:
-        raise ValueError(
-            f"{folder}: expected the state of this run, found one with {'; '.join(differing)}; "
-            "use another folder, or start anew without resuming"
-        )
-    return folder
-
-
-def forget(folder: str | Path) -> None:
-    """Delete the state of a run from its folder, and nothing else."""
-    folder = check_path(folder, "folder")
-    if folder.is_dir():
-        _lock(folder)
-    for pattern in ("settings.json", "training.npz", "start_*.npz", ".*.part"):
-        for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)
-
-
-def _lock(folder: Path) -> None:
-    """Lock the folder for this process, if filelock is installed."""
-    try:
-        from filelock import FileLock, Timeout
-    except ModuleNotFoundError:
-        return
-    lock = FileLock(folder / ".lock", timeout=0, thread_local=False)
-    try:
-        _locks.setdefault(folder.resolve(), lock).acquire()
-    except Timeout as error:
-        raise ValueError(
-            f"{folder}: expected a folder that no other run uses, but another process does; "
-            "wait until it ends, or use another folder"
-        ) from error

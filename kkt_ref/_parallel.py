@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 import numpy as np
@@ -62,11 +61,12 @@ def run_all(
 
     ``done`` is called in this process.  ``run`` is called in ``workers`` processes, by default as
     many as there are usable cores, or in an executor, which stays open.  It stays in this process
-    if it cannot be sent to another one (it uses a class of the user's script, or a lambda), and
-    by default also if all runs together take about ``seconds`` < 2, or if this process is itself
-    a worker.  With threadpoolctl installed, BLAS has one thread everywhere, so that results do
-    not depend on ``workers`` in any bit; without it one worker is a process of its own, unless
-    a variable such as OPENBLAS_NUM_THREADS is 1.
+    if it cannot be sent to another one (it uses a class of the user's script, or a lambda), if
+    this process is a worker that may start no others, as those of ``multiprocessing.Pool``, and by
+    default also if this is any worker or all runs together take about ``seconds`` < 2.  With
+    threadpoolctl installed, BLAS has one thread everywhere, so that results do not depend on
+    ``workers`` in any bit; without it one worker is a process of its own, unless a variable such
+    as OPENBLAS_NUM_THREADS is 1.
     """
     numbers, task = list(numbers), partial(_call, run, np.geterr())
     if isinstance(workers, Executor):
@@ -75,6 +75,7 @@ def run_all(
     count = min(workers or usable_cores(), len(numbers))
     short = workers is None and seconds < _SHORT
     nested = workers in (None, 1) and multiprocessing.parent_process() is not None
+    nested |= bool(multiprocessing.current_process().daemon)  # may start no processes
     threaded = usable_cores() > 1 and importlib.util.find_spec("threadpoolctl") is None
     threaded &= "1" not in (os.environ.get(name) for name in _THREADS)
     if short or nested or (count <= 1 and not threaded) or not _can_be_sent(task):
@@ -82,14 +83,15 @@ def run_all(
             done(number, task(number))
         return
     spawn = multiprocessing.get_context("spawn")
-    waits, stop = spawn.Pipe(duplex=False)
-    with waits, stop, ProcessPoolExecutor(count, spawn, _start_worker, (waits,)) as pool:
+    before = multiprocessing.active_children()
+    with ProcessPoolExecutor(count, spawn, _start_worker) as pool:
         try:
             with _starting_workers():  # they start when runs are submitted
                 futures = {pool.submit(task, number): number for number in numbers}
             _collect(futures, done)
         except BaseException:
-            stop.close()  # workers have no other state than their results
+            for worker in set(multiprocessing.active_children()).difference(before):
+                worker.kill()  # workers have no other state than their results
             raise
 
 
@@ -154,14 +156,11 @@ def _starting_workers() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _start_worker(waits: Connection) -> None:
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there are no signal masks
-    threading.Thread(target=_end_with_parent, args=(waits,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with_parent(waits: Connection) -> None:
-    """End this process when the other end of the pipe is closed, by the parent or by its end."""
-    try:
-        waits.poll(None)
-    finally:
-        os._exit(1)
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()  # type: ignore[union-attr]
+    os._exit(1)

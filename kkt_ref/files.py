@@ -58,7 +58,6 @@ def load_net(path: str | os.PathLike[str]) -> MLP:
     if str(entries.get("format")) != FORMAT:
         raise ValueError(f"{path}: expected {kind}, but its format is not {FORMAT!r}")
     count = sum(name.startswith("W_") for name in entries)
-    entries.setdefault("depth", np.array(count))  # older files do not say it
     try:
         depth = entries["depth"]
         if depth.shape or depth.dtype.kind != "i" or depth != count:

@@ -29,7 +29,7 @@ NOT_CALLED = {
     "ROC", "Record", "Result", "Run", "Scores", "Shape", "Stationarity", "TrainResult",
     "Matching", "Split", "Backend", "DecayFit", "Classes", "Regression", "RunnerUp", "TwoClasses",
     "WeightDecay", "HAIM", "WANG", "stationarity_and_gradient",
-    "stretch", "download_images", "toys", "Network", "best_decay", "Verdict", "judge",
+    "stretch", "download_images", "toys", "Network", "Verdict", "judge",
 }  # fmt: skip
 
 
@@ -104,22 +104,19 @@ GOOD = {
     ),
     "attacks.reconstruct_paper": dict(
         net=NET, m=4, seed=0, box=(-2.0, 2.0), labels=np.resize([1.0, -1.0], 4),
-        start_scale=0.1, lambda_min=0.01, alpha=10.0, layer_weights=(1.0, 0.5),
-        restarts=1, max_iterations=3, backend="numpy", dtype=np.float64, workers=1,
+        start_scale=0.1, alpha=10.0, layer_weights=(1.0, 0.5),
+        restarts=1, max_iterations=3, backend="numpy", workers=1,
     ),
     "attacks.reconstruct_components": dict(
         net=PHOTOS, image_shape=(1, 6, 6), mean=np.linspace(0.0, 1.0, 36), seed=0, restarts=1
     ),
     "attacks.reconstruct_first_layer": dict(
         net=NET, candidates=4, seed=0, restarts=2, callback=None, workers=None,
-        noise=(0.1, 0.1),
     ),
-    "attacks.reconstruct_on_grid": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
     "attacks.reconstruct_plane": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
     "attacks.refine": dict(
-        **FIT, multipliers=LAM, box=(-2.0, 2.0), lambda_min=0.01, alpha=10.0,
+        **FIT, multipliers=LAM, box=(-2.0, 2.0), alpha=10.0,
         layer_weights=(1.0, 0.5), max_iterations=3, backend="numpy",
-        dtype=np.float64,
     ),
     "residual_floor": dict(**FIT, layer_weights=(1.0, 0.5)),
     "save_net": dict(net=NET, path=At("new.npz")),
@@ -152,11 +149,7 @@ GOOD = {
     "metrics.unit_images": dict(x=FLAT),
     "metrics.match_one_to_one": dict(scores=FLAT),
     "metrics.score_candidates": dict(images=FLAT, candidates=SEEN, unseen=UNSEEN, **IMAGES),
-    "attacks.first_layer.FirstLayer": dict(net=NET, noise=(0.1, 0.1), sharpness=30.0),
-    "attacks.baselines.model_inversion": dict(
-        net=NET, low=-np.ones(3), high=np.ones(3), starts=2, seed=0
-    ),
-    "attacks.baselines.first_layer_rows": dict(net=NET),
+    "attacks.first_layer.FirstLayer": dict(net=NET),
     "datasets.binary_split": dict(data=DIGITS, n=4, unseen=4, test=4),
     "datasets.ten_class_split": dict(data=DIGITS, n=10, unseen=0, test=10),
     "datasets.cache_root": {},
@@ -207,7 +200,6 @@ def public_names():
     }
     found |= set(kkt_ref.__all__).difference(NOT_CALLED, *exported.values())
     inner = {"attacks.first_layer.FirstLayer", "stationarity.backend.get_backend"}
-    inner |= {f"attacks.baselines.{name}" for name in ("model_inversion", "first_layer_rows")}
     return found | inner | {f"datasets.toys.{name}" for name in TOYS}
 
 

@@ -108,6 +108,14 @@ def test_logistic_loss(backend):
     assert_same(backend, weights[:1], weights[1:])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("train", [kkt_ref.loss_scaled_descent, kkt_ref.gradient_descent])
+def test_training_on_arrays_that_cannot_be_changed_in_place(train):
+    jax = pytest.importorskip("jax", reason="needs pip install jax")
+    jax.config.update("jax_enable_x64", True)
+    test_training(Backend(jax.numpy), train)
+
+
 @pytest.mark.parametrize("train", [kkt_ref.loss_scaled_descent, kkt_ref.gradient_descent])
 def test_training(backend, train):
     x, y = even_circle(6)
@@ -122,43 +130,28 @@ def test_training(backend, train):
 
 def test_relative_loss(backend, problem):
     net, x, y, lam = problem
-    here, there, single = (
+    here, there = (
         RelativeLoss(net, y, PaperSettings(layer_weights=(1.0, 0.5, 0.0), **where))
-        for where in ({}, dict(backend=backend), dict(backend=backend, dtype=np.float32))
+        for where in ({}, dict(backend=backend))
     )
-    for loss in (here, there, single):
-        loss.scale = 2.0
+    here.scale = there.scale = 2.0
     vector = here.pack(x, lam)
     (value, gradient), (far_value, far_gradient) = (
         loss.value_and_gradient(vector) for loss in (here, there)
     )
     assert isinstance(far_value, float) and far_gradient.dtype == np.float64
     assert error(far_value, value) < 1e-12 and error(far_gradient, gradient) < 1e-12
-    low_value, low_gradient = single.value_and_gradient(vector)
-    assert low_gradient.dtype == np.float64
-    assert 0 < error(low_value, value) < 1e-5 and 0 < error(low_gradient, gradient) < 1e-5
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_reconstruction(backend, dtype):
+def test_reconstruction(backend):
     x, y = even_circle(6)
     net = kkt_ref.init_uniform((2, 12, 8, 1), np.random.default_rng(0))
     net = kkt_ref.loss_scaled_descent(net, x, y, max_steps=300).net
     settings = dict(m=8, seed=0, max_iterations=5, alpha=10.0)
     here = kkt_ref.attacks.reconstruct_paper(net, **settings)
-    there = kkt_ref.attacks.reconstruct_paper(net, **settings, backend=backend, dtype=dtype)
-    tolerance = 1e-9 if dtype == np.float64 else 1e-3
-    assert there.candidates.dtype == np.float64
-    assert error(there.candidates, here.candidates) < tolerance
-    assert error(there.multipliers, here.multipliers) < tolerance
-
-
-def test_squares_of_float32_are_summed_in_float64(backend):
-    net = kkt_ref.MLP((np.full((1, 30000), 0.1, np.float32),), (None,))
-    x, y, lam = np.zeros((1, 30000), np.float32), np.ones(1, np.float32), np.ones(1, np.float32)
-    put = [backend.put_net(net), *map(backend.put, (x, y, lam))]
-    loss = closed_form.stationarity_and_gradient(*put, (1.0,), reduction=backend.xp.float64)
-    assert abs(float(loss.value) - 30000 * float(np.float32(0.1)) ** 2) < 1e-10
+    there = kkt_ref.attacks.reconstruct_paper(net, **settings, backend=backend)
+    assert error(there.candidates, here.candidates) < 1e-9
+    assert error(there.multipliers, here.multipliers) < 1e-9
 
 
 class OnBackend:
@@ -207,8 +200,6 @@ def test_a_backend_that_is_not_there_is_named(monkeypatch):
             call()
     with pytest.raises(ValueError, match="backend: expected 'numpy', 'cupy' or"):
         kkt_ref.attacks.reconstruct_paper(net, 4, seed=0, backend="tensorflow")
-    with pytest.raises(ValueError, match="dtype: expected float64 or float32"):
-        kkt_ref.attacks.reconstruct_paper(net, 4, seed=0, dtype=np.float16)
 
 
 def test_a_machine_without_a_device_is_told(monkeypatch):

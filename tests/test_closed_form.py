@@ -160,6 +160,17 @@ def test_small_residuals_keep_their_digits(distance):
     assert abs(square - right) <= 1e-9 * right
 
 
+def test_lists_and_tensors_are_taken_as_by_the_definition():
+    net = kkt_ref.init_uniform((2, 5, 1), np.random.default_rng(0))
+    lists = [[1.0, 2.0], [0.5, -1.0]], [1.0, -1.0], [0.3, 0.7]
+    value = kkt_ref.stationarity_loss(net, *lists)
+    assert np.isclose(stationarity_and_gradient(net, *lists).value, value, rtol=1e-12)
+    torch = pytest.importorskip("torch", reason="needs pip install torch")
+    tensors = (torch.tensor(part, dtype=torch.float64) for part in lists)
+    terms = stationarity_and_gradient(net, *tensors)
+    assert isinstance(terms.grad_x, np.ndarray) and np.isclose(terms.value, value, rtol=1e-12)
+
+
 def test_the_trace_has_the_outputs_of_the_network_by_hand():
     W1, b1, W2 = np.array([[1.0, -2.0], [3.0, 0.5]]), np.array([0.5, -1.0]), np.array([[2.0, -1.0]])
     net = kkt_ref.MLP((W1, W2), (b1, None))

@@ -51,13 +51,13 @@ def problem(seed, shape, k):
 
 @given(
     st.integers(0, 2**32 - 1),
-    st.tuples(st.integers(1, 3), st.integers(2, 5), st.integers(2, 5)),
+    st.tuples(st.integers(1, 3), st.integers(3, 5), st.integers(3, 5)),
     st.integers(1, 70),
 )
 def test_the_closed_form_is_the_derivative_of_the_definition(seed, shape, k):
     B, shares, mean, V = problem(seed, shape, k)
     D = differences(shape).astype(float)
-    loss, *slopes = slopes_of_loss(B, shares, mean, (D @ V.T).T, D, shape[0])
+    loss, *slopes = slopes_of_loss(B, shares, mean, V, D, shape[0])
     assert np.isclose(loss, component_loss(B, shares, mean, V, shape), rtol=1e-10)
     for which, slope in enumerate(slopes):
         true = autograd.grad(component_loss, which)(B, shares, mean, V, shape)
@@ -134,7 +134,7 @@ def trained_on(name):
     return split, kkt_ref.loss_scaled_descent(start, x, split.y, rate=6.0, target_loss=4e-6).net
 
 
-@pytest.mark.parametrize("name, least", [("mnist", 8), ("cifar10", 6)])
+@pytest.mark.parametrize("name, least", [("mnist", 8), ("cifar10", 5)])
 def test_images_come_back_and_unseen_ones_do_not(name, least):
     split, net = trained_on(name)
     found = kkt_ref.reconstruct(net, image_shape=split.shape)
@@ -167,8 +167,8 @@ def test_results_do_not_depend_on_workers_and_precision():
 @pytest.mark.parametrize(
     "shape, message",
     [
-        ((1, 28, 27), "image_shape: expected images of at least 2 x 2 pixels and 784 numbers"),
-        ((784, 1, 1), "image_shape: expected images of at least 2 x 2 pixels"),
+        ((1, 28, 27), "image_shape: expected images of at least 3 x 3 pixels and 784 numbers"),
+        ((784, 1, 1), "image_shape: expected images of at least 3 x 3 pixels"),
         (784, r"image_shape: expected \(channels, height, width\), got 784"),
         ((1, 28, 0), "image_shape"),
     ],

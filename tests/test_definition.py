@@ -96,6 +96,16 @@ def test_one_layer_stationary_points_are_exact(problem):
     assert kkt_ref.stationarity_loss(net, x, y, lam) <= 1e-25 * (1 + net.theta @ net.theta)
 
 
+def test_sharp_gates_far_from_their_kinks_overflow_without_a_warning():
+    net = kkt_ref.init_uniform((2, 5, 1), np.random.default_rng(0))
+    x, y, lam = 100 * np.eye(2), np.array([1.0, -1.0]), np.ones(2)
+    sharp = net.with_activation(kkt_ref.GatedReLU(100.0))
+    for one, other in zip(
+        *(kkt_ref.stationarity_by_autograd(each, x, y, lam) for each in (sharp, net)), strict=True
+    ):
+        assert np.array_equal(one, other)
+
+
 @given(problems())
 def test_residual_is_theta_where_all_multipliers_are_zero(problem):
     net, x, y, lam, _ = problem

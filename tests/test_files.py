@@ -19,19 +19,13 @@ from hypothesis import strategies as st
 
 import kkt_ref
 from kkt_ref import _io as files
-from kkt_ref._io import claim, forget, read_npz
-from kkt_ref.attacks.restarts import run_alternations
+from kkt_ref._io import read_npz
 from kkt_ref.audit.weights import load_weights
 from kkt_ref.stationarity import closed_form
 from tests.networks import state_dict
-from tests.public import NET, PROBLEM
+from tests.public import NET
 
 LARGE = kkt_ref.init_uniform((60, 200, 1), np.random.default_rng(0))
-
-
-def start(folder, number=1):
-    options = dict(candidates=2, seed=0, restarts=number, folder=folder)
-    return list(run_alternations(PROBLEM, **options)[0])
 
 
 def network(net):
@@ -42,10 +36,7 @@ def network(net):
 LOAD = {
     "net.npz": lambda path: network(kkt_ref.load_net(path)),
     "state.npz": lambda path: network(load_weights(path).net),
-    "start_00000.npz": lambda path: start(path.parent),
-    "settings.json": lambda path: [claim(path.parent, {"n": 1, "name": "é"}).name],
 }
-ARCHIVES = [name for name in LOAD if name.endswith(".npz")]
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +45,6 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     kkt_ref.save_net(NET, folder / "net.npz")
     np.savez(folder / "state.npz", **state_dict(NET))
-    start(folder)
-    claim(folder, {"n": 1, "name": "é"})
     return {name: (folder / name).read_bytes() for name in LOAD}
 
 
@@ -107,11 +96,10 @@ DAMAGE = st.one_of(
 @given(damage=DAMAGE)
 def test_damage_is_refused_or_does_no_harm(whole, name, damage):
     got = read_or_refuse(name, damage(whole[name]))
-    # settings.json has no checksum; what else is read from it is another run's
-    assert got is None or name not in ARCHIVES or same(got, read_or_refuse(name, whole[name]))
+    assert got is None or same(got, read_or_refuse(name, whole[name]))
 
 
-@pytest.mark.parametrize("name", ["net.npz", "state.npz"])
+@pytest.mark.parametrize("name", LOAD)
 def test_every_flip_of_the_archives_directory(whole, name):
     """Names, sizes and counts stand at the end, and no checksum guards them."""
     content = whole[name]
@@ -129,7 +117,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("name", ARCHIVES)
+@pytest.mark.parametrize("name", LOAD)
 def test_entries_of_another_kind_are_refused(whole, name, tmp_path):
     path = tmp_path / name
 
@@ -139,7 +127,7 @@ def test_entries_of_another_kind_are_refused(whole, name, tmp_path):
 
     path.write_bytes(whole[name])
     arrays = read_npz(path, "")
-    for entry in arrays.keys() - {"alpha", "stop_reason"}:  # other values are as good
+    for entry in arrays.keys() - {"alpha"}:  # other values are as good
         for wrong in WRONG:
             assert read(arrays | {entry: wrong}) is None, (entry, wrong)
         # a network without a bias is another network, and no damage
@@ -156,7 +144,7 @@ class Bomb:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize("name", ARCHIVES)
+@pytest.mark.parametrize("name", LOAD)
 def test_nothing_in_a_file_is_executed(whole, name, tmp_path):
     path, trap = tmp_path / name, tmp_path / "executed"
     path.write_bytes(whole[name])
@@ -178,25 +166,18 @@ def test_a_folder_in_place_of_a_file(name, tmp_path):
         LOAD[name](tmp_path / name)
 
 
-# each saves in a folder; the number says how far the run has come
-SAVES = {
-    "net": lambda folder, number: kkt_ref.save_net(LARGE.scaled(number), folder / "net.npz"),
-    "starts": lambda folder, number: start(claim(folder, {}), number),
-}
+def save(folder, number):
+    """Save another network for each number."""
+    kkt_ref.save_net(LARGE.scaled(number), folder / "net.npz")
 
 
 def check_whole(folder, done):
-    """Every file under its final name is whole and holds at least what was said to be done."""
-    for path in folder.glob("[!.]*.npz"):
-        arrays = read_npz(path, "a save")
-        if path.name == "net.npz":
-            number = arrays["W_1"][0, 0] / LARGE.weights[0][0, 0]
-            assert min(abs(number - done), abs(number - done - 1)) < 1e-9
-    last = folder / f"start_{done - 1:05d}.npz"
-    assert last.exists() or not list(folder.glob("start_*"))
+    """The file is whole and holds at least what was said to be done."""
+    number = kkt_ref.load_net(folder / "net.npz").weights[0][0, 0] / LARGE.weights[0][0, 0]
+    assert min(abs(number - done), abs(number - done - 1)) < 1e-9
 
 
-def kill_often(name, folder):
+def kill_often(folder):
     """Fork a process that saves, kill it, and check what it leaves; fifty times."""
     chance = random.Random(0)
     for _ in range(50):
@@ -204,7 +185,7 @@ def kill_often(name, folder):
         child = os.fork()
         if not child:
             for number in range(1, 10**6):
-                SAVES[name](folder, number)
+                save(folder, number)
                 os.write(writing, b"%d\n" % number)
         os.close(writing)
         said = os.read(reading, 100)  # it is under way
@@ -224,18 +205,16 @@ def run_python(*command, cwd, **environment):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.parametrize("name", SAVES)
-def test_a_save_killed_at_any_moment_leaves_whole_files(tmp_path, name):
+def test_a_save_killed_at_any_moment_leaves_whole_files(tmp_path):
     # in a process of its own, because pytest's has threads
     code = "import sys, pathlib; from tests.test_files import kill_often\n"
-    code += "kill_often(sys.argv[1], pathlib.Path(sys.argv[2]))"
-    run_python("-c", code, name, tmp_path, cwd=Path(__file__).parents[1])
+    code += "kill_often(pathlib.Path(sys.argv[1]))"
+    run_python("-c", code, tmp_path, cwd=Path(__file__).parents[1])
 
 
-@pytest.mark.parametrize("name", SAVES)
 @pytest.mark.parametrize("at", ["write", "flush", "fsync", "replace"])
-def test_a_full_disk_changes_nothing(tmp_path, monkeypatch, name, at):
-    SAVES[name](tmp_path, 1)
+def test_a_full_disk_changes_nothing(tmp_path, monkeypatch, at):
+    save(tmp_path, 1)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
     def full(*_, **__):
@@ -246,42 +225,17 @@ def test_a_full_disk_changes_nothing(tmp_path, monkeypatch, name, at):
     else:
         monkeypatch.setattr(files, "open", type("Full", (io.FileIO,), {at: full}), raising=False)
     with pytest.raises(OSError, match="No space left"):
-        SAVES[name](tmp_path, 2)
+        save(tmp_path, 2)
     monkeypatch.undo()
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-    SAVES[name](tmp_path, 2)  # with room again it goes on
+    save(tmp_path, 2)  # with room again it goes on
 
 
-@pytest.mark.parametrize("name", SAVES)
-def test_a_file_in_place_of_the_folder_is_named(tmp_path, name):
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OSError, match="file"):
-        SAVES[name](tmp_path / "file", 1)
+        save(tmp_path / "file", 1)
     assert (tmp_path / "file").read_text() == "mine"
-
-
-HOLD = """
-import sys
-from kkt_ref._io import claim
-claim(sys.argv[1], {"n": 1})
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_two_runs_in_one_folder(tmp_path):
-    pytest.importorskip("filelock", reason="needs pip install 'kkt_ref[audit]'")
-    command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    with subprocess.Popen(command, **pipes) as other:
-        assert other.stdout.readline() == b"held\n"
-        for refused in (lambda: claim(tmp_path, {"n": 1}), lambda: forget(tmp_path)):
-            with pytest.raises(ValueError, match="another process does"):
-                refused()
-        assert (tmp_path / "settings.json").exists()
-        other.kill()
-    claim(tmp_path, {"n": 1})
-    claim(tmp_path, {"n": 1})  # one process may as often as it likes
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Where images are looked for, the embedded ones, and the splits into classes."""
 
+import gzip
 import os
 
 import numpy as np
@@ -10,6 +11,7 @@ from kkt_ref.datasets import (
     binary_split,
     cache_root,
     default_images,
+    download_images,
     embedded_images,
     ten_class_split,
 )
@@ -31,6 +33,26 @@ def test_cache_root(monkeypatch, tmp_path):
     for ignored in ("", "relative"):
         monkeypatch.setenv("XDG_CACHE_HOME", ignored)
         assert cache_root() == tmp_path / ".cache" / "kkt_ref"
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_a_user_without_a_home_gets_the_embedded_images(monkeypatch, name):
+    for variable in ("HOME", "XDG_CACHE_HOME", "KKT_REF_DATA"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where the user has no entry
+    assert default_images(name).source == f"embedded {name}.npz"
+    pytest.importorskip("pooch", reason="needs the extra data")
+    with pytest.raises(ValueError, match="root: expected a folder, since this user has no home"):
+        download_images(name)
+
+
+def test_decompressed_files_serve_as_well(bare):
+    put_mnist(bare, 3)
+    for path in (bare / "mnist").iterdir():
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    assert default_images("mnist").source == str(bare)
+    assert download_images("mnist") == bare  # asks no server
 
 
 @pytest.mark.parametrize("name, put", [("mnist", put_mnist), ("cifar10", put_cifar10)])

@@ -11,10 +11,7 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref._io import claim
 from kkt_ref._parallel import run_all
-from kkt_ref.attacks.first_layer import FirstLayer
-from kkt_ref.attacks.restarts import run_alternations
 
 NET = kkt_ref.init_uniform((6, 8, 1), np.random.default_rng(0))
 STARTS = {
@@ -103,23 +100,23 @@ def test_a_worker_starts_with_one_thread_and_the_parent_keeps_its_environment(mo
     assert dict(os.environ) == before and sys.modules["__main__"] is main
 
 
-def test_an_interrupted_attack_ends_its_workers_and_goes_on_from_its_files(tmp_path):
-    problem, settings = FirstLayer(NET), dict(candidates=4, seed=3, restarts=5)
-    folder = claim(tmp_path, {})
-
-    def interrupt(number, run):
+def test_an_interrupted_attack_ends_its_workers():
+    def interrupt(*event):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_alternations(problem, **settings, folder=folder, callback=interrupt, workers=2)
+        kkt_ref.reconstruct(NET, m=4, restarts=5, callback=interrupt, workers=2)
     assert not multiprocessing.active_children()
-    assert len(list(folder.glob("start_*.npz"))) == 1
-    told = []
-    after = dict(callback=lambda number, run: told.append(number), folder=folder)
-    parts = run_alternations(problem, **settings, **after, workers=2)
-    assert len(told) == 4
-    for one, other in zip(parts, run_alternations(problem, **settings), strict=True):
-        assert np.array_equal(one.coordinates, other.coordinates)
+
+
+def reconstructed(_):
+    return kkt_ref.attacks.reconstruct_paper(NET, **STARTS["paper"], workers=2)
+
+
+def test_a_worker_of_a_pool_runs_all_by_itself():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        (found,) = pool.map(reconstructed, [0])
+    assert_equal(found, kkt_ref.attacks.reconstruct_paper(NET, **STARTS["paper"]))
 
 
 def nap(number):

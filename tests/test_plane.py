@@ -2,13 +2,21 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from networks import papers_toy, twelve_points
 
 import kkt_ref
 from kkt_ref.attacks import plane
-from kkt_ref.attacks.grid import find_margin, lattice
 from kkt_ref.attacks.kinks import kink_vertices
-from kkt_ref.attacks.plane import reconstruct_plane
+from kkt_ref.attacks.plane import (
+    find_margin,
+    fit_band,
+    label_points,
+    lattice,
+    merge_neighbours,
+    reconstruct_plane,
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +63,7 @@ def test_the_scale_of_the_weights_changes_nothing(toy, found_and_stages):
 
 def test_the_vertices_make_the_margin_sharper(toy):
     net, x, y = toy
-    true, grid = kkt_ref.margins(net, x, y).min(), lattice((-1.5, 1.5), 2, 0.06)
+    true, grid = kkt_ref.margins(net, x, y).min(), lattice((-1.5, 1.5), 0.06)
     crossings, _ = kink_vertices(net, lines=3)
     ring = 0.004 * np.column_stack([np.cos(np.arange(16)), np.sin(np.arange(16))])
     q = find_margin(net, grid, (crossings[:, None] + ring).reshape(-1, 2))
@@ -89,7 +97,7 @@ def test_what_it_cannot_do_is_refused(toy):
     three_inputs = kkt_ref.init_uniform((3, 9, 1), np.random.default_rng(0))
     for message, net, options in (
         ("net: expected two inputs", three_inputs, {}),
-        ("net: expected ReLU", toy[0].with_activation(kkt_ref.Softplus(20.0)), {}),
+        ("and ReLU", toy[0].with_activation(kkt_ref.Softplus(20.0)), {}),
         ("net: expected float64", toy[0].astype(np.float32), {}),
         ("no margin found", toy[0], {"box": (3.0, 3.5)}),
     ):
@@ -110,3 +118,44 @@ def test_a_network_whose_gradients_do_not_fit_in_memory_is_refused():
     wide = kkt_ref.init_paper((2, 1000, 1000, 1), np.random.default_rng(0))
     with pytest.raises(ValueError, match="over 8 GB; use attacks.reconstruct_paper"):
         kkt_ref.reconstruct(wide)
+
+
+def test_lattice_covers_the_box_and_refuses_to_be_huge():
+    points = lattice((-1.0, 1.0), 0.5)
+    assert points.shape == (25, 2)
+    assert np.array_equal(np.unique(points), [-1.0, -0.5, 0.0, 0.5, 1.0])
+    assert len(lattice((0.0, 1.0), 1 / 999)) == 1_000_000
+    with pytest.raises(ValueError, match="too large for the attack"):
+        lattice((0.0, 1.0), 1 / 1000)
+
+
+def test_points_with_a_multiplier_lie_in_the_band_with_their_own_labels(toy):
+    net = toy[0]
+    support = fit_band(label_points(net, lattice((-1.5, 1.5), 0.1)), 5.0, 50.0)
+    outputs = kkt_ref.margins(net, support.x, np.ones(len(support.x)))
+    assert len(support.y) > 0 and np.all(support.multipliers > 0)
+    assert np.all((np.abs(outputs) >= 5.0) & (np.abs(outputs) <= 50.0))
+    assert np.array_equal(support.y, np.sign(outputs))
+    norms = kkt_ref.kkt.stationarity_norms(net, support.x, support.y, support.multipliers)
+    assert np.isclose(norms.relative, support.residual, rtol=1e-2)
+    assert fit_band(label_points(net, lattice((-1.5, 1.5), 0.5)), 1e6, 2e6).residual == 1.0
+
+
+@given(st.integers(0, 10**6).map(np.random.default_rng), st.integers(1, 30), st.floats(0.01, 3.0))
+def test_merging_keeps_mass_and_mean_of_each_label(rng, k, distance):
+    x, y = rng.normal(size=(k, 2)), np.where(rng.uniform(size=k) < 0.5, -1.0, 1.0)
+    lam = rng.uniform(0.1, 1.0, k)
+    mx, my, ml = merge_neighbours(x, y, lam, distance)
+    for label in (-1.0, 1.0):
+        new, old = my == label, y == label
+        assert np.isclose(ml[new].sum(), lam[old].sum())
+        assert np.allclose(ml[new] @ mx[new], lam[old] @ x[old], atol=1e-12)
+
+
+def test_merging_joins_neighbours_of_one_label_only():
+    x = np.array([[0.0, 0.0], [0.05, 0.0], [0.0, 0.05], [1.0, 0.0]])
+    y, lam = np.array([1.0, 1.0, -1.0, 1.0]), np.array([1.0, 3, 1, 1])
+    mx, my, ml = merge_neighbours(x, y, lam, 0.12)
+    order = np.lexsort((mx[:, 0], my))
+    assert np.allclose(mx[order], [[0.0, 0.05], [0.0375, 0.0], [1.0, 0.0]])
+    assert np.allclose(ml[order], [1.0, 4.0, 1.0])

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, minimize, nnls
 
 import kkt_ref
-from kkt_ref.kkt.equation import Equation
-from kkt_ref.kkt.weight_decay import best_decay, weight_decay_stationarity
+from kkt_ref.audit.decay import best_decay
+from kkt_ref.kkt.weight_decay import weight_decay_stationarity
 from kkt_ref.stationarity.losses import LOSSES
 from kkt_ref.stationarity.problems import Regression, RunnerUp
 from kkt_ref.training import weight_decay_optimum
@@ -149,7 +149,7 @@ def test_the_loss_of_weight_decay_is_found_out(K):
         y = np.resize([-1.0, 1.0], 12) if K == 1 else np.arange(12) % 3
         given_ = y if name == classifying or K == 1 else np.eye(3)[y]
         done = weight_decay_optimum(net, x, given_, loss=name, decay=1e-2, tolerance=1e-5)
-        found, fit = best_decay(Equation(done.net, x, y))
+        found, fit = best_decay(done.net, x, y)
         assert found in {name, "huber" if name == "mse" else name}  # equal for outputs near y
         assert fit.stationarity.relative < 2e-5
         assert np.isclose(fit.decay, 1e-2 / (1 if found == name else 2), rtol=1e-3)

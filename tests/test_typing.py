@@ -11,8 +11,7 @@ def watch(stage: str, run: int, x: object, multipliers: object) -> None:
 
 def use(net: kkt_ref.MLP) -> list[Reconstruction]:
     found = [kkt_ref.reconstruct(net, m=7, seed=3, restarts=2, callback=watch)]
-    for plane in (kkt_ref.attacks.reconstruct_plane, kkt_ref.attacks.reconstruct_on_grid):
-        found.append(plane(net, box=(-1, 1), step=0.1, callback=watch))
+    found.append(kkt_ref.attacks.reconstruct_plane(net, box=(-1, 1), step=0.1, callback=watch))
     found.append(kkt_ref.attacks.reconstruct_first_layer(net, restarts=2))
     found.append(reconstruct_paper(net, 7, seed=3, box=(-1, 1), alpha=[1.0, 2.0]))
     best = found[0].of_run(found[0].best)

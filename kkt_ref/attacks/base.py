@@ -4,7 +4,8 @@ Names of dimensions: m candidates, d inputs, L layers.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -68,16 +69,9 @@ class Reconstruction:
         if check_count(index, "index", 0) >= len(self.runs):
             raise ValueError(f"index: expected a run below {len(self.runs)}, got {index}")
         keep = self.run_index == index
-        return Reconstruction(
-            self.candidates[keep],
-            self.labels[keep],
-            self.multipliers[keep],
-            np.zeros(int(keep.sum()), int),
-            (self.runs[index],),
-            self.seed,
-            None if self.agreement is None else self.agreement[keep],
-            None if self.pictures is None else self.pictures[keep],
-        )
+        kept = {name: a[keep] for name, a in vars(self).items() if isinstance(a, np.ndarray)}
+        kept["run_index"] *= 0
+        return replace(self, **kept, runs=(self.runs[index],))
 
 
 def one_multiplier(K: int) -> Problem:
@@ -90,26 +84,13 @@ def measured_run(
     x: np.ndarray,
     y: np.ndarray,
     multipliers: np.ndarray,
-    *,
-    objective: float,
-    steps: int,
-    stop_reason: str,
     problem: Problem | None = None,
+    **end: Any,
 ) -> Run:
-    """Measure the end of a run on the attacked network, with its own gates and precision.
+    """Return a run with the fields ``end`` and its residual on the attacked network.
 
     The multipliers are (m,), or (m, J) for a problem of J directions.
     """
     x, multipliers = np.asarray(x, net.dtype), np.asarray(multipliers, net.dtype)
     norms = stationarity_norms(net, x, y, multipliers, problem=problem)
-    return Run(float(objective), norms.relative, norms.by_layer, steps, stop_reason)
-
-
-def with_copies(callback: Callback | None) -> Callback:
-    """Return a callback that passes copies on to ``callback``, and does nothing for None."""
-
-    def report(stage: str, run: int, x: np.ndarray, multipliers: np.ndarray) -> None:
-        if callback is not None:
-            callback(stage, run, x.copy(), multipliers.copy())
-
-    return report
+    return Run(residual=norms.relative, by_layer=norms.by_layer, **end)

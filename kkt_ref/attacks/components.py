@@ -14,7 +14,8 @@ are not needed, but the shape (C, H, W) of an image is.
 
 The attack maximises the likelihood of all k components together (Bell and Sejnowski 1995; Cardoso
 1997), under the model that the differences of a component at one place p, one for each of its C
-colours, follow Student's t distribution with ν = 3.  That is, it minimises
+colours, follow Student's t distribution with ν = 2.  First and second differences count: between
+neighbours across and down, and between these differences.  That is, it minimises
 
     L(B) = Σ_i (ν + C)/2C · mean_p log(1 + ‖Δ_p x_i‖²/ν)  −  log |det B|,    x_i = Σ_j B_ij v_j.
 
@@ -35,7 +36,7 @@ Kariyappa et al. (ICML 2023) separate the images of one batch from its *gradient
 application to the weights of a trained network, the likelihood of differences of all colours, the
 growing rank and the search for the mean are this library's.
 
-Names of dimensions: k directions, d = C·H·W inputs, P pairs of neighbouring pixels, m candidates.
+Names of dimensions: k directions, d = C·H·W inputs, P places of a difference, m candidates.
 """
 
 from typing import Any, NamedTuple
@@ -52,7 +53,7 @@ from kkt_ref.network.mlp import MLP, check_mlp
 
 Array = np.ndarray
 
-TAIL = 3.0  # ν: small for rare and strong edges; 2 and 3 find nearly the same images
+TAIL = 2.0  # ν: small for rare and strong edges; 1.5 to 2.5 find nearly the same images
 FLOOR = 0.001  # power of the noise in the differences of an image, as a part of their own
 FIRST_RANK, GROWTH = 20, 1.2
 STEPS, LAST_STEPS = 60, 150  # of L-BFGS at each rank, and of the last climb
@@ -84,6 +85,8 @@ def reconstruct_components(
 ) -> Reconstruction:
     """Reconstruct training images as independent components of the first layer.
 
+    A ValueError is raised if the first layer does not stand out of its random start.
+
     Parameters
     ----------
     net : MLP
@@ -102,18 +105,12 @@ def reconstruct_components(
         since the sign of a component is free, and all have one norm, since its size is free too.
         ``multipliers`` are the λ ≥ 0 with which the candidates of one start explain θ best;
         ``pictures`` are the candidates plus the mean, as found or given.
-
-    Raises
-    ------
-    ValueError
-        If ``image_shape`` has another number of pixels than the network has inputs, or fewer than
-        two rows and columns, or if the first layer does not stand out of its random start.
     """
     check_mlp(net)
     C, H, W = shape = check_image_shape(image_shape, "image_shape")
-    if net.d != C * H * W or min(H, W) < 2:
+    if net.d != C * H * W or min(H, W) < 3:
         raise ValueError(
-            f"image_shape: expected images of at least 2 x 2 pixels and {net.d} numbers in all, as "
+            f"image_shape: expected images of at least 3 x 3 pixels and {net.d} numbers in all, as "
             f"the network has inputs, got {C} x {H} x {W}; without image_shape, reconstruct takes "
             "inputs that are not images"
         )
@@ -149,9 +146,10 @@ def component_loss(B: Array, shares: Array, mean: Array, V: Array, shape: Shape)
     C, H, W = shape
     loss = -anp.linalg.slogdet(B)[1]
     for row, share in zip(B, shares, strict=True):
-        image, squares = anp.reshape(anp.dot(row, V) + share * mean, shape), []
-        for edges in (image[:, :, 1:] - image[:, :, :-1], image[:, 1:, :] - image[:, :-1, :]):
-            squares.append(anp.ravel(anp.sum(edges**2, axis=0)))
+        image = anp.reshape(anp.dot(row, V) + share * mean, shape)
+        across, down = anp.diff(image, axis=2), anp.diff(image, axis=1)
+        second = anp.diff(across, axis=2), anp.diff(across, axis=1), anp.diff(down, axis=1)
+        squares = [anp.ravel(anp.sum(y**2, axis=0)) for y in (across, down, *second)]
         r2 = anp.concatenate(squares)  # (P,)
         heavy = anp.log(1 + (r2 + FLOOR * anp.mean(r2)) / TAIL)
         loss = loss + (TAIL + C) / (2 * C) * anp.mean(heavy)
@@ -159,15 +157,17 @@ def component_loss(B: Array, shares: Array, mean: Array, V: Array, shape: Shape)
 
 
 def differences(shape: Shape) -> scipy.sparse.csr_array:
-    """Return the matrix (C·P, d) that takes an image to the differences of its neighbours."""
+    """Return the matrix (C·P, d) that takes an image to its first and second differences."""
     C, H, W = shape
 
     def step(size: int) -> scipy.sparse.dia_array:
         return scipy.sparse.diags_array([-1.0, 1.0], offsets=[0, 1], shape=(size - 1, size))
 
     same, kron = scipy.sparse.eye_array, scipy.sparse.kron
-    both = scipy.sparse.vstack([kron(same(H), step(W)), kron(step(H), same(W))])  # (P, H·W)
-    return kron(same(C), both).tocsr().astype(np.float32)
+    first = kron(same(H), step(W)), kron(step(H), same(W))
+    second = kron(same(H), step(W - 1) @ step(W)), kron(step(H - 1) @ step(H), same(W))
+    every = scipy.sparse.vstack([*first, *second, kron(step(H), step(W))])  # (P, H·W)
+    return kron(same(C), every).tocsr().astype(np.float32)
 
 
 @one_thread()
@@ -206,36 +206,33 @@ def _quartile(ratio: float) -> float:
 
 
 def slopes_of_loss(
-    B: Array, shares: Array, mean: Array, edges: Array, D: Any, C: int
+    B: Array, shares: Array, mean: Array, V: Array, D: Any, C: int
 ) -> tuple[float, Array, Array, Array]:
     """Return L and its gradients in B (k, k), shares (k,) and mean (d,), in closed form.
 
-    ``edges`` (k, C·P) are the differences of the rows of V, and D the matrix that makes them.
-    The components are taken a few at a time, so that temporary arrays stay small.
+    ``D`` is the matrix of the differences.  The components are taken a few at a time, so that
+    temporary arrays stay small.
     """
-    of_mean, has_mean = (D @ mean).astype(edges.dtype), bool(mean.any())  # (C·P,)
     loss, slope_B, slope_shares = 0.0, np.empty_like(B), np.empty_like(shares)
-    slope_mean = np.zeros_like(of_mean)
+    slope_mean, one = np.zeros(len(mean)), V.dtype.type
     for first in range(0, len(B), BLOCK):
         rows = slice(first, first + BLOCK)
-        y, c = B[rows].astype(edges.dtype) @ edges, shares[rows].astype(edges.dtype)
-        if has_mean:
-            y += c[:, None] * of_mean
-        y = y.reshape(len(y), C, -1)  # (rows, C, P)
-        r2 = np.sum(y * y, axis=1)  # (rows, P)
-        r2 += edges.dtype.type(FLOOR) * r2.mean(axis=1, keepdims=True)
-        heavy = 1 + r2 / edges.dtype.type(TAIL)
+        x = V.T @ B[rows].T.astype(V.dtype) + np.outer(mean, shares[rows]).astype(V.dtype)
+        y = (D @ x).reshape(C, -1, x.shape[1])  # (C, P, rows)
+        r2 = np.sum(y * y, axis=0)  # (P, rows)
+        r2 += one(FLOOR) * r2.mean(axis=0)
+        heavy = 1 + r2 / one(TAIL)
         loss += (TAIL + C) / 2 * float(np.sum(np.log(heavy), dtype=np.float64))
-        weights = edges.dtype.type((TAIL + C) / TAIL) / heavy
-        weights += edges.dtype.type(FLOOR) * weights.mean(axis=1, keepdims=True)
-        y *= weights[:, None]
-        y = y.reshape(len(y), -1)  # ∂/∂(differences), (rows, C·P)
-        slope_B[rows], slope_shares[rows] = y @ edges.T, y @ of_mean
-        slope_mean += c @ y
-    T = edges.shape[1]
+        weights = one((TAIL + C) / TAIL) / heavy
+        weights += one(FLOOR) * weights.mean(axis=0)
+        y *= weights
+        pull = D.T @ y.reshape(-1, x.shape[1])  # ∂/∂x, (d, rows)
+        slope_B[rows], slope_shares[rows] = (V @ pull).T, mean @ pull
+        slope_mean += pull @ shares[rows]
+    T = D.shape[0]
     slope_B = slope_B / T - np.linalg.inv(B).T
     loss = loss / T - float(np.linalg.slogdet(B)[1])
-    return loss, slope_B, slope_shares / T, D.T @ slope_mean.astype(np.float64) / T
+    return loss, slope_B, slope_shares / T, slope_mean / T
 
 
 class _Search(NamedTuple):
@@ -265,8 +262,8 @@ class _Search(NamedTuple):
             for free in (slice(k * k, None), slice(None)):  # the mean and its shares, then all
                 shared = basis.climb(shared, LAST_STEPS, free)
                 steps += shared.steps
-            gain = (end.loss - shared.loss) * basis.edges.shape[1]  # in the log of the likelihood
-            if gain > 2 * V.shape[1]:  # more than d numbers gain by fitting noise
+            # L is a mean over about 2 d places, and d numbers more gain less by fitting noise
+            if end.loss - shared.loss > 1:
                 end, parts = shared, centred(shared.B @ V, shared.shares, shared.mean, D, C)
             else:
                 parts = B @ V, end.shares, end.mean
@@ -300,20 +297,19 @@ def centred(x: Array, shares: Array, mean: Array, D: Any, C: int) -> tuple[Array
 
 
 class _Whitened:
-    """The differences of a span, in coordinates in which L-BFGS sees equal variances."""
+    """A span in coordinates in which L-BFGS sees differences of equal variances."""
 
     def __init__(self, V: Array, D: Any, C: int) -> None:
-        edges = (D @ V.T.astype(np.float32)).T  # (k, C·P)
-        wide = edges.astype(np.float64)
-        variances, axes = np.linalg.eigh(wide @ wide.T / wide.shape[1])
+        edges = D @ V.T  # (C·P, k)
+        variances, axes = np.linalg.eigh(edges.T @ edges / len(edges))
         roots = np.sqrt(np.maximum(variances, 1e-12 * variances[-1]))  # a grey image has no edges
         self.whitening, self.inverse = axes / roots @ axes.T, axes * roots @ axes.T  # (k, k)
-        self.edges = (self.whitening @ wide).astype(edges.dtype)
+        self.white = (self.whitening @ V).astype(np.float32)  # (k, d)
         self.V, self.D, self.C = V, D, C
 
     def extended(self, B: Array, rng: np.random.Generator) -> Array:
         """Return B (j, j) with k - j random components, orthogonal in white coordinates."""
-        j, k = len(B), len(self.edges)
+        j, k = len(B), len(self.V)
         white = np.concatenate([B, np.zeros((j, k - j))], axis=1) @ self.inverse  # (j, k)
         new = np.linalg.qr(np.concatenate([white, rng.normal(size=(k - j, k))]).T)[0].T[j:]
         return np.concatenate([white, new]) @ self.whitening
@@ -326,7 +322,7 @@ class _Whitened:
             whole[free] = part
             B, shares, mean = np.split(whole, ends)
             loss, *slopes = slopes_of_loss(
-                B.reshape(k, k), shares, mean, self.edges, self.D, self.C
+                B.reshape(k, k), shares, mean, self.white, self.D, self.C
             )
             slopes[2] -= self.V.T @ (self.V @ slopes[2])
             return loss, np.concatenate([slope.ravel() for slope in slopes])[free]
@@ -344,21 +340,19 @@ class _Whitened:
 
     def common_slope(self, B: Array) -> Array:
         """Return the shares (k,) with which a first small mean lowers L most."""
-        k = len(B)
-        y = (B @ self.inverse).astype(self.edges.dtype) @ self.edges
-        y = y.reshape(k, self.C, -1)
-        y = (y / (1 + np.sum(y * y, axis=1, keepdims=True) / TAIL)).reshape(k, -1)
-        slopes = (self.D.T @ y.T).T.astype(np.float64)  # of each component in its pixels, (k, d)
+        y = (self.D @ (B @ self.V).T).reshape(self.C, -1, len(B))  # (C, P, k)
+        y = y / (1 + np.sum(y * y, axis=0) / TAIL)
+        slopes = (self.D.T @ y.reshape(-1, len(B))).T  # of each component in its pixels, (k, d)
         leading = np.linalg.eigh(slopes @ slopes.T)[1][:, -1]
         return leading / np.abs(leading).max()
 
 
 def flatness(images: Array, D: Any, C: int) -> Array:
     """Return how flat each image (m, d) is beside its edges, in (0, 1]; normal noise has 0.5."""
-    y = (D @ images.T).T.reshape(len(images), C, -1)  # (m, C, P)
-    power = np.mean(y * y, axis=1)  # (m, P)
-    power /= np.maximum(power.mean(axis=1, keepdims=True), 1e-30)
-    return np.exp(-power / 2).mean(axis=1)
+    y = (D @ images.T).reshape(C, -1, len(images))  # (C, P, m)
+    power = np.mean(y * y, axis=0)  # (P, m)
+    power /= np.maximum(power.mean(axis=0), 1e-30)
+    return np.exp(-power / 2).mean(axis=0)
 
 
 def ranks(last: int) -> list[int]:

@@ -22,7 +22,9 @@ _SMALLEST_SINE = 0.05  # of the angle at which two kinks cross; below, rounding 
 
 
 def kinks_at(net: MLP, x: np.ndarray, *, tolerance: float = 3e-4) -> np.ndarray:
-    """Count the kinks of the first layer that pass through points.
+    """Count the kinks of the first layer that pass through points, shape (n,).
+
+    Some kinks pass through any point by chance, so compare with other points.
 
     Parameters
     ----------
@@ -30,11 +32,6 @@ def kinks_at(net: MLP, x: np.ndarray, *, tolerance: float = 3e-4) -> np.ndarray:
     x : array of shape (n, d), dtype as the network's
     tolerance : float
         Largest |w_j·x + b_j| / (‖(w_j, b_j)‖ ‖(x, 1)‖), the sine of an angle, > 0.
-
-    Returns
-    -------
-    array of shape (n,), int64
-        Some kinks pass through any point by chance, so compare with other points.
     """
     check_mlp(net)
     x = check_points(x, "x", d=net.d, dtype=net.dtype)
@@ -94,8 +91,7 @@ def clusters(points: np.ndarray, distance: float) -> np.ndarray:
     """Number the clusters of average linkage, cut at a distance: (n,) from 0 for (n, d)."""
     if len(points) < 2:
         return np.zeros(len(points), int)
-    tree = scipy.cluster.hierarchy.linkage(points, "average")
-    return scipy.cluster.hierarchy.fcluster(tree, distance, "distance") - 1
+    return scipy.cluster.hierarchy.fclusterdata(points, distance, "distance", method="average") - 1
 
 
 def _kinks(net: MLP) -> np.ndarray:

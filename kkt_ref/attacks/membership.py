@@ -33,7 +33,7 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_points
-from kkt_ref.attacks.first_layer import pull_of_training
+from kkt_ref.attacks.first_layer import pull_of_class
 from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.network.protocol import check_nonzero
 from kkt_ref.stationarity import closed_form
@@ -61,15 +61,6 @@ def membership_scores(net: MLP, x: np.ndarray) -> Membership:
     x : array of shape (n, d), floating, 2 ≤ n ≤ 10000
         Training samples and others together, as the network saw them (scaled, mean subtracted).
         At least half should be others, since the score is relative to the median.
-
-    Returns
-    -------
-    Membership
-
-    Raises
-    ------
-    ValueError
-        If the first layer is zero.
 
     Notes
     -----
@@ -107,7 +98,7 @@ def _signals(net: MLP, x: Array) -> Array:
     if net.K == 1:
         pull = np.where(outputs < 0, -1.0, 1.0)
     else:
-        pull = pull_of_training(outputs, outputs.argmax(axis=1), depth=0)
+        pull = pull_of_class(outputs.argmax(axis=1), net.K)
     deltas = closed_form.backward(trace, pull).deltas[0]
     return deltas / np.maximum(np.linalg.norm(deltas, axis=1, keepdims=True), 1e-300)
 

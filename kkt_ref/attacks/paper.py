@@ -1,6 +1,6 @@
 r"""The paper's attack: its published loss, and the same loss minimised by L-BFGS-B.
 
-    min over x_1..x_m in the box, λ_i ≥ λ_min   of   ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²
+    min over x_1..x_m in the box, λ_i ≥ 0   of   ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖²
 
 from random starts; for K classes with Σ_j λ_ij (e_{y_i} − e_j) in place of λ_i y_i, and in
 regression with λ_i of any sign.  Haim et al. (2022) minimise it by SGD, with penalties in place
@@ -13,7 +13,7 @@ Names of dimensions: m candidates, d inputs, J multipliers of a candidate, K out
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
@@ -23,7 +23,6 @@ from kkt_ref._validation import (
     check_array,
     check_box,
     check_count,
-    check_dtype,
     check_multipliers,
     check_positive,
 )
@@ -43,6 +42,7 @@ from kkt_ref.stationarity.problems import (
 )
 
 Event = tuple[str, int, np.ndarray, np.ndarray]  # the arguments of a callback
+STOPPED = 99  # SciPy's status after a StopIteration
 
 
 class PublishedLoss(NamedTuple):
@@ -71,10 +71,6 @@ def published_loss(
         l_i = m λ_i; for several outputs that of the wrong class with the largest output.
     lambda_min : float
         Smaller multipliers are penalised, ≥ 0; the authors draw it from 0.01 to 0.5.
-
-    Returns
-    -------
-    PublishedLoss
 
     Notes
     -----
@@ -123,19 +119,15 @@ class PaperSettings:
     """The settings that :func:`reconstruct_paper` and :func:`refine` share, declared once."""
 
     box: tuple[float, float] = (-1.0, 1.0)  # bounds of every coordinate
-    lambda_min: float = 0.0  # lower bound of the multipliers, ≥ 0, if they have one sign
     alpha: float | Sequence[float] = 100.0  # sharpness of the gates; a sequence is a schedule
     layer_weights: Sequence[float] | None = None  # w_l ≥ 0, one a layer; ones unless given
     max_iterations: int = 1000  # of L-BFGS, for each α
     backend: str | Backend = "numpy"  # or "cupy": where the loss is evaluated
-    dtype: Any = np.float64  # or float32, which is faster and ends earlier, by rounding
     problem: Problem | None = None  # two or K classes unless given; RunnerUp() is the published one
 
     def __post_init__(self) -> None:
         get_backend(self.backend)
-        check_dtype(self.dtype)
         check_box(self.box)
-        check_positive(self.lambda_min, "lambda_min", zero=True)
         for alpha in self.alphas:
             GatedReLU(alpha)
         check_count(self.max_iterations, "max_iterations")
@@ -147,11 +139,7 @@ class PaperSettings:
 
     def check_net(self, net: MLP) -> None:
         """Raise if the descent cannot work on a network."""
-        check_mlp(net)
-        if net.dtype != np.float64:
-            raise TypeError(
-                f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)"
-            )
+        check_mlp(net, "float64")
         weights = zip(check_layer_weights(self.layer_weights, net), net.layer_slices, strict=True)
         if not any(w > 0 and net.theta[s].any() for w, s in weights):
             raise ValueError("net: expected a parameter other than 0 in a layer of weight > 0")
@@ -171,6 +159,9 @@ def reconstruct_paper(
 ) -> Reconstruction:
     """Reconstruct training data by stationarity alone, from random starts.
 
+    Returned are the candidates of all runs.  The objective is Σ_l w_l ‖r‖²_l / Σ_l w_l ‖θ‖²_l, with
+    r the residual with the gates of the last α.
+
     Parameters
     ----------
     net : MLP
@@ -185,21 +176,10 @@ def reconstruct_paper(
         Number of runs.
     seed, callback, workers
         As in :func:`kkt_ref.reconstruct`.  The callback's stage is "moved", after each iteration.
-        With several runs, it is called for the iterations of a run when that run has ended,
-        unless ``workers`` is 1.
+        With several runs, it is called for the iterations of a run when that run has ended.
+        If it raises StopIteration before, it ends the run.
     **settings
         The fields of :class:`PaperSettings`.
-
-    Returns
-    -------
-    Reconstruction
-        The candidates of all runs.  The objective is Σ_l w_l ‖r‖²_l / Σ_l w_l ‖θ‖²_l, with r
-        the residual with the gates of the last α.
-
-    Raises
-    ------
-    BackendError
-        If this machine cannot give the backend.
 
     Notes
     -----
@@ -224,20 +204,21 @@ def reconstruct_paper(
     runs: dict[int, Reconstruction] = {}
 
     def after(number: int, ended: tuple[Reconstruction, list[Event]]) -> None:
-        runs[number] = ended[0]
-        if callback is not None:
-            for event in ended[1]:
-                callback(*event)
+        runs[number], events = ended
+        for stage, _, x, multipliers in events:
+            callback(stage, number, x, multipliers)  # type: ignore[misc]
 
-    run = partial(_run, net, y, start_scale, seed, checked)
-    if callback is not None and (workers == 1 or (workers is None and restarts == 1)):
-        run_all(partial(run, callback), range(restarts), after, seconds=0.0)
-    else:
-        # one device serves one process
-        each = 5e-4 + 6e-10 * m * net.theta.size if checked.backend == "numpy" else 0.0
-        seconds = restarts * checked.max_iterations * len(checked.alphas) * each
-        run = partial(run, None if callback is None else "later")
-        run_all(run, range(restarts), after, workers=workers, seconds=seconds)
+    live = restarts == 1 and callback is not None
+    # a callback is called by this process, and one device serves one process
+    here = live or checked.backend != "numpy"
+    each = 0.0 if here else 5e-4 + 6e-10 * m * net.theta.size
+    run_all(
+        partial(_run, net, y, start_scale, seed, checked, callback if live else bool(callback)),
+        range(restarts),
+        after,
+        workers=None if live else workers,
+        seconds=restarts * checked.max_iterations * len(checked.alphas) * each,
+    )
     ordered = [runs[number] for number in range(restarts)]
     return Reconstruction(
         np.concatenate([one.candidates for one in ordered]),
@@ -255,18 +236,12 @@ def _run(
     start_scale: float,
     seed: int,
     settings: PaperSettings,
-    callback: Callback | Literal["later"] | None,
+    callback: Callback | bool,
     number: int,
 ) -> tuple[Reconstruction, list[Event]]:
-    """Return one run, and its iterations if the callback is to be called later."""
+    """Return one run, and its iterations if ``callback`` is True."""
     events: list[Event] = []
-
-    def watch(stage: str, _: int, x: np.ndarray, multipliers: np.ndarray) -> None:
-        if callable(callback):
-            callback(stage, number, x, multipliers)
-        else:
-            events.append((stage, number, x, multipliers))
-
+    watch = callback if callable(callback) else lambda *event: events.append(event)
     problem = settings.problem or max_margin(net.K)
     # the generator number r of default_rng(seed).spawn(restarts)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
@@ -278,7 +253,7 @@ def _run(
     norm = np.sqrt(sum(float(np.sum(g * g)) for g in total))
     if norm > 0:
         multipliers *= float(np.linalg.norm(net.theta)) / norm
-    watched = None if callback is None else watch
+    watched = watch if callback else None
     return refine(net, x, y, multipliers, callback=watched, **vars(settings)), events
 
 
@@ -291,7 +266,7 @@ def refine(
     callback: Callback | None = None,
     **settings: Any,
 ) -> Reconstruction:
-    """Move given candidates and multipliers downhill by L-BFGS-B.
+    """Move given candidates and multipliers downhill by L-BFGS-B, and return this one run.
 
     Parameters
     ----------
@@ -301,14 +276,9 @@ def refine(
         The start; clipped to the box.
     y : array of shape (m,), entries -1 and +1, or classes 0 ... K-1
     multipliers : array of shape (m,), or (m, J) for J directions of the problem
-        The start; raised to ``lambda_min``, unless the problem allows any sign.
+        The start; raised to 0, unless the problem allows any sign.
     callback, **settings
         As in :func:`reconstruct_paper`.
-
-    Returns
-    -------
-    Reconstruction
-        One run, as in :func:`reconstruct_paper`; its seed is None.
     """
     checked = PaperSettings(**settings)
     checked.check_net(net)
@@ -322,10 +292,8 @@ def refine(
             moved, lam = loss.unpack(intermediate_result.x)
             callback("moved", 0, moved, lam if lam.ndim == 1 else lam.sum(axis=1))
 
-    (low, high), limit = checked.box, checked.max_iterations
-    least = checked.lambda_min if problem.signed else -np.inf
-    x, multipliers = np.clip(x, low, high), np.where(used, np.maximum(multipliers, least), 0.0)
-    steps = 0
+    limit, least, steps = checked.max_iterations, 0.0 if problem.signed else -np.inf, 0
+    x, multipliers = np.clip(x, *checked.box), np.where(used, np.maximum(multipliers, least), 0.0)
     smooth = isinstance(net.activation, Softplus)
     for alpha in checked.alphas[:1] if smooth else checked.alphas:
         loss = RelativeLoss(with_gates(net, alpha), y, checked)
@@ -335,26 +303,25 @@ def refine(
             loss.pack(x, multipliers),
             jac=True,
             method="L-BFGS-B",
-            bounds=[(low, high)] * x.size
-            + [(least / loss.scale, None) if free else (0.0, 0.0) for free in used.ravel()],
+            bounds=[checked.box] * x.size
+            + [(least, None) if free else (0.0, 0.0) for free in used.ravel()],
             callback=watch,
             options=dict(maxcor=20, ftol=0.0, gtol=1e-10, maxiter=limit, maxfun=20 * limit),
         )
         x, multipliers = loss.unpack(result.x)
         multipliers = np.where(used, np.maximum(multipliers, least), 0.0)  # scaling may round
         steps += result.nit
-    end = dict(objective=result.fun, steps=steps, stop_reason=_stop_reason(result))
+        if result.status == STOPPED:
+            break
+    reason = {
+        0: "The projected gradient fell below 1e-10.",
+        1: f"All iterations allowed were done ({result.nit} in the last stage).",
+        STOPPED: "The callback ended the run.",
+    }.get(result.status, "The line search found no lower value: rounding or a kink is in the way.")
+    end = dict(objective=float(result.fun), steps=steps, stop_reason=reason)
     run = measured_run(net, x, y, multipliers, **end, problem=problem)
     mass = multipliers if multipliers.ndim == 1 else multipliers.sum(axis=1)  # (m,)
     return Reconstruction(x, y, mass, np.zeros(len(y), int), (run,), None)
-
-
-def _stop_reason(result: Any) -> str:
-    if result.status == 0:
-        return "The projected gradient fell below 1e-10."
-    if result.status == 1:
-        return f"All iterations allowed were done ({result.nit} in the last stage)."
-    return "The line search found no lower value: rounding or a kink is in the way."
 
 
 class RelativeLoss:
@@ -366,14 +333,10 @@ class RelativeLoss:
     """
 
     def __init__(self, net: MLP, y: np.ndarray, settings: PaperSettings) -> None:
-        backend, self._dtype = get_backend(settings.backend), check_dtype(settings.dtype)
-        self._backend, self._net = backend, backend.put_net(net, self._dtype)
-        # classes stay integers
-        self._y = backend.put(y, self._dtype if y.dtype.kind == "f" else None)
+        self._backend = backend = get_backend(settings.backend)
+        self._net, self._y = backend.put_net(net), backend.put(y)
         self._problem = settings.problem or max_margin(net.K)
         self._shape = shape_of(self._problem.directions(y, np.zeros((len(y), net.K))))  # of λ
-        # squares of float32 numbers are summed in float64
-        self._reduction = None if self._dtype == np.float64 else backend.xp.float64
         weights = check_layer_weights(settings.layer_weights, net)
         norms = [float(np.linalg.norm(net.theta[s])) for s in net.layer_slices]
         whole = sum(w * norm**2 for w, norm in zip(weights, norms, strict=True))
@@ -399,16 +362,10 @@ class RelativeLoss:
 
     def value_and_gradient(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss and its gradient, shapes () and (m d + m J,)."""
-        x, multipliers = (self._backend.put(part, self._dtype) for part in self.unpack(vector))
+        x, multipliers = map(self._backend.put, self.unpack(vector))
         terms = stationarity_and_gradient(
-            self._net,
-            x,
-            self._y,
-            multipliers,
-            self._weights,
-            problem=self._problem,
-            reduction=self._reduction,
+            self._net, x, self._y, multipliers, self._weights, problem=self._problem
         )
         in_x, in_multipliers = map(self._backend.to_host, (terms.grad_x, terms.grad_multipliers))
         gradient = np.concatenate([in_x.ravel(), self.scale * in_multipliers.ravel()])
-        return float(terms.value), gradient.astype(np.float64, copy=False)
+        return float(terms.value), gradient

@@ -1,21 +1,16 @@
-"""The attack of an audit, with the library's own defaults, and the folder of its starts."""
+"""The attack of an audit, with the library's own defaults."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import kkt_ref
-from kkt_ref._io import claim, fingerprint
 from kkt_ref._parallel import one_thread
-from kkt_ref._validation import check_count
+from kkt_ref._validation import check_box, check_count
 from kkt_ref.attacks import reconstruct, reconstruct_first_layer
 from kkt_ref.attacks.base import Callback, Reconstruction
 from kkt_ref.attacks.components import STARTS, span_of_images
 from kkt_ref.attacks.first_layer import FirstLayer
-from kkt_ref.attacks.grid import check_grid
 from kkt_ref.attacks.kinks import BOX
-from kkt_ref.attacks.pooling import default_restarts
 from kkt_ref.metrics.scores import Shape
 from kkt_ref.network.mlp import MLP
 from kkt_ref.network.protocol import check_net
@@ -51,33 +46,34 @@ def attack_settings(
                 "restarts": check_count(starts, "restarts"),
                 "seed": check_count(seed, "seed", 0),
             }
-        m = FirstLayer(net).default_candidates if candidates is None else candidates
-        starts = default_restarts(net) if restarts is None else restarts
+        problem = FirstLayer(net)
+        m = problem.default_candidates if candidates is None else candidates
+        starts = problem.default_restarts if restarts is None else restarts
         return {
             "candidates": check_count(m, "candidates"),
             "restarts": check_count(starts, "restarts", 2),
             "seed": check_count(seed, "seed", 0),
         }
-    return {"box": check_grid(net.astype(np.float64), BOX if box is None else box, None)[0]}
+    return {"box": check_box(BOX if box is None else box)}
 
 
 def _shows_images(net: MLP, image_shape: Shape) -> bool:
     """Say whether the first layer stands out of its start, and an image has rows and columns."""
     try:
-        return min(image_shape[1:]) > 1 and bool(len(span_of_images(net.weights[0])))
+        return min(image_shape[1:]) > 2 and bool(len(span_of_images(net.weights[0])))
     except ValueError:
         return False
 
 
 def attack(
-    net: MLP, settings: dict[str, Any], folder: Path | None, callback: Callback | None
+    net: MLP, settings: dict[str, Any], callback: Callback | None
 ) -> tuple[Reconstruction, str]:
     """Reconstruct training data; the second result says why, if there is no candidate."""
     if "image_shape" in settings:
         return reconstruct(net, **settings, callback=callback), ""
     if net.d > 2:
         with np.errstate(all="ignore"):  # the solver of the multipliers refuses what overflows
-            found = reconstruct_first_layer(net, **settings, folder=folder, callback=callback)
+            found = reconstruct_first_layer(net, **settings, callback=callback)
         return found, "" if len(found.labels) else "no candidate has a multiplier > 0 in any start"
     try:
         with one_thread():
@@ -85,15 +81,3 @@ def attack(
     except ValueError as error:  # a result and no misuse, since all arguments were checked
         empty, index = np.zeros(0), np.zeros(0, int)
         return Reconstruction(np.zeros((0, 2)), empty, empty, index, (), None), str(error)
-
-
-def claim_folder(folder: str | Path, net: MLP, settings: dict[str, Any]) -> Path:
-    """Reserve a folder for all that decides the starts of a run; more starts may be added."""
-    identity = {
-        "command": "audit",
-        "version": kkt_ref.__version__,
-        "network": fingerprint(*net.arrays),
-        "activation": repr(net.activation),
-        **{name: value for name, value in settings.items() if name != "restarts"},
-    }
-    return claim(folder, identity)

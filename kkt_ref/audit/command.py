@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import os
 import signal
 import sys
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from kkt_ref.audit.verdict import judge, parse_condition
 from kkt_ref.audit.weights import load_weights
 
 FAILED, STOPPED = 1, 130
-EXTRA = ("jinja2", "filelock", "threadpoolctl", "tqdm")
+EXTRA = ("jinja2", "threadpoolctl", "tqdm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "The folder --out gets report.html, which needs no other file; candidates.npz (candidates, "
         "labels, multipliers, agreement, restart); candidates.csv and samples.csv with the scores; "
-        "the pictures; and the state of the run. Exit status: 0 done, 1 a condition of --fail-if "
+        "and the pictures. Exit status: 0 done, 1 a condition of --fail-if "
         "holds, 2 misused, 130 stopped."
     )
     add = parser.add_argument
@@ -40,7 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--held-out", type=Path, help="npz: x, as many samples that it never saw or more")
     add("--out", type=Path, help="folder for all results (default: NAME_audit)")
-    add("--resume", action="store_true", help="continue a stopped run, or add data to a run")
     add("--candidates", type=int, help="of each start of the alternation, for images too")
     add("--restarts", type=int, help="starts, at least 2 (default: as kkt_ref.reconstruct)")
     add("--seed", type=int, default=0, help="of the starts (default: 0)")
@@ -69,7 +69,7 @@ def run_command(options: argparse.Namespace) -> int:
         _check_outputs(out, options)
         return _audit(options, out)
     except KeyboardInterrupt:
-        _say(f"\nstopped; the same command with --resume continues from {out}")
+        _say("\nstopped; nothing was written")
         return STOPPED
     except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError) as error:
         said = str(error) or type(error).__name__
@@ -90,7 +90,7 @@ def _audit(options: argparse.Namespace, out: Path) -> int:
     for condition in options.fail_if:
         condition.check(bool(data), len(held_out.get("x", ())), weights.net.d)
     both = (data["x"], data["y"]) if data else None
-    measured = _measure(options, out, weights.net, both, held_out.get("x"))
+    measured = _measure(options, weights.net, both, held_out.get("x"))
     verdicts = judge(measured)
     numbers = report.as_numbers(weights, measured, verdicts)
     pictures = figures.draw_pictures(measured, mean)
@@ -107,6 +107,7 @@ def _audit(options: argparse.Namespace, out: Path) -> int:
     contents[out / "candidates.csv"] = as_csv(candidate_columns(measured.found, matches))
     if options.json is not None:
         contents[options.json] = (json.dumps(numbers, indent=2) + "\n").encode()
+    out.mkdir(parents=True, exist_ok=True)
     for path, content in contents.items():
         with write_atomically(path) as file:
             file.write(content)
@@ -119,7 +120,7 @@ def _audit(options: argparse.Namespace, out: Path) -> int:
     return FAILED if failed else 0
 
 
-def _measure(options: argparse.Namespace, out: Path, net: Any, data: Any, held_out: Any) -> Audit:
+def _measure(options: argparse.Namespace, net: Any, data: Any, held_out: Any) -> Audit:
     """Measure with a bar of the starts, which end in any order."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -127,7 +128,6 @@ def _measure(options: argparse.Namespace, out: Path, net: Any, data: Any, held_o
         desc="reconstruct",
         unit="start",
         total=options.restarts,
-        initial=len(list(out.glob("start_*.npz"))),  # of a stopped run
         mininterval=0.2 if sys.stdout.isatty() else 15.0,
         delay=0.1,  # shows nothing before the first start, so that an error comes alone
         file=sys.stdout,
@@ -139,7 +139,6 @@ def _measure(options: argparse.Namespace, out: Path, net: Any, data: Any, held_o
             data,
             held_out,
             image_shape=options.shape,
-            folder=out,
             callback=lambda *_: bar.update(1),
             **{name: getattr(options, name) for name in names},
         )
@@ -187,23 +186,23 @@ def _check_outputs(out: Path, options: argparse.Namespace) -> None:
     """Raise if a file would be overwritten or could not be written."""
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{out}: expected a folder for the results, got a file")
-    there = [path.name for path in out.iterdir()] if out.is_dir() else []
-    # a run that was killed leaves temporary files, and every run its lock
-    there = sorted(name for name in there if not name.endswith(".part") and name != ".lock")
-    if there and not (options.resume and "settings.json" in there):
+    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if there:
         raise ValueError(
-            f"{out}: expected an empty or new folder, or with --resume the folder of a run, found "
-            f"{there[0]} and {len(there) - 1} more; use another --out"
+            f"{out}: expected an empty or new folder, found {there[0]} and {len(there) - 1} more; "
+            "use another --out"
         )
-    if options.json is not None and options.json.exists() and not options.resume:
+    parent = next(path for path in (out.resolve(), *out.resolve().parents) if path.exists())
+    if not os.access(parent, os.W_OK):
+        raise PermissionError(f"{out}: expected a folder that can be written; use another --out")
+    if options.json is not None and options.json.exists():
         raise ValueError(f"{options.json}: exists already; choose another name for --json")
 
 
 def json_path(text: str) -> Path:
     """Refuse a file that cannot be written, before any work is done."""
     path = Path(text)
-    # settings.json is the name of a run's own file
-    if path.suffix != ".json" or path.name == "settings.json" or path.is_dir():
+    if path.suffix != ".json" or path.is_dir():
         raise argparse.ArgumentTypeError(f"expected a name such as results.json, got {text}")
     if not path.resolve().parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text}: its folder does not exist; create it first")

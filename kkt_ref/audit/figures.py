@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from kkt_ref.attacks.pooling import distinct
+from kkt_ref.attacks.first_layer import distinct
 from kkt_ref.audit.measure import Audit, OnData, OnHeldOut
 from kkt_ref.metrics.roc import roc_curve
 from kkt_ref.metrics.scores import Shape, stretch

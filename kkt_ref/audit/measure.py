@@ -3,20 +3,19 @@
 Names of dimensions: n training samples, m held-out samples, k candidates, d inputs.
 """
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kkt_ref.attacks import membership_scores
 from kkt_ref.attacks.base import Callback, Reconstruction
-from kkt_ref.attacks.grid import default_step
 from kkt_ref.attacks.kinks import kinks_at
 from kkt_ref.attacks.membership import MOST
-from kkt_ref.audit.attack import attack, attack_settings, claim_folder
+from kkt_ref.attacks.plane import default_step
+from kkt_ref.audit.attack import attack, attack_settings
+from kkt_ref.audit.decay import best_decay
 from kkt_ref.audit.inputs import check_data, check_held_out, check_image_shape, check_inside
 from kkt_ref.kkt.equation import Equation
-from kkt_ref.kkt.weight_decay import best_decay
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.roc import ROC, roc
@@ -87,7 +86,6 @@ def audit(
     restarts: int | None = None,
     seed: int = 0,
     box: tuple[float, float] | None = None,
-    folder: Path | None = None,
     callback: Callback | None = None,
 ) -> Audit:
     """Attack a network, and compare what comes back with training data and held-out samples.
@@ -112,9 +110,6 @@ def audit(
         As in :func:`kkt_ref.attacks.reconstruct`; for d > 2 only.
     box
         As in :func:`kkt_ref.attacks.reconstruct`; for d = 2 only.
-    folder : path-like, optional
-        Keeps the finished starts of an attack without image shape, so that the same call
-        continues a stopped one.
     callback : callable, optional
         As in :func:`kkt_ref.attacks.reconstruct`.
 
@@ -131,8 +126,7 @@ def audit(
     settings = attack_settings(net, image_shape, candidates, restarts, seed, box)
     if given is not None and net.d == 2:
         check_inside(given.x, settings["box"])
-    folder = None if folder is None else claim_folder(folder, net, settings)
-    found, failure = attack(net, settings, folder, callback)
+    found, failure = attack(net, settings, callback)
     on_data = on_held_out = None
     if given is not None:
         matches = compare(net, settings, found, given.x)
@@ -148,7 +142,7 @@ def measure_conditions(net: MLP, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarr
     equation = Equation(net, x, y)
     u, multipliers = equation.margins, equation.fit()  # (n,)
     layer_1 = (1.0, *(0.0,) * (net.depth - 1))
-    loss, decayed = best_decay(equation)
+    loss, decayed = best_decay(net, equation.x, equation.y)
     numbers = {
         "samples": len(u),
         "misclassified": int(np.sum(u <= 0)),

@@ -25,9 +25,10 @@ REGISTRY: dict[str, str] = dict(line.split() for line in _SHA256.strip().splitli
 
 
 def download_images(name: str, root: str | Path | None = None, *, progress: bool = False) -> Path:
-    """Download the official files of a data set, where :func:`default_images` finds them.
+    """Download the official files of a data set where :func:`default_images` finds them.
 
-    Files that are there are kept; MNIST's are kept only if their SHA-256 is right.
+    Files that are there are kept, also decompressed ones; compressed ones only if their SHA-256 is
+    right.
 
     Parameters
     ----------
@@ -36,17 +37,15 @@ def download_images(name: str, root: str | Path | None = None, *, progress: bool
         By default :func:`kkt_ref.datasets.cache_root`.
     progress : bool
         Whether to show progress bars, if tqdm is installed.
-
-    Returns
-    -------
-    Path
-        ``root``.
     """
     check_name(name)
-    root = cache_root() if root is None else check_path(root, "root").expanduser()
+    root = Path(os.path.expanduser(cache_root() if root is None else check_path(root, "root")))
+    if root.parts[:1] == ("~",):
+        raise ValueError("root: expected a folder, since this user has no home for a cache")
     batches = (root / CIFAR10_FILES[0]).parent
     if name == "mnist":
-        _fetch(name, MNIST_FILES, root, progress)
+        packed = [file for file in MNIST_FILES if not os.path.isfile((root / file).with_suffix(""))]
+        _fetch(name, packed, root, progress)
     elif len(list(batches.glob("*.bin"))) < 6:
         batches.mkdir(parents=True, exist_ok=True)
         # if this is interrupted, it leaves nothing but this folder, which is then removed

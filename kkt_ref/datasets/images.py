@@ -35,8 +35,8 @@ class ImageSet:
 def cache_root() -> Path:
     """Return the folder for downloads: ``kkt_ref`` in ``XDG_CACHE_HOME`` or in ``~/.cache``."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # the XDG specification demands that relative paths are ignored
-    return (base if base.is_absolute() else Path.home() / ".cache") / "kkt_ref"
+    # the XDG specification demands that relative paths are ignored; a user may have no home
+    return (base if base.is_absolute() else Path(os.path.expanduser("~/.cache"))) / "kkt_ref"
 
 
 def default_images(name: str, root: str | Path | None = None) -> ImageSet:
@@ -56,10 +56,10 @@ def default_images(name: str, root: str | Path | None = None) -> ImageSet:
     check_name(name)
     named = os.environ.get(VARIABLE)
     places = [named, cache_root()] if root is None else [check_path(root, "root")]
-    roots = [Path(str(place)).expanduser() for place in places if place]
+    roots = [Path(os.path.expanduser(str(place))) for place in places if place]
     for folder in roots:
         if not _missing(name, folder):
-            training, test = _read(name, [folder / file for file in NEEDED[name]])
+            training, test = _read(name, [stored(folder / file) for file in NEEDED[name]])
             return ImageSet(name, str(folder), *training, *test)
     if root is None and not named:
         return embedded_images(name)
@@ -93,7 +93,12 @@ def check_name(name: str) -> None:
 
 
 def _missing(name: str, root: Path) -> list[str]:
-    return [file for file in NEEDED[name] if not (root / file).is_file()]
+    return [file for file in NEEDED[name] if not os.path.isfile(stored(root / file))]
+
+
+def stored(path: Path) -> Path:
+    """Return the path of a file, or of its decompressed form if only that is there."""
+    return path if os.path.isfile(path) or path.suffix != ".gz" else path.with_suffix("")
 
 
 def _read(name: str, files: list[Path]) -> tuple[Labelled, Labelled]:

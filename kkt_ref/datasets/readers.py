@@ -17,7 +17,7 @@ import numpy as np
 
 Labelled = tuple[np.ndarray, np.ndarray]  # images (n, C, H, W) and labels (n,) in 0..9, uint8
 RECORD = 1 + 3 * 32 * 32  # bytes
-_LARGEST = 2**30  # bytes once decompressed; MNIST's largest file has 47 million
+_LARGEST = 2**26  # bytes once decompressed; MNIST's largest file has 47 million
 
 
 def read_mnist(images: Path, labels: Path) -> Labelled:
@@ -38,30 +38,23 @@ def read_cifar10(paths: Sequence[Path]) -> Labelled:
 
 
 def read_idx(path: Path, ndim: int) -> np.ndarray:
-    """Read an IDX file of ``ndim`` axes, and decompress no more than its header announces."""
-    magic, length = bytes([0, 0, 8, ndim]), 4 + 4 * ndim
-    with gzip.open(path) as stream:
+    """Read an IDX file of ``ndim`` axes, compressed or not."""
+    content, magic, start = path.read_bytes(), bytes([0, 0, 8, ndim]), 4 + 4 * ndim
+    if content.startswith(b"\x1f\x8b"):
         try:
-            header = stream.read(length)
-            shape = struct.unpack(f">{ndim}I", header[4:]) if len(header) == length else (0,)
-            size = math.prod(shape)
-            if header[:4] != magic or not 0 < size <= _LARGEST:
-                raise ValueError(
-                    f"{path}: expected the header of an IDX file, {magic.hex()} and a shape of 1 "
-                    f"to {_LARGEST:,} bytes, got {header.hex()}"
-                )
-            content = stream.read(size + 1)  # at its end gzip verifies its checksum
+            with gzip.open(path) as stream:
+                content = stream.read(_LARGEST)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(
                 f"{path}: expected an intact gzip file, but {error}; download it again"
             ) from error
-    if len(content) != size:
-        came = "more" if len(content) > size else f"{len(content):,}"
+    shape = struct.unpack(f">{ndim}I", content[4:start]) if len(content) > start else (0,)
+    if content[:4] != magic or not 0 < math.prod(shape) == len(content) - start:
         raise ValueError(
-            f"{path}: expected {size:,} bytes for the shape {shape} in its header, got {came}; "
-            "download it again"
+            f"{path}: expected the header of an IDX file, {magic.hex()} and a shape, and as many "
+            f"bytes, got {len(content):,} bytes from {content[:start].hex()}; download it again"
         )
-    return np.frombuffer(content, np.uint8).reshape(shape)  # (n,) or (n, rows, columns)
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)  # (n,) or (n, H, W)
 
 
 def _read_batch(path: Path) -> np.ndarray:

@@ -6,14 +6,13 @@ gates of samples that lie on kinks, and ``weight_decay`` takes λ from the outpu
 """
 
 from kkt_ref.kkt.equation import Equation, KKTReport, Stationarity, stationarity_norms
-from kkt_ref.kkt.weight_decay import DecayFit, best_decay, weight_decay_stationarity
+from kkt_ref.kkt.weight_decay import DecayFit, weight_decay_stationarity
 
 __all__ = [
     "DecayFit",
     "Equation",
     "KKTReport",
     "Stationarity",
-    "best_decay",
     "stationarity_norms",
     "weight_decay_stationarity",
 ]

@@ -44,13 +44,11 @@ def clarke_stationarity(
     pair of sample and neuron is near a kink if |z| ≤ width · (root mean square of its layer's z).
     The result is never worse than the fit of λ with the activation's own gates.
     """
-    check_mlp(net)
+    check_mlp(net, "float64")
     equation = Equation(net, x, y)
     check_nonzero(net)
     width = check_positive(width, "width")
     max_iterations = check_count(max_iterations, "max_iterations")
-    if net.dtype != np.float64:
-        raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
     free = _FreeGates(equation, width)
     multipliers = equation.fit()
     hard = free.measured(multipliers, free.trace.gates)

@@ -74,17 +74,12 @@ class KKTReport(NamedTuple):
 
 
 class Equation:
-    """θ = Σ_i Σ_c U_ic ∇θΦ_c(θ; x_i) at n samples of a problem, by default max-margin.
+    """θ = Σ_i Σ_c U_ic ∇θΦ_c(θ; x_i) at n samples of a problem, by default max-margin."""
 
-    An ``evaluation`` of the network at the same samples may be that of another equation.
-    """
-
-    def __init__(
-        self, net: Network, x: Any, y: Any, problem: Problem | None = None, evaluation: Any = None
-    ) -> None:
+    def __init__(self, net: Network, x: Any, y: Any, problem: Problem | None = None) -> None:
         self.net = net
         self.x, self.y, self.problem = problems.check_samples(net, x, y, problem)
-        self.evaluation: Any = evaluation or evaluate(net, self.x)
+        self.evaluation: Any = evaluate(net, self.x)
         self.outputs = self.evaluation.outputs  # Φ, (n, K)
         self.directions = self.problem.directions(self.y, self.outputs)  # (n, J, K)
         self.shape = problems.shape_of(self.directions)  # of the multipliers, (n,) or (n, J)
@@ -115,11 +110,6 @@ class Equation:
         by_layer = tuple(_ratio(norm(residual[s]), norm(theta[s])) for s in slices)
         return Stationarity(float(norm(residual)), _ratio(norm(residual), norm(theta)), by_layer)
 
-    def constrained(self, multipliers: Array) -> tuple[Array, Array]:
-        """Return ⟨D_ij, Φ(x_i)⟩ and λ_ij of all k constraints, both (k,)."""
-        real = np.isfinite(self.constraints)  # (n, J)
-        return self.constraints[real], multipliers.reshape(real.shape)[real]
-
     def fit(self, layer_weights: Any = None) -> Array:
         """Return the feasible multipliers with the smallest Σ_l w_l ‖left − right‖²_l."""
         net, signed = self.net, self.problem.signed
@@ -147,7 +137,8 @@ class Equation:
         check_every_class(self.y, self.net.K)
         check_nonzero(self.net)
         multipliers = self.fit() if multipliers is None else self.check(multipliers)
-        u, lam = self.constrained(multipliers)  # (k,)
+        real = np.isfinite(self.constraints)  # (n, J), of which k are constraints
+        u, lam = self.constraints[real], multipliers.reshape(real.shape)[real]  # (k,)
         q = float(u.min()) if margin is None else check_positive(margin, "margin")
         if q <= 0:
             raise ValueError(

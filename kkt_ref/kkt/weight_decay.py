@@ -45,37 +45,14 @@ def weight_decay_stationarity(
         μ > 0; that which fits best unless given.  PyTorch's ``weight_decay`` is this μ if all
         parameters are decayed and the loss is the mean.
     """
-    return _fit(Equation(net, x, y, WeightDecay(loss_by_name(loss))), decay)
-
-
-def _fit(equation: Equation, decay: float | None = None) -> DecayFit:
-    check_nonzero(equation.net)
-    g = equation.right_side(np.ones(equation.shape, equation.net.dtype))  # (P,)
+    equation = Equation(net, x, y, WeightDecay(loss_by_name(loss)))
+    check_nonzero(net)
+    g = equation.right_side(np.ones(equation.shape, net.dtype))  # (P,)
     if decay is None:
-        along = float(equation.net.theta @ g)
+        along = float(net.theta @ g)
         decay = float(g @ g) / along if along > 0 else None
     else:
         decay = check_positive(decay, "decay")
     inverse = 0.0 if decay is None else 1.0 / decay
-    norms = equation.norms_of(g * inverse)
     implied = equation.problem.multipliers(equation.y, equation.outputs)
-    return DecayFit(norms, decay, implied * inverse)
-
-
-def best_decay(equation: Equation) -> tuple[str, DecayFit]:
-    """The loss whose weight decay explains the weights of a classifier best, and its fit.
-
-    The equation is that of max-margin.  Each loss leaves one number free, μ.  Training without
-    decay to a small loss ℓ looks like decay with a tiny μ, of about L ℓ log(1/ℓ) / ‖θ‖².  The
-    targets of "mse" and "huber" are y, or for several outputs 1 for the class and 0 elsewhere;
-    these two differ only for outputs that are more than 1 from their target.
-    """
-    net, x, y = equation.net, equation.x, equation.y
-    numbers = y if net.K == 1 else np.eye(net.K)[y]  # (n,) or (n, K)
-    targets = {"logistic" if net.K == 1 else "cross_entropy": y, "mse": numbers, "huber": numbers}
-    fits = {
-        loss: _fit(Equation(net, x, target, WeightDecay(loss_by_name(loss)), equation.evaluation))
-        for loss, target in targets.items()
-    }
-    best = min(fits, key=lambda loss: fits[loss].stationarity.relative)
-    return best, fits[best]
+    return DecayFit(equation.norms_of(g * inverse), decay, implied * inverse)

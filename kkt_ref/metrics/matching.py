@@ -71,11 +71,6 @@ def match_points(
         Euclidean distance > 0, in the units of the points.
     multipliers : array of shape (m,), optional
         Weights of the candidates in the stray mass; all equal by default.
-
-    Returns
-    -------
-    PointMatches
-        Its counts, pairs and distances.
     """
     points = check_points(points, "points")
     candidates = check_points(candidates, "candidates", d=points.shape[1])

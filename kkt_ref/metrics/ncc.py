@@ -21,17 +21,9 @@ _FLAT = 1e-12  # a smaller standard deviation, relative to max|x|, is a rounding
 
 
 def ncc_all_pairs(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-    """Return the correlation of every image of ``x`` with every image of ``y``.
+    """Return the correlation, in [-1, 1], of every image of x (n, d) with every image of y (m, d).
 
-    Parameters
-    ----------
-    x, y : array_like, (n, d) and (m, d)
-        Flat images of any floating dtype.
-
-    Returns
-    -------
-    ndarray, (n, m)
-        float64 in [-1, 1].
+    The result has the shape (n, m) and float64; the images may have any floating dtype.
     """
     x = check_points(x, "x")
     y = check_points(y, "y", d=x.shape[1])

@@ -36,11 +36,6 @@ class Scores(NamedTuple):
     data: ImageScores
     unseen: ImageScores  # the same candidates on as many images that were not trained on
 
-    @property
-    def difference(self) -> ImageScores:
-        """``data`` minus ``unseen``, field by field."""
-        return ImageScores._make(a - b for a, b in zip(self.data, self.unseen, strict=True))
-
 
 def score_candidates(
     images: ArrayLike, candidates: ArrayLike, unseen: ArrayLike, *, mean: ArrayLike, shape: Shape

@@ -64,7 +64,10 @@ def structural_similarity(
     channel_axis: int | None = None,
     settings: SSIMSettings = WANG,
 ) -> Floats:
-    """Return the SSIM of matched images.
+    """Return the SSIM of matched images, in float64 and the shape of the batch.
+
+    It is exactly 1 for x = y if ``settings.eps`` is 0.  It equals scikit-image's
+    ``structural_similarity`` on float64 images for equal settings.
 
     Parameters
     ----------
@@ -76,15 +79,6 @@ def structural_similarity(
     channel_axis : int, optional
         One more axis, at any place: that of the channels, over which SSIM is averaged.
     settings : SSIMSettings
-
-    Returns
-    -------
-    ndarray
-        float64 of the shape of the batch.  Exactly 1 for x = y if ``settings.eps`` is 0.
-
-    Notes
-    -----
-    Equal to scikit-image's ``structural_similarity`` on float64 images for equal settings.
     """
     check_positive(data_range, "data_range")
     check_kind(settings, SSIMSettings, "settings")

@@ -200,10 +200,8 @@ def init_paper(
     return init_uniform(widths, rng, dtype=dtype).with_normal_first_layer(first_layer, rng)
 
 
-def check_mlp(net: Any, K: int | None = None) -> None:
-    """Raise unless ``net`` is an MLP with finite NumPy parameters, and with K outputs."""
-    check_net(net)
+def check_mlp(net: Any, dtype: Any = None) -> None:
+    """Raise unless ``net`` is an MLP with finite NumPy parameters, of this dtype if given."""
+    check_net(net, dtype)
     if not isinstance(net, MLP):
         raise TypeError(f"net: expected a kkt_ref.MLP, got {type(net).__name__}")
-    if K is not None and net.K != K:
-        raise ValueError(f"net: expected {K} output{'s'[: K - 1]}, got {net.K}")

@@ -101,8 +101,8 @@ class Network(Protocol):
         return self.with_arrays([p * p.dtype.type(c) for p in self.arrays])
 
 
-def check_net(net: Any) -> None:
-    """Raise unless ``net`` is a network with finite NumPy parameters."""
+def check_net(net: Any, dtype: Any = None) -> None:
+    """Raise unless ``net`` is a network with finite NumPy parameters, of this dtype if given."""
     if not hasattr(net, "weighted_gradient"):
         raise TypeError(
             "net: expected a kkt_ref.MLP, or a network of your own as kkt_ref.network.Network "
@@ -117,6 +117,8 @@ def check_net(net: Any) -> None:
         if largest > size_limit(p.dtype):
             limit = f"{size_limit(p.dtype):.0e}, so that products can be represented"
             raise ValueError(f"net: expected parameters up to {limit}; use net.scaled")
+    if dtype is not None and net.dtype != dtype:
+        raise TypeError(f"net: expected {dtype}, got {net.dtype}; use net.astype('{dtype}')")
 
 
 def check_layer_weights(layer_weights: Any, net: Network) -> tuple[float, ...]:

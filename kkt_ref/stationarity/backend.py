@@ -26,13 +26,13 @@ class Backend:
     device: Any = None  # the default device of the namespace unless given
     to_host: Callable[[Array], np.ndarray] = np.asarray
 
-    def put(self, array: np.ndarray, dtype: Any = None) -> Array:
+    def put(self, array: np.ndarray) -> Array:
         """Return a NumPy array on the device; it may share memory with its argument."""
-        return self.xp.asarray(np.asarray(array, dtype=dtype), device=self.device)
+        return self.xp.asarray(array, device=self.device)
 
-    def put_net(self, net: Any, dtype: Any = None) -> Any:
+    def put_net(self, net: Any) -> Any:
         """Return a network with its parameters on the device."""
-        return net.with_arrays([self.put(p, dtype) for p in net.arrays])
+        return net.with_arrays([self.put(p) for p in net.arrays])
 
 
 def get_backend(backend: str | Backend) -> Backend:

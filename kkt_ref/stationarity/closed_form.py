@@ -20,6 +20,8 @@ any other namespace.  Functions may modify temporaries in place, never their arg
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import namespace
 from kkt_ref.stationarity.layer_residual import ArrayResidual, GramResidual, layer_residual
@@ -157,7 +159,6 @@ def stationarity_and_gradient(
     layer_weights: Sequence[float] | None = None,
     *,
     problem: Problem | None = None,
-    reduction: Any = None,
 ) -> StationarityTerms:
     """Σ_l w_l ‖θ − Σ_ic U_ic ∇θΦ_c(θ; x_i)‖²_l and its gradient in x and λ.
 
@@ -173,13 +174,9 @@ def stationarity_and_gradient(
         Ones unless given; a layer of weight zero costs nothing.
     problem : Problem, optional
         What U is; that of two classes, or of K classes, unless given.
-    reduction : dtype, optional
-        The dtype in which squares are summed; that of ``x`` unless given.
-
-    Returns
-    -------
-    StationarityTerms
     """
+    if isinstance(net.weights[0], np.ndarray):
+        x, y, multipliers = map(np.asarray, (x, y, multipliers))
     trace = forward(net, x)
     outputs, problem = trace.preactivations[-1], problem or max_margin(net.K)
     directions = problem.directions(y, outputs)  # (m, J, K)
@@ -193,7 +190,7 @@ def stationarity_and_gradient(
         square, s = None, None
         if w > 0:
             a, z, delta = trace.inputs[layer], trace.preactivations[layer], back.deltas[layer]
-            square, s = layer_residual(w, a, z, delta, W, b, reduction)
+            square, s = layer_residual(w, a, z, delta, W, b)
             value = value + w * square
         direction.append(s)
         by_layer.append(square)

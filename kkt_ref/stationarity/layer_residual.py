@@ -68,32 +68,29 @@ def gram_is_cheaper(m: int, h: int, p: int) -> bool:
 
 
 def layer_residual(
-    w: float, a: Array, z: Array, delta: Array, W: Array, b: Array | None, dtype: Any = None
+    w: float, a: Array, z: Array, delta: Array, W: Array, b: Array | None
 ) -> tuple[Array, ArrayResidual | GramResidual]:
-    """Return ‖DᵀA − W‖², without the weight w > 0, and s; squares are summed in ``dtype``."""
+    """Return ‖DᵀA − W‖², without the weight w > 0, and s."""
     if gram_is_cheaper(a.shape[0], *W.shape):
         inputs = a @ a.T  # (m, m)
         if b is not None:
             inputs += 1.0
         found = GramResidual(w, inputs, delta @ delta.T)
-        whole = _inner(W, W, dtype) + (0.0 if b is None else _inner(b, b, dtype))
-        square = _inner(found.inputs, found.signals, dtype) - 2.0 * _inner(delta, z, dtype) + whole
+        whole = _inner(W, W) + (0.0 if b is None else _inner(b, b))
+        square = _inner(found.inputs, found.signals) - 2.0 * _inner(delta, z) + whole
         if float(square) > CANCELLED[str(W.dtype).split(".")[-1]] * float(whole):
             return square, found
     residual = delta.T @ a  # (h, p)
     residual -= W
-    square, bias = _inner(residual, residual, dtype), None
+    square, bias = _inner(residual, residual), None
     if b is not None:
         rest = namespace(delta).sum(delta, axis=0) - b  # (h,)
-        square, bias = square + _inner(rest, rest, dtype), w * rest
+        square, bias = square + _inner(rest, rest), w * rest
     if w != 1:
         residual *= w
     return square, ArrayResidual(residual, bias)
 
 
-def _inner(a: Array, b: Array, dtype: Any) -> Array:
+def _inner(a: Array, b: Array) -> Array:
     xp = namespace(a)
-    a, b = (xp.reshape(part, (-1,)) for part in (a, b))
-    if dtype is not None:
-        a, b = xp.astype(a, dtype), xp.astype(b, dtype)
-    return xp.vecdot(a, b)
+    return xp.vecdot(xp.reshape(a, (-1,)), xp.reshape(b, (-1,)))

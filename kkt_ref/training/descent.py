@@ -84,8 +84,8 @@ def gradient_descent(
         The start; it is not changed.
     x, y
         As in :func:`kkt_ref.stationarity_loss`.
-    step : float, > 0
-    max_steps : int, ≥ 0
+    step, max_steps
+        The step > 0, and the largest number of steps ≥ 0.
     target_loss : float, optional
         Stop at this mean loss, > 0.
     record_every : int, steps between records
@@ -174,7 +174,7 @@ def _ascend(
         if due or reached or last:
             here_whole = whole if due else leave_span(whole, inner, Q)
             theta = np.concatenate([backend.to_host(p).ravel() for p in here_whole.arrays])  # (P,)
-            at_record = net.with_theta(theta)  # a copy: steps change arrays in place
+            at_record = net.with_theta(theta)
             first, *rest = ascent
             full = [first if Q is None else first @ Q.T, *rest]
             direction = np.concatenate([backend.to_host(g).ravel() for g in full])  # (P,)
@@ -189,10 +189,12 @@ def _ascend(
         if reached or last:
             break
 
-        size = length(log_loss, squares)
+        size, moved = length(log_loss, squares), []
         for p, g in zip(inner.arrays, ascent, strict=True):
-            g *= size
-            p += g
+            g *= size  # in place where arrays can be changed, so that no memory is taken
+            g += p
+            moved.append(g)
+        inner = inner.with_arrays(moved)
 
     reason = f"All {max_steps} steps allowed were done."
     if reached:

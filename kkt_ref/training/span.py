@@ -25,14 +25,13 @@ def span_basis(net: Network, x: np.ndarray) -> np.ndarray | None:
 
 
 def enter_span(net: Any, Q: Array | None) -> Any:
-    """Return a copy of the network with V = W_1 Q, whose arrays descent may change."""
+    """Return the network with V = W_1 Q."""
     first, *rest = net.arrays
-    inner = first if Q is None else first @ Q  # (h_1, n)
-    return net.with_arrays([p + 0 for p in (inner, *rest)])
+    return net if Q is None else net.with_arrays([first @ Q, *rest])  # (h_1, n)
 
 
 def leave_span(net: Any, inner: Any, Q: Array | None) -> Any:
-    """Return ``net`` with the changes that its copy ``inner`` has seen since it entered."""
+    """Return ``net`` with the changes that ``inner`` has seen since it entered."""
     if Q is None:
         return inner
     first, (V, *rest) = net.arrays[0], inner.arrays

@@ -49,7 +49,7 @@ def weight_decay_optimum(
         with the result's multipliers, which are the exact ones.
     max_iterations : int
     """
-    check_net(net)
+    check_net(net, "float64")
     problem = WeightDecay(loss_by_name(loss or ("logistic" if net.K == 1 else "cross_entropy")))
     x, y, _ = check_samples(net, x, y, problem)
     classes = problem.loss.name in ("logistic", "cross_entropy")
@@ -58,8 +58,6 @@ def weight_decay_optimum(
         check_every_class(y, net.K)
     decay, tolerance = check_positive(decay, "decay"), check_positive(tolerance, "tolerance")
     max_iterations = check_count(max_iterations, "max_iterations")
-    if net.dtype != np.float64:
-        raise TypeError(f"net: expected float64 for L-BFGS, got {net.dtype}; use net.astype(float)")
     if isinstance(getattr(net, "activation", None), (GatedReLU, AuthorsGatedReLU)):
         raise ValueError(
             "net: the gated activation has no gradient in θ to descend; train with "
