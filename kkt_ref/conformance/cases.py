@@ -159,6 +159,8 @@ def _times(x: Any = 1.0, lam: Any = 1.0) -> Callable[..., tuple[Any, ...]]:
 
 _SIGNS = np.array([-1.0, 1, 1, -1, -1, 1, 1])
 _ONLY_NETWORK = "σ(αz) replaces the step inside ∇θΦ only, not in the forward pass or its derivative"
+_NOT_LINEAR = "softplus is not taken as linear above αz = 20, as PyTorch does"
+_AT_20: dict[str, Any] = {"act": Softplus(2.7), "change": _at_threshold}
 _FLAT = "α may be below 1, and the network deep"
 _TWO_CLASSES: dict[str, tuple[str, Draw]] = {
     "plain": _drawn("the formula itself"),
@@ -180,13 +182,7 @@ _TWO_CLASSES: dict[str, tuple[str, Draw]] = {
     "softplus far from zero": _drawn(
         "exp(αz) does not overflow", act=Softplus(13.0), change=_times(x=300.0)
     ),
-    "softplus at 20": _drawn(
-        "softplus is not taken as linear above αz = 20, as PyTorch does",
-        (4, 9, 1),
-        bias="all",
-        act=Softplus(2.7),
-        change=_at_threshold,
-    ),
+    "softplus at 20": _drawn(_NOT_LINEAR, (4, 9, 1), bias="all", **_AT_20),
     "equal candidates": _drawn(
         "equal rows of x are separate candidates",
         change=lambda net, x, y, lam: (net, x[[0, 0, 0, 0, 4, 5, 6]], y, lam),
@@ -194,9 +190,7 @@ _TWO_CLASSES: dict[str, tuple[str, Draw]] = {
     "zero multipliers": _drawn(
         "with λ = 0 the residual is θ and ∂/∂x is 0, but ∂/∂λ is not 0", change=_times(lam=0.0)
     ),
-    "negative multipliers": _drawn(
-        "λ may have any sign and is not clipped", change=_times(lam=_SIGNS)
-    ),
+    "negative multipliers": _drawn("λ may have any sign", change=_times(lam=_SIGNS)),
     "tiny multipliers": _drawn("small λ are not taken for 0", change=_times(lam=1e-7)),
     "huge multipliers": _drawn("large λ are not clipped", change=_times(lam=1e6)),
     "zero input": _drawn(
@@ -230,13 +224,7 @@ _CLASSES: dict[str, tuple[str, Draw]] = {
     "all biases": _drawn("every bias is a part of θ", (4, 9, 6, 3), bias="all"),
     "smoothed gates": _drawn(_ONLY_NETWORK, (4, 9, 6, 3), act=GatedReLU(2.7)),
     "softplus": _drawn("softplus is used everywhere", (4, 9, 6, 3), act=Softplus(0.6)),
-    "softplus at 20": _drawn(
-        "softplus is not taken as linear above αz = 20, as PyTorch does",
-        (4, 9, 3),
-        bias="all",
-        act=Softplus(2.7),
-        change=_at_threshold,
-    ),
+    "softplus at 20": _drawn(_NOT_LINEAR, (4, 9, 3), bias="all", **_AT_20),
     "one layer": _drawn("a linear classifier works", (5, 4)),
     "five layers": _drawn("deep networks work", (4, 7, 6, 5, 6, 3), n=4),
     "one sample": _drawn("a single sample keeps its axis", (4, 9, 6, 3), n=1),

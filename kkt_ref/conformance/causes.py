@@ -8,7 +8,7 @@ Names of dimensions: n samples, K outputs, L layers, P parameters.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,6 @@ VAGUE = (  # what may be seen of an array beyond a factor
     "right but for signs",
     "made of the right numbers in another order",
     "right but for a constant that is added",
-    "wrong in the first row only",
-    "wrong in the last row only",
     "wrong in some rows only",
     "wrong in some columns only",
 )
@@ -55,15 +53,14 @@ def causes_of(check: Any, answer: Answer) -> list[Cause]:
 
 def _explains(check: Any, mistaken: Answer, answer: Answer) -> bool:
     """Whether an answer is this mistaken one, which must explain nearly all of its error."""
+    close = check.tolerance
     for got, other in zip(answer, mistaken, strict=True):  # most differ grossly
-        if np.linalg.norm(got - other) > check.tolerance * (np.linalg.norm(other) + got.size):
+        if np.linalg.norm(got - other) > close * (np.linalg.norm(other) + got.size):
             return False
-    triples = zip(*(check.blocks(a).values() for a in (answer, mistaken, check.right)), strict=True)
-    for got, other, right in triples:
-        left, whole = np.linalg.norm(got - other), np.linalg.norm(got - right)
-        if relative(got, other) > check.tolerance or (
-            left > UNEXPLAINED * whole and relative(got, right) > check.tolerance
-        ):
+    blocks = (check.blocks(a).values() for a in (answer, mistaken, check.right))
+    for got, other, right in zip(*blocks, strict=True):
+        unexplained = np.linalg.norm(got - other) > UNEXPLAINED * np.linalg.norm(got - right)
+        if relative(got, other) > close or (unexplained and relative(got, right) > close):
             return False
     return True
 
@@ -88,20 +85,12 @@ def _holds(part: Array, kind: str) -> bool:
 
 def wrong_arrays(check: Any, answer: Answer) -> Wrong:
     """Return what is seen of each wrong array."""
-    got, wanted = check.blocks(answer), check.blocks(check.right)
-    factors, start = _factors(check.case.inputs), {}
-    if check.question.name == "training_step":
-        start = check.blocks((check.case.inputs["net"].theta,))
-    seen = {}
-    for name, array in wanted.items():
-        if relative(got[name], array) > check.tolerance:
-            words = _compared(got[name], array, factors, check.tolerance)
-            if name in start:
-                moved = got[name] - start[name], array - start[name]
-                far = _multiples(*moved, factors, 100 * check.tolerance)
-                words = [f"moved {c} times as far as is right" for c in far] + words
-            seen[name] = tuple(words)
-    return seen
+    got, factors = check.blocks(answer), _factors(check.case.inputs)
+    return {
+        name: tuple(_compared(got[name], array, factors, check.tolerance))
+        for name, array in check.blocks(check.right).items()
+        if relative(got[name], array) > check.tolerance
+    }
 
 
 def _factors(inputs: dict[str, Any]) -> dict[str, float]:
@@ -118,23 +107,17 @@ def _factors(inputs: dict[str, Any]) -> dict[str, float]:
     return factors
 
 
-def _multiples(got: Array, wanted: Array, factors: dict[str, float], tol: float) -> list[str]:
-    """Return the names of all factors by which a wrong array differs from the right one."""
-    names = [name for name, c in factors.items() if relative(got, c * wanted) <= tol]
-    c = float(np.sum(got * wanted) / (np.sum(wanted**2) or 1.0))
-    short = float(f"{c:.3g}")  # any single number has a factor, but seldom a short one
-    if abs(c - 1) > 1e-3 and relative(got, (c if got.size > 1 else short) * wanted) <= tol:
-        names.append(f"{c:.6g}")
-    return names
-
-
 def _compared(got: Array, wanted: Array, factors: dict[str, float], tol: float) -> list[str]:
     """Return what a wrong array is, the most exact words first."""
     if not np.any(wanted):
         return ["not 0"]
     if not np.any(got):
         return ["0"]
-    names = _multiples(got, wanted, factors, tol)
+    names = [name for name, c in factors.items() if relative(got, c * wanted) <= tol]
+    c = float(np.sum(got * wanted) / np.sum(wanted**2))
+    short = float(f"{c:.3g}")  # any single number has a factor, but seldom a short one
+    if abs(c - 1) > 1e-3 and relative(got, (c if got.size > 1 else short) * wanted) <= tol:
+        names.append(f"{c:.6g}")
     words = [f"{name} times the right one" for name in names]
     error = relative(got, wanted)
     if error < 1e-3:
@@ -142,29 +125,28 @@ def _compared(got: Array, wanted: Array, factors: dict[str, float], tol: float) 
         words.append(f"right to about {digits} digits; float32, or too few digits written")
     if got.size == 1:
         return [*words, "wrong", *VAGUE]
-    off = np.abs(got - wanted) > tol * np.abs(wanted).max()  # the shape of the answer
-    spread = np.ptp(got - wanted) <= tol * np.abs(wanted).max()
-    rows = np.any(off.reshape(len(off), -1), axis=1)
-    columns = np.any(off.reshape(-1, off.shape[-1]), axis=0) if off.ndim > 1 else np.array([True])
+    largest = tol * np.abs(wanted).max()
+    off = np.abs(got - wanted) > largest  # the shape of the answer
     fits = (
         bool(names),
         relative(np.abs(got), np.abs(wanted)) <= tol,
         relative(np.sort(got, axis=None), np.sort(wanted, axis=None)) <= tol,
-        spread,
-        rows.argmin() == 1 and rows.sum() == 1 and rows.size > 1,
-        rows[-1] and rows.sum() == 1 and rows.size > 1,
-        not rows.all(),
-        not columns.all(),
+        np.ptp(got - wanted) <= largest,
+        not off.reshape(len(off), -1).any(axis=1).all(),
+        off.ndim > 1 and not off.reshape(-1, off.shape[-1]).any(axis=0).all(),
     )
     return [*words, *(vague for vague, fit in zip(VAGUE, fits, strict=True) if fit), "wrong"]
 
 
-def described(wrong: Wrong, names: Sequence[str], allowed: Callable[[str, str], bool]) -> str:
-    """Return a sentence on the wrong arrays of an answer, which consists of ``names``."""
+def _described(wrong: Wrong, names: Sequence[str], common: dict[str, set[str]]) -> str:
+    """Return a sentence on the wrong arrays of an answer, which consists of ``names``.
+
+    ``common`` has the words that fit wherever an array is wrong.
+    """
     groups: dict[str, list[str]] = {}
     for name, words in wrong.items():
-        fact = next((word for word in words if allowed(name, word)), "wrong")
-        groups.setdefault(fact, []).append(name)
+        fits = (word for word in words if word in ("0", "not 0") or _kind(word) in common[name])
+        groups.setdefault(next(fits, "wrong"), []).append(name)
     all_wrong = len(wrong) == len(names)
     if len(groups) == 1 and all_wrong:
         return f"the answer is {next(iter(groups))}"
@@ -206,11 +188,7 @@ def settled(checks: Sequence[Any], results: Sequence[Result]) -> list[Result]:
     for check, result in zip(checks, results, strict=True):
         causes = [c for c in result.causes if not c.doubtful or votes[c] > 0]
         if result.wrong:
-            words = described(
-                result.wrong,
-                list(check.blocks(check.right)),
-                lambda name, word: word in ("0", "not 0") or _kind(word) in common[name],
-            )
+            words = _described(result.wrong, [*check.blocks(check.right)], common)
             causes = [c for c in causes if c.source != "seen"] + [Cause(words + where, "seen")]
         elif where and result.status == "failed" and check.other is None:
             causes = [c._replace(description=c.description + where) for c in causes]
@@ -242,51 +220,43 @@ def _where(checks: Sequence[Any], results: Sequence[Result]) -> str:
     ordinary = [(c.case, r) for c, r in zip(checks, results, strict=True) if c.other is None]
     bad = [set(_traits(case)) for case, result in ordinary if result.status == "failed"]
     good = [set(_traits(case)) for case, result in ordinary if result.status == "passed"]
-    if not bad or not good:
-        return ""
-    shared = set.intersection(*bad)
+    shared = sorted(set.intersection(*bad)) if bad and good else []
     counts = {trait: sum(trait in traits for traits in good) for trait in shared}
-    trait = min(sorted(counts), key=counts.__getitem__, default="")
-    if trait and counts[trait] == 0 and len(bad) > 1:
+    trait = min(shared, key=counts.__getitem__, default="")
+    if not trait or 2 * counts[trait] > len(good):
+        return ""
+    if counts[trait] == 0 and len(bad) > 1:
         return f"; so it is in every case with {trait}, and in no other"
-    return f"; so it is only with {trait}" if trait and 2 * counts[trait] <= len(good) else ""
+    return f"; so it is only with {trait}"
 
 
 def _traits(case: Case) -> Iterator[str]:
     """Yield what a case has that others lack."""
     inputs = case.inputs
-    if case.name == STRIDED:
-        yield "arrays in Fortran order with gaps"
+    traits = {"arrays in Fortran order with gaps": case.name == STRIDED}
     if "net" not in inputs:
-        (C, H, W), together = inputs["a"].shape, inputs["a"]
-        traits = {
-            "more than one channel": C > 1,
-            "H ≠ W": H != W,
-            "flat images": not np.ptp(together),
-        }
+        C, H, W = inputs["a"].shape
+        flat = not np.ptp(inputs["a"])
+        traits |= {"more than one channel": C > 1, "H ≠ W": H != W, "flat images": flat}
     else:
         net, x, lam, n = *(inputs[key] for key in ("net", "x", "multipliers")), len(inputs["x"])
-        kind, last = net.activation.name, names_of(net)[-1]
-        later = any(name[0] == "b" and name != "b_1" for name in names_of(net))
-        traits = {
-            "a bias": any(b is not None for b in net.biases),
-            "a bias after the first layer": later,
-            "a bias in the last layer": last[0] == "b",
-            "no bias": all(b is None for b in net.biases),
+        names, kind = names_of(net), net.activation.name
+        traits |= {
+            "a bias": len(names) > net.depth,
+            "a bias after the first layer": "b_2" in names,
+            "no bias": len(names) == net.depth,
             "smoothed gates": kind == "gated",
             "softplus": kind == "softplus",
             "smoothed gates or softplus": kind != "relu",
-            "an alpha below 1": getattr(net.activation, "alpha", 1) < 1,
             "ReLU": kind == "relu",
+            "an alpha below 1": getattr(net.activation, "alpha", 1) < 1,
             "a hidden layer": net.depth > 1,
             "no hidden layer": net.depth == 1,
-            "one hidden layer": net.depth == 2,
             "more than two hidden layers": net.depth > 3,
             "a single sample": n == 1,
             "more than 64 samples": n > 64,
             "a layer wider than 64": max(net.widths) > 64,
             "negative multipliers": np.any(lam < 0),
-            "multipliers of 0": np.any(lam == 0),
             "multipliers above 1": np.any(lam > 1),
             "equal rows of x": len(np.unique(x, axis=0)) < n,
             "more than two classes": net.K > 2,

@@ -6,7 +6,7 @@
 import copy
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import combinations
@@ -20,7 +20,6 @@ from kkt_ref.conformance.causes import (
     FIRST,
     TWICE,
     causes_of,
-    described,
     relative,
     settled,
     wrong_arrays,
@@ -34,12 +33,10 @@ Array = np.ndarray
 MIXED = 1000  # times the tolerance: mixed arguments may be worse conditioned, state errs grossly
 NEAR = 10  # times the tolerance, for arguments that hardly change
 NUDGES = {"float64": (1e-8, 1e-4), "float32": (1e-3,)}  # relative changes of one number
-MOST_REMEMBERED = 4  # implementations whose results are kept
 STALE = "an answer of an earlier call is returned again: a stale cache"
 ADDED = "answers are added to those of earlier calls"
 SHARED = "an earlier answer changed afterwards: it shares memory with a buffer or an argument"
 AGAIN = "the array of an earlier answer is returned again, from a cache or a buffer; return a copy"
-_remembered: list[tuple[object, dict[int, Result]]] = []  # implementations and their results
 
 
 class UnusableAnswer(Exception):
@@ -49,12 +46,9 @@ class UnusableAnswer(Exception):
         self.cause, self.error = Cause(description, source), error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Check:
-    """One question about one case; if there is an ``other`` case, whether state is kept.
-
-    ``group`` returns all checks with the same question.
-    """
+    """One question about one case; if there is an ``other`` case, whether state is kept."""
 
     question: Question
     case: Case
@@ -63,7 +57,8 @@ class Check:
     dtype: np.dtype
     seed: int
     other: Case | None = None  # of the same shapes as ``case``
-    group: Callable[[], list["Check"]] = field(default=list, repr=False, compare=False)
+    group: list["Check"] = field(default_factory=list, repr=False)  # all that ask this question
+    last: list[Any] = field(default_factory=list, repr=False)  # the last implementation, its result
 
     @property
     def name(self) -> str:
@@ -85,23 +80,15 @@ class Check:
     def changes(self) -> list[tuple[int, str, Any, Answer, float]]:
         """Changed arguments: place, how, new value, right answer, tolerance (a multiple)."""
         own, others = map(self.question.arguments, (self.case, self.other or self.case))
-        found: list[tuple[int, str, Any, float]] = []
+        found = []
         for place, name in enumerate(self.question.takes):
-            found.append((place, name, others[place], MIXED))
-            if name != "y":
-                nudges = (_nudged(own[place], step) for step in NUDGES[self.dtype.name])
-                found += [(place, f"{name} by very little", value, NEAR) for value in nudges]
-            found.append((place, f"the order of {name}", _reversed(own[place]), MIXED))
-        return [
-            (
-                place,
-                how,
-                value,
-                self.question.right(*own[:place], value, *own[place + 1 :]),
-                allowed,
-            )
-            for place, how, value, allowed in found
-        ]
+            values = [(name, others[place], MIXED)]
+            for step in NUDGES[self.dtype.name] * (name != "y"):
+                values.append((f"{name} by very little", _nudged(own[place], step), NEAR))
+            for how, value, allowed in values:
+                right = self.question.right(*own[:place], value, *own[place + 1 :])
+                found.append((place, how, value, right, allowed))
+        return found
 
     @cached_property
     def mistaken(self) -> dict[str, list[Answer | None]]:
@@ -136,20 +123,18 @@ class Check:
         import pytest
 
         result = self.run(implementation)
-        if result.status in ("skipped", "unanswered"):
+        if result.status == "skipped":
             pytest.skip(result.diagnosis)
         if result.bad:
             raise ConformanceError([result])
 
     def run(self, implementation: object) -> Result:
         """Return the result; if it is a failure, the other checks of its question have a say."""
-        result = self.asked(implementation)
-        if result.status != "failed":
-            return result
-        known = next(results for other, results in _remembered if other is implementation)
-        results = [known.get(id(check)) or check.asked(implementation) for check in self.group()]
-        place = next(place for place, check in enumerate(self.group()) if check is self)
-        return settled(self.group(), [*results[:place], result, *results[place + 1 :]])[place]
+        if self.asked(implementation).status != "failed":
+            return self.last[1]
+        known = (c.last[1] if c.last and c.last[0] is implementation else None for c in self.group)
+        results = [r or c.asked(implementation) for r, c in zip(known, self.group, strict=True)]
+        return settled(self.group, results)[self.group.index(self)]
 
     def asked(self, implementation: object) -> Result:
         """Ask the implementation and judge its answers; whatever it does becomes a result."""
@@ -157,9 +142,7 @@ class Check:
             result = self._asked(implementation)
         if result.status == "failed":
             result = result._replace(repeat=self.repeat(implementation))
-        if not any(other is implementation for other, _ in _remembered):
-            _remembered[:] = [*_remembered[1 - MOST_REMEMBERED :], (implementation, {})]
-        next(known for other, known in _remembered if other is implementation)[id(self)] = result
+        self.last[:] = implementation, result
         return result
 
     def _asked(self, implementation: object) -> Result:
@@ -179,10 +162,8 @@ class Check:
         error = max(self.errors(answer, self.right))
         if error <= self.tolerance:
             return self.result("passed", error)
-        wrong = wrong_arrays(self, answer)
-        seen = Cause(described(wrong, [*self.blocks(self.right)], lambda name, word: True), "seen")
-        result = self.result("failed", error, [*causes_of(self, answer), seen])
-        return result._replace(wrong=wrong)
+        causes = [*causes_of(self, answer), Cause("the answer is wrong", "seen")]
+        return self.result("failed", error, causes)._replace(wrong=wrong_arrays(self, answer))
 
     def _compare(self, answer: Answer, kept: Answer, again: Answer) -> None:
         """Raise if an answer, kept as it was, and that to the same question show state."""
@@ -268,10 +249,7 @@ class Check:
         the same array.  If the first answer is wrong, nothing can be said of memory.
         """
         given, others = list(self.arguments), self.question.arguments(self.other)
-        answers: list[Answer] = []
-        copies: list[Answer] = []
-        rights: list[Answer] = []
-        errors: list[float] = []
+        answers, copies, rights, errors = list[Answer](), list[Answer](), list[Answer](), []
 
         def ask(changed: str, right: Answer = self.right, allowed: float = MIXED) -> None:
             answers.append(self._ask(implementation, given))
@@ -384,32 +362,16 @@ def _nudged(argument: Any, step: float) -> Any:
     return other if _arrays_of(other) else other * (1 + step)
 
 
-def _reversed(argument: Any) -> Any:
-    """Return a copy in which the rows of the first array are in reverse order."""
-    other = _copied(argument, False)
-    for array in _arrays_of(other)[:1]:
-        array[...] = array[..., ::-1] if array.ndim == 3 else array[::-1].copy()
-    return other
-
-
 def _spelled(implementation: object) -> tuple[str, str]:
     """Return how to import an implementation and how to write it, or two empty strings."""
     if isinstance(implementation, ModuleType):
         return f"import {implementation.__name__}; ", implementation.__name__
     kind = type(implementation)
-    module = sys.modules.get(kind.__module__)
-    if kind.__module__ in ("__main__", "types") or module is None:
-        return "", ""
-    for name, value in vars(module).items():
-        if value is implementation:
-            return f"from {module.__name__} import {name}; ", name
+    module, name = sys.modules.get(kind.__module__), kind.__name__
     try:
         inspect.signature(kind).bind()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # it needs arguments, or shows no signature
         return "", ""
-    found = getattr(module, kind.__name__, None) is kind
-    return (
-        (f"from {module.__name__} import {kind.__name__}; ", f"{kind.__name__}()")
-        if found
-        else ("", "")
-    )
+    if kind.__module__ in ("__main__", "types") or getattr(module, name, None) is not kind:
+        return "", ""
+    return f"from {kind.__module__} import {name}; ", f"{name}()"

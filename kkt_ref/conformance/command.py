@@ -5,11 +5,8 @@ import json
 import math
 import pkgutil
 import sys
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,6 @@ from kkt_ref.conformance.files import check_answers, write_questions
 from kkt_ref.conformance.result import reports, summary
 from kkt_ref.conformance.verdict import check_implementation
 
-PATIENCE = 5.0  # seconds without a word
 ASCII = {"θ": "theta", "λ": "lambda", "Φ": "Phi", "Σ": "sum", "σ": "sigma", "∂": "d", "∇": "grad "}
 ASCII |= {"‖": "||", "²": "^2", "ε": "epsilon", "δ": "delta", "α": "alpha", "−": "-", "≥": ">="}
 
@@ -36,7 +32,7 @@ def add_arguments(commands: Any, json_path: Callable[[str], Path]) -> None:
     known = "checks that are known to fail: in each line a name, # and the reason; * is any text"
     check.add_argument("--expect-fail", type=Path, metavar="FILE", help=known)
     check.add_argument(
-        "--time-limit", type=float, help="seconds for each method", metavar="SECONDS"
+        "--time-limit", type=float, metavar="SECONDS", help="begin no check after it"
     )
     check.add_argument("--json", type=json_path, help="also write the results to this file")
     questions = commands.add_parser("questions", help="write the inputs of the checks to a file")
@@ -62,9 +58,8 @@ def run_command(options: argparse.Namespace) -> int:
     if options.answers:
         results = check_answers(options.answers, **arguments)
     else:
-        with _told() as tell:
-            more = {"time_limit": options.time_limit, "progress": tell}
-            results = check_implementation(_resolved(options.target), **arguments, **more)
+        arguments |= {"time_limit": options.time_limit, "progress": _tell}
+        results = check_implementation(_resolved(options.target), **arguments)
     counts = Counter(passed=0, failed=0, unanswered=0, skipped=0)
     counts.update(result.status for result in results)
     total = ", ".join(f"{count} {status}" for status, count in counts.items())
@@ -99,24 +94,10 @@ def _writable(text: str, encoding: str) -> str:
         return text.encode("ascii", "backslashreplace").decode()
 
 
-@contextmanager
-def _told() -> Iterator[Callable[[str], None]]:
-    """Yield a function that notes which check begins; one that takes long is told on stderr."""
-    current, over = [""], threading.Event()
-
-    def tell() -> None:
-        while not over.wait(PATIENCE):
-            if current[0]:
-                print(f"at {current[0]}, {time.monotonic() - started:.0f} s", file=sys.stderr)
-
-    started = time.monotonic()
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
-        yield lambda name: current.__setitem__(0, name)
-    finally:
-        over.set()
-        thread.join()
+def _tell(name: str) -> None:
+    """Show which check begins, in one line of a terminal."""
+    if sys.stderr.isatty():
+        print(f"{name:70}", end="\r", file=sys.stderr, flush=True)
 
 
 def _resolved(target: str) -> object:

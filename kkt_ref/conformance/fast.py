@@ -68,3 +68,8 @@ def fast_answer(name: str, inputs: Inputs, **changes: Any) -> Answer:
 def of_biases(net: Any) -> Array:
     """Return which parameters belong to biases, (P,)."""
     return np.concatenate([np.full(p.size, p.ndim == 1) for p in net.arrays])
+
+
+def of_layers(net: Any) -> Array:
+    """Return the number of the layer, from 0, to which each parameter belongs, (P,)."""
+    return np.repeat(np.arange(net.depth), [part.stop - part.start for part in net.layer_slices])

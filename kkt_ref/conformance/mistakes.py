@@ -8,7 +8,7 @@ Names of dimensions: n samples, d inputs, K outputs, k constraints, P parameters
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import chain, product
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +16,8 @@ import numpy as np
 from scipy.special import expit, log_softmax, softmax
 
 from kkt_ref.conformance.cases import Inputs
-from kkt_ref.conformance.fast import fast_answer, gradient_matrix, of_biases
-from kkt_ref.conformance.questions import Answer, Question, names_of
+from kkt_ref.conformance.fast import fast_answer, gradient_matrix, of_biases, of_layers
+from kkt_ref.conformance.questions import Answer, Question
 from kkt_ref.conformance.wrong_activations import relu, wrong_activations
 from kkt_ref.conformance.wrong_conditions import wrong_conditions, wrong_points
 from kkt_ref.conformance.wrong_ssim import wrong_ssim
@@ -34,8 +34,7 @@ def mistakes(question: Question, inputs: Inputs, right: Answer, earlier: Inputs)
     """Return the known mistakes in the answer to a question; several answers may have one name."""
     name = question.name
     if "layer_weights" in question.takes:
-        sizes = [s.stop - s.start for s in inputs["net"].layer_slices]
-        inputs = inputs | {"weights": np.repeat(inputs["layer_weights"], sizes)}  # (P,)
+        inputs = inputs | {"weights": inputs["layer_weights"][of_layers(inputs["net"])]}  # (P,)
     own = chain(_OF_QUESTIONS[name.split("_")[-1]](name, inputs, right), _written(right))
     if "net" not in inputs:
         return own
@@ -61,50 +60,48 @@ def _written(right: Answer) -> Mistakes:
 
 def _arguments(inputs: Inputs, earlier: Inputs) -> Changes:
     """Yield changes of the network, of the other arguments and, with them, of θ."""
-    net, x = inputs["net"], inputs["x"]
-    for kind in ("float32", "float16"):
-        rounded = {
-            key: inputs[key].astype(kind).astype(np.float64) for key in ("net", "x", "multipliers")
-        }
-        weights = replace(net, weights=rounded["net"].weights)
-        for part, other in (("the weights are", weights), ("the network is", rounded["net"])):
-            yield f"{part} rounded to {kind}", {"net": other}
-            yield f"{part} rounded to {kind}", {"net": other, "theta": net.theta}
-        yield f"x is rounded to {kind}", {"x": rounded["x"]}
-        yield f"λ is rounded to {kind}", {"multipliers": rounded["multipliers"]}
-    square = [W.T if W.shape[0] == W.shape[1] else W for W in net.weights]
-    for mistake, weights in (
-        ("square weights are taken as (in, out)", square),
-        ("weights are reshaped, not transposed", [W.reshape(W.shape[::-1]).T for W in net.weights]),
-        ("weights are reshaped, not transposed", [W.T.reshape(W.shape) for W in net.weights]),
+    net, x, lam = (inputs[key] for key in ("net", "x", "multipliers"))
+    weights = [W.T if W.shape[0] == W.shape[1] else W for W in net.weights]
+    nets = [("square weights are taken as (in, out)", replace(net, weights=weights))]
+    for weights in (
+        [W.reshape(W.shape[::-1]).T for W in net.weights],
+        [W.T.reshape(W.shape) for W in net.weights],
     ):
-        yield mistake, {"net": replace(net, weights=weights)}
-    for mistake, turned in (
+        nets.append(("weights are reshaped, not transposed", replace(net, weights=weights)))
+    xs = [
         ("x is read in Fortran order", x.reshape(x.shape[::-1]).T),
         ("x is read in Fortran order", x.T.reshape(x.shape)),
         ("x is centred by the batch", x - x.mean(axis=0)),
         ("x is standardised by the batch", (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-300)),
         ("x is divided by its largest value", x / (np.abs(x).max() or 1.0)),
         ("each x_i is divided by its norm", x / (np.linalg.norm(x, axis=1)[:, None] + 1e-300)),
-    ):
-        yield mistake, {"x": turned}
-    order = [W.reshape(W.shape[::-1]).T for W in net.weights]
-    both = {"net": replace(net, weights=order), "x": x.reshape(x.shape[::-1]).T}
-    yield "all matrices are read in Fortran order", both
+    ]
+    yield "all matrices are read in Fortran order", {"net": nets[1][1], "x": xs[0][1]}
+    for kind in ("float32", "float16"):
+        rounded, *others = (part.astype(kind).astype(np.float64) for part in (net, x, lam))
+        nets.append((f"the weights are rounded to {kind}", replace(net, weights=rounded.weights)))
+        nets.append((f"the network is rounded to {kind}", rounded))
+        xs.append((f"x is rounded to {kind}", others[0]))
+        yield f"λ is rounded to {kind}", {"multipliers": others[1]}
+    for mistake, other in nets:
+        yield mistake, {"net": other}
+        yield mistake, {"net": other, "theta": net.theta}
+    for mistake, other in xs:
+        yield mistake, {"x": other}
     for mistake, activation in wrong_activations(net.activation).items():
         yield mistake, {"net": net.with_activation(activation)}
-    before, x_before = earlier["net"], earlier["x"]
+    before = earlier["net"]
     if net.widths == before.widths and len(net.arrays) == len(before.arrays):
         yield "the network is that of an earlier call", {"net": before}
-    if x.shape == x_before.shape:
-        yield "x is that of an earlier call", {"x": x_before}
+    if x.shape == earlier["x"].shape:
+        yield "x is that of an earlier call", {"x": earlier["x"]}
         if net.theta.size == before.theta.size:
             yield "the answer is that of an earlier call", earlier
 
 
 def _parts(name: str, inputs: Inputs) -> Changes:
     """Yield wrong biases, and the parts of θ that count in the gradient or in the norm."""
-    net, L = inputs["net"], inputs["net"].depth
+    net, L, biases = inputs["net"], inputs["net"].depth, of_biases(inputs["net"])
     for mistake, factors in (
         ("biases are not added", [0.0] * L),
         ("only the first bias is added", [1.0] + [0.0] * (L - 1)),
@@ -118,22 +115,15 @@ def _parts(name: str, inputs: Inputs) -> Changes:
         yield mistake, {"net": other}
         yield mistake, {"net": other, "theta": net.theta}
         yield mistake, {"net": other, "theta": net.theta, "keep": np.concatenate(used)}
-    layer = np.repeat(range(L), [s.stop - s.start for s in net.layer_slices])  # of a parameter
-    kept = {f"layer {number + 1} is left out": layer != number for number in range(L)}
-    kept["the biases are left out"] = ~of_biases(net)
-    small = np.where(of_biases(net), 1 / len(inputs["x"]), 1.0)
-    yield "the gradients of the biases are averaged over the samples", {"keep": small}
-    yield "θ is missing in the biases", {"theta": np.where(of_biases(net), 0.0, net.theta)}
-    yield "θ is missing in the weights", {"theta": np.where(of_biases(net), net.theta, 0.0)}
-    for mistake, part in kept.items():
+    averaged = {"keep": np.where(biases, 1 / len(inputs["x"]), 1.0)}
+    yield "the gradients of the biases are averaged over the samples", averaged
+    yield "θ is missing in the biases", {"theta": np.where(biases, 0.0, net.theta)}
+    yield "θ is missing in the weights", {"theta": np.where(biases, net.theta, 0.0)}
+    kept = {f"layer {number + 1} is left out": of_layers(net) != number for number in range(L)}
+    for mistake, part in (kept | {"the biases are left out": ~biases}).items():
         yield mistake, {"keep": part}
         if name != "per_sample_gradients":
             yield mistake, {"weights": part * inputs.get("weights", 1.0)}
-
-
-def _backwards(inputs: Inputs) -> tuple[Array, list[int]]:
-    """Return the layer weights in reverse order and the sizes of the layers."""
-    return inputs["layer_weights"][::-1], [s.stop - s.start for s in inputs["net"].layer_slices]
 
 
 def _sums(name: str, inputs: Inputs, right: Answer) -> Mistakes:
@@ -192,21 +182,19 @@ def _sums(name: str, inputs: Inputs, right: Answer) -> Mistakes:
 
 def _orders(inputs: Inputs, right: Answer) -> Mistakes:
     """Yield answers with other orders of θ."""
-    net = inputs["net"]
-    arranged: dict[str, Callable[[Any], list[Any]]] = {
-        "": lambda pairs: [p for pair in pairs for p in pair],
-        "b_l before W_l": lambda pairs: [p for W, b in pairs for p in (b, W)],
-        "all W before all b": lambda pairs: [W for W, _ in pairs] + [b for _, b in pairs],
-        "all b before all W": lambda pairs: [b for _, b in pairs] + [W for W, _ in pairs],
+    places = inputs["net"].with_theta(np.arange(right[0].shape[-1]) + 0.0)  # of each number
+    flat = list(places.arrays)
+    orders = {
+        "W in Fortran order": [p.T for p in flat],
+        "b_l before W_l": [p for layer in places.layers for p in layer[::-1]],
+        "all W before all b": sorted(flat, key=lambda p: -p.ndim),
+        "all b before all W": sorted(flat, key=np.ndim),
+        "the layers reversed": [p for layer in places.layers[::-1] for p in layer],
+        "b_l before W_l and the layers reversed": flat[::-1],
     }
-    places = net.with_theta(np.arange(net.theta.size) + 0.0).layers  # where each number belongs
-    for turned, (words, arrange), step in product((False, True), arranged.items(), (1, -1)):
-        pairs = [(W.T if turned else W, b) for W, b in places[::step]]
-        all_words = "W in Fortran order" * turned, words, "the layers reversed" * (step < 0)
-        if any(all_words):
-            order = np.concatenate([p.ravel() for p in arrange(pairs) if p is not None])
-            mistake = f"θ has another order: {' and '.join(filter(None, all_words))}"
-            yield mistake, (right[0][..., order.astype(int)],)
+    for words, arrays in orders.items():
+        order = np.concatenate([p.ravel() for p in arrays if p is not None]).astype(int)
+        yield f"θ has another order: {words}", (right[0][..., order],)
 
 
 def _problems(name: str, inputs: Inputs) -> Mistakes:
@@ -248,66 +236,48 @@ def _residuals(name: str, inputs: Inputs, right: Answer) -> Mistakes:
 
 
 def _losses(name: str, inputs: Inputs, right: Answer) -> Mistakes:
-    """Yield other norms of the residual, and losses that lack arrays or layers of θ."""
+    """Yield other norms of the residual, layer weights and parts that are detached."""
     net, (value, grad_x, grad_lam) = inputs["net"], right
-    norm, square, given = np.sqrt(value), np.sum(net.theta**2), inputs.get("weights", 1.0)
-    if np.ndim(given):
-        for mistake, weights in (
-            ("the layer weights are left out", 1.0),
-            ("the layer weights are squared", given**2),
-            ("the layer weights are in reverse order", np.repeat(*_backwards(inputs))),
-            ("the roots of the layer weights are taken", np.sqrt(given)),
-            ("the layer weights are divided by their sum", given / inputs["layer_weights"].sum()),
-            ("the layer weights do not count for the biases", np.where(of_biases(net), 1, given)),
-        ):
-            yield mistake, fast_answer(name, inputs, weights=weights)
-            yield mistake, (value, *fast_answer(name, inputs, weights=weights)[1:])
-            yield mistake, (fast_answer(name, inputs, weights=weights)[0], grad_x, grad_lam)
-    mistake = "the norm is not squared"
-    yield mistake, (norm, grad_x / (2 * norm), grad_lam / (2 * norm))
-    yield f"{mistake}, but its gradients are those of the square", (norm, grad_x, grad_lam)
+    biases, given = of_biases(net), inputs.get("weights", 1.0)
+    norm, square, lam = np.sqrt(value), np.sum(net.theta**2), inputs["multipliers"]
+    (residual,) = fast_answer("stationarity_residual", inputs, weights=1.0)  # (P,)
+    yield "the norm is not squared", (norm, grad_x / (2 * norm), grad_lam / (2 * norm))
+    mistake = "the norm is not squared, but its gradients are those of the square"
+    yield mistake, (norm, grad_x, grad_lam)
     yield "the loss is divided by ‖θ‖²", (value / square, grad_x / square, grad_lam / square)
     yield "‖θ‖² is missing", (value - square, grad_x, grad_lam)
+    yield "the value lacks the biases", (np.sum((given * residual**2)[~biases]), grad_x, grad_lam)
     yield "∇θΦ is detached from x", (value, 0.0 * grad_x, grad_lam)
     yield "λ is detached", (value, grad_x, 0.0 * grad_lam)
     yield "everything is detached", (value, 0.0 * grad_x, 0.0 * grad_lam)
+    yield "∂/∂λ is 0 where λ is not positive", (value, grad_x, grad_lam * (lam > 0))
     if net.K == 1:
         yield "∂/∂λ lacks the factor y", (value, grad_x, grad_lam * inputs["y"])
-    yield (
-        "∂/∂λ is 0 where λ is not positive",
-        (value, grad_x, grad_lam * (inputs["multipliers"] > 0)),
-    )
-    (residual,) = fast_answer("stationarity_residual", inputs, weights=1.0)  # (P,)
-    size = np.abs(residual) + 1e-300  # (P,)
-    total, mistake = np.sum(given * size), "the absolute values are summed, not the squares"
-    yield mistake, (total, *fast_answer(name, inputs, weights=given * 0.5 / size)[1:])
-    yield mistake, (total, grad_x, grad_lam)
-    centred = grad_x - grad_x.mean(axis=0)
-    yield "∂/∂x is centred over the samples", (value, centred, grad_lam)
-    (answer,) = [fast_answer(name, inputs, x=inputs["x"] - inputs["x"].mean(axis=0))]
-    chained = answer[1] - answer[1].mean(axis=0)
-    yield "x is centred by the batch", (answer[0], chained, answer[2])
-    arrays, layers = [p.size for p in net.arrays], [s.stop - s.start for s in net.layer_slices]
-    for kind, sizes in (("array", arrays), ("layer", layers)):
-        parts = np.split(residual, np.cumsum(sizes)[:-1])
-        norms = np.array([np.linalg.norm(part) for part in parts])
-        half = given * np.repeat(0.5 / (norms + 1e-300), sizes)
-        answer = fast_answer(name, inputs, weights=half)
-        yield f"the norms of the {kind}s are not squared", (norms.sum(), *answer[1:])
-        answer = fast_answer(name, inputs, weights=given * np.repeat(1 / np.array(sizes), sizes))
-        yield f"the mean over each {kind} is taken", answer
-        yield f"the mean over each {kind} is taken", (answer[0], grad_x, grad_lam)
-    squares = [np.sum(r**2) for r in net.with_theta(residual * np.sqrt(given)).arrays]
-    lacking = dict(zip(names_of(net), squares, strict=True))
-    lacking["the biases"] = sum(c for part, c in lacking.items() if part.startswith("b"))
-    for part, c in lacking.items():
-        yield f"the value lacks {part}", (value - c, grad_x, grad_lam)
-    for layer, place in enumerate(net.layer_slices, 1):
-        only = np.isin(np.arange(residual.size), np.r_[place])  # (P,)
-        through = f"∂/∂x goes through layer {layer} only"
-        for mistake, part in ((f"∂/∂x lacks layer {layer}", ~only), (through, only)):
-            weights = given * part
-            yield mistake, (value, fast_answer(name, inputs, weights=weights)[1], grad_lam)
+    centred = fast_answer(name, inputs, x=inputs["x"] - inputs["x"].mean(axis=0))
+    chained = centred[1] - centred[1].mean(axis=0)
+    yield "x is centred by the batch", (centred[0], chained, centred[2])
+    size, arrays = np.abs(residual) + 1e-300, np.array([p.size for p in net.arrays])
+    parts = np.split(residual, np.cumsum(arrays)[:-1])
+    norms = np.array([np.linalg.norm(part) + 1e-300 for part in parts])
+    others = {  # weights of the squares, and how much larger the value is
+        "the absolute values are summed, not the squares": (given * 0.5 / size, 2.0),
+        "the norms of the arrays are not squared": (given * np.repeat(0.5 / norms, arrays), 2.0),
+        "the mean over each array is taken": (given * np.repeat(1 / arrays, arrays), 1.0),
+    }
+    if np.ndim(given):
+        weights = inputs["layer_weights"]
+        others |= {
+            "the layer weights are left out": (np.ones_like(given), 1.0),
+            "the layer weights are squared": (given**2, 1.0),
+            "the roots of the layer weights are taken": (np.sqrt(given), 1.0),
+            "the layer weights are in reverse order": (weights[::-1][of_layers(net)], 1.0),
+            "the layer weights are divided by their sum": (given / weights.sum(), 1.0),
+            "the layer weights do not count for the biases": (np.where(biases, 1, given), 1.0),
+        }
+    for mistake, (weights, times) in others.items():
+        first, *gradients = fast_answer(name, inputs, weights=weights)
+        yield mistake, (times * first, *gradients)
+        yield mistake, (times * first, grad_x, grad_lam)
 
 
 def _steps(name: str, inputs: Inputs, right: Answer) -> Mistakes:
@@ -318,7 +288,6 @@ def _steps(name: str, inputs: Inputs, right: Answer) -> Mistakes:
     yield "the change of θ is returned, not θ", (moved,)
     factors = {
         "the loss is summed, not averaged": len(y),
-        "the loss is divided by n - 1": len(y) / (len(y) - 1 or 1),
         "the step goes up": -1.0,
         "the step is halved": 0.5,
         "the step is doubled": 2.0,
@@ -333,7 +302,6 @@ def _steps(name: str, inputs: Inputs, right: Answer) -> Mistakes:
         "the sigmoid lacks y": y * expit(-outputs),
         "the logistic loss has the opposite argument": y * expit(y * outputs),
         "the cross-entropy takes y as -1 and 1": y - expit(outputs),
-        "the cross-entropy takes y as (1 - y) / 2": (1 - y) / 2 - expit(outputs),
     }
     moves = {mistake: c * moved for mistake, c in factors.items()}
     moves |= {mistake: step * (pull @ rows) / len(y) for mistake, pull in pulls.items()}

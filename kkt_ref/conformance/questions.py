@@ -89,7 +89,7 @@ class Implementation:
         raise NotImplementedError
 
     def training_step(self, net: MLP, x: Array, y: Array, step: float) -> Array:
-        """Return θ, shape (P,), after one gradient step on the mean logistic loss."""
+        """Return θ − step · ∇θ (1/n) Σ_i log(1 + exp(−y_i Φ(θ; x_i))), shape (P,)."""
         raise NotImplementedError
 
     def class_outputs(self, net: MLP, x: Array) -> Array:
@@ -118,47 +118,28 @@ class Implementation:
         raise NotImplementedError
 
 
-class Reference(Implementation):
+class _Right:
     """The right answers: the definitions of this library, by autograd and a loop over samples."""
 
     per_sample_gradients = staticmethod(definition.per_sample_gradients)
     stationarity_residual = staticmethod(definition.stationarity_residual)
     stationarity = class_stationarity = staticmethod(definition.stationarity_by_autograd)
+    weighted_stationarity = stationarity
+    class_outputs = staticmethod(MLP.outputs)
     ssim = staticmethod(partial(structural_similarity, data_range=1.0, channel_axis=0))
 
     def outputs(self, net: MLP, x: Array) -> Array:
-        """Return the only column of the outputs."""
-        return self.class_outputs(net, x)[:, 0]
+        return net.outputs(x)[:, 0]
 
-    def class_outputs(self, net: MLP, x: Array) -> Array:
-        """Return the outputs by the recursion over layers."""
-        return net.outputs(x)
-
-    def kkt_conditions(
-        self, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
-    ) -> Conditions:
-        """Return the violations for any number of outputs."""
-        residual = self.stationarity_residual(net, x, y, multipliers)  # (P,)
-        return conditions(residual, net, x, y, multipliers, margin)
+    def kkt_conditions(self, net: MLP, *given: Any) -> Conditions:
+        return conditions(self.stationarity_residual(net, *given[:3]), net, *given)
 
     class_kkt_conditions = kkt_conditions
 
-    def weighted_stationarity(
-        self, net: MLP, x: Array, y: Array, multipliers: Array, layer_weights: Array
-    ) -> Loss:
-        """Return the loss with layer weights and its gradients."""
-        weights = layer_weights.tolist()
-        return definition.stationarity_by_autograd(net, x, y, multipliers, weights)
-
-    def epsilon_delta(
-        self, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
-    ) -> tuple[float, float]:
-        """Return ε and δ."""
-        residual = self.stationarity_residual(net, x, y, multipliers)  # (P,)
-        return approximate(residual, net, x, y, multipliers, margin)
+    def epsilon_delta(self, net: MLP, *given: Any) -> tuple[float, float]:
+        return approximate(self.stationarity_residual(net, *given[:3]), net, *given)
 
     def training_step(self, net: MLP, x: Array, y: Array, step: float) -> Array:
-        """Return θ − step · ∇θ (1/n) Σ_i log(1 + exp(−y_i Φ(θ; x_i)))."""
         pull = y * scipy.special.expit(-y * self.outputs(net, x)) / len(y)  # (n,)
         gradient = net.weighted_gradient(x, pull[:, None])
         return net.theta + step * np.concatenate([g.ravel() for g in gradient])
@@ -217,7 +198,7 @@ class Question(NamedTuple):
 
     def right(self, *arguments: Any) -> Answer:
         """Return the right arrays, computed in float64 from the rounded numbers."""
-        method = getattr(Reference(), self.name)
+        method = getattr(_Right(), self.name)
         answer = method(*(in_dtype(argument, np.float64) for argument in arguments))
         return tuple(map(np.asarray, answer if len(self.parts) > 1 else (answer,)))
 

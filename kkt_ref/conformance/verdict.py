@@ -56,7 +56,7 @@ def check_implementation(
     seed : int
         Draws the inputs, ≥ 0.
     time_limit : float, optional
-        Seconds, > 0, after which no further check of a method begins.
+        Seconds, > 0, after which no further check begins.
     progress : callable, optional
         It is called with the name of each check before the check begins.
 
@@ -82,27 +82,23 @@ def check_implementation(
             f"implementation: expected an object with at least one of the methods "
             f"{', '.join(QUESTIONS)}, but {implementation!r:.200} has none of them"
         )
-    missing = QUESTIONS.keys() - set(offered)
     for name in dir(implementation):
-        meant = difflib.get_close_matches(name, missing, 1, 0.85)
+        meant = difflib.get_close_matches(name, QUESTIONS.keys() - {*offered}, 1, 0.85)
         if meant and name not in QUESTIONS and name[0] != "_":
             raise ValueError(
                 f"implementation: expected the name {meant[0]}, got {name}; rename it, or let it "
                 "begin with an underscore if it is no answer"
             )
-    limit = None if time_limit is None else check_positive(time_limit, "time_limit")
+    limit = np.inf if time_limit is None else check_positive(time_limit, "time_limit")
+    end = time.monotonic() + limit
 
     def result_of(check: Check) -> Result:
-        if check is check.group()[0]:
-            started[0] = time.monotonic()
-        over = limit is not None and time.monotonic() - started[0] > limit
-        if over and method_of(implementation, check.question.name):
+        if time.monotonic() > end and check.question.name in offered:
             return check.result("unanswered", diagnosis=f"the limit of {limit:g} s is over")
         if progress is not None:
             progress(check.name)
         return check.asked(implementation)
 
-    started = [0.0]
     return judge(checks, result_of, expected_failures, on_fail)
 
 
@@ -179,9 +175,9 @@ def _drawn_checks(dtype: np.dtype, seed: int, tolerance: float) -> list[Check]:
     for question in QUESTIONS.values():
         cases, group = question.cases(dtype, seed), list[Check]()
         shared = cases[0], tolerance, dtype, seed
-        group += [Check(question, case, *shared, group=group.copy) for case in cases]
+        group += [Check(question, case, *shared, group=group) for case in cases]
         other = question.cases(dtype, seed + 1)[0]
-        group.append(Check(question, cases[0]._replace(**MEMORY), *shared, other, group.copy))
+        group.append(Check(question, cases[0]._replace(**MEMORY), *shared, other, group))
         checks += group
     return checks
 
@@ -203,13 +199,11 @@ def judge(
     for _, group in groupby(checks, lambda check: check.question.name):
         of_question = list(group)
         results += settled(of_question, list(map(result_of, of_question)))
-    statuses = {"failed": "expected failure", "passed": "unexpected pass"}
-    statuses["unanswered"] = statuses["failed"]
-    for place, (name, status, *_) in enumerate(results):
-        if name in reasons and status in statuses:
-            results[place] = results[place]._replace(
-                status=statuses[status], diagnosis=reasons[name]
-            )
+    statuses = {"passed": "unexpected pass"}
+    statuses |= dict.fromkeys(("failed", "unanswered"), "expected failure")
+    for place, result in enumerate(results):
+        if result.name in reasons and (status := statuses.get(result.status)):
+            results[place] = result._replace(status=status, diagnosis=reasons[result.name])
     if on_fail == "raise" and any(result.bad for result in results):
         raise ConformanceError(results)
     return results
