@@ -150,7 +150,6 @@ def _sums(name: str, inputs: Inputs, right: Answer) -> Mistakes:
         "λ is that of the first sample": (y, lam[:1] * one, 1.0),
         "λ goes through softplus": (y, np.logaddexp(0, lam), expit(lam)),
         "λ goes through the sigmoid": (y, expit(lam), expit(lam) * expit(-lam)),
-        "λ goes through exp": (y, np.exp(np.minimum(lam, 700)), np.exp(np.minimum(lam, 700))),
     }
     soft = softmax(lam, axis=0)  # sums to 1 over the samples
     wrong["λ goes through softmax"] = (y, soft, lambda g: soft * (g - np.sum(soft * g, axis=0)))
@@ -158,7 +157,6 @@ def _sums(name: str, inputs: Inputs, right: Answer) -> Mistakes:
         factors["only the first 64 samples count"] = number < 64
     if K > 1:
         factors["the sum over wrong classes is divided by K - 1"] = 1 / (K - 1)
-        factors["the sum over classes is divided by K"] = 1 / K
         wrong["classes are counted from 1"] = ((y - 1) % K, lam, 1.0)
         wrong["classes are shifted by one"] = ((y + 1) % K, lam, 1.0)
         wrong["classes are counted from the end"] = (K - 1 - y, lam, 1.0)
@@ -166,7 +164,6 @@ def _sums(name: str, inputs: Inputs, right: Answer) -> Mistakes:
         wrong["y is left out"] = (np.ones_like(y), lam, 1.0)
         wrong["y has the opposite sign"] = (-y, lam, 1.0)
         wrong["y is taken as 0 and 1"] = ((y + 1) / 2, lam, 1.0)
-        wrong["λ and y are both left out"] = (np.ones_like(y), one, 0.0)
         if net.activation.name == "relu":
             factors["relu is applied to the outputs"] = closed_form.forward(net, x).outputs > 0
     wrong |= {mistake: (y, c * lam, c) for mistake, c in factors.items()}
@@ -278,6 +275,7 @@ def _losses(name: str, inputs: Inputs, right: Answer) -> Mistakes:
         first, *gradients = fast_answer(name, inputs, weights=weights)
         yield mistake, (times * first, *gradients)
         yield mistake, (times * first, grad_x, grad_lam)
+        yield mistake, (value, *gradients)
 
 
 def _steps(name: str, inputs: Inputs, right: Answer) -> Mistakes:
@@ -296,6 +294,8 @@ def _steps(name: str, inputs: Inputs, right: Answer) -> Mistakes:
     pulls = {
         "the loss is exponential": y * np.exp(np.minimum(-y * outputs, 700.0)),
         "the loss is the hinge": y * (y * outputs < 1),
+        "the loss is the squared hinge": 2 * y * np.maximum(1 - y * outputs, 0),
+        "the loss is half the squared hinge": y * np.maximum(1 - y * outputs, 0),
         "the loss is the squared error": 2 * (y - outputs),
         "the loss is half the squared error": y - outputs,
         "the derivative of the loss is left out": y,
