@@ -6,7 +6,7 @@
 import copy
 import inspect
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import combinations
@@ -57,7 +57,7 @@ class Check:
     dtype: np.dtype
     seed: int
     other: Case | None = None  # of the same shapes as ``case``
-    group: list["Check"] = field(default_factory=list, repr=False)  # all that ask this question
+    group: Callable[[], list["Check"]] = list  # returns all checks with this question
     last: list[Any] = field(default_factory=list, repr=False)  # the last implementation, its result
 
     @property
@@ -132,9 +132,10 @@ class Check:
         """Return the result; if it is a failure, the other checks of its question have a say."""
         if self.asked(implementation).status != "failed":
             return self.last[1]
-        known = (c.last[1] if c.last and c.last[0] is implementation else None for c in self.group)
-        results = [r or c.asked(implementation) for r, c in zip(known, self.group, strict=True)]
-        return settled(self.group, results)[self.group.index(self)]
+        group = self.group()
+        known = (c.last[1] if c.last and c.last[0] is implementation else None for c in group)
+        results = [r or c.asked(implementation) for r, c in zip(known, group, strict=True)]
+        return settled(group, results)[group.index(self)]
 
     def asked(self, implementation: object) -> Result:
         """Ask the implementation and judge its answers; whatever it does becomes a result."""
