@@ -79,7 +79,10 @@ class Adapter:
         return loss.item(), grad_x.numpy(), multipliers.grad.numpy()
 
 
-# 3. The verdict.
+# 3. The verdict.  Cases that the user's network does not support are expected failures.
+RELU_ONLY = {f"*: *{kind}*": "this network has ReLU only" for kind in ("gates", "softplus")}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the verdict and return 0 if all is right."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -87,7 +90,9 @@ def main(arguments: list[str] | None = None) -> int:
     Adapter.mistake = parser.parse_args(arguments).mistake
     failures = 0
     for dtype in (np.float64, np.float32):
-        results = check_implementation(Adapter(), dtype=dtype, on_fail="return")
+        results = check_implementation(
+            Adapter(), dtype=dtype, expected_failures=RELU_ONLY, on_fail="return"
+        )
         print(f"{np.dtype(dtype).name}:")
         for result in results:
             if result.bad:

@@ -169,12 +169,13 @@ GOOD = {
     ),
     "conformance.check_implementation": dict(
         implementation=Outputs(), dtype=np.float32, tolerance=1e-5, expected_failures={},
-        on_fail="return", seed=1,
+        on_fail="return", seed=1, time_limit=60.0, progress=None,
     ),
     "stationarity.backend.get_backend": dict(backend="numpy"),
     "conformance.check_names": {},
     "conformance.parametrize_with_checks": dict(
-        implementations=[Outputs()], dtype=np.float32, expected_failures={}
+        implementations=[Outputs()], dtype=np.float32, expected_failures={}, seed=1,
+        tolerance=1e-5,
     ),
     "datasets.toys.disc": dict(n=4, rng=rng),
     "datasets.toys.even_circle": dict(n=4),

@@ -43,14 +43,15 @@ def in_dtype(value: Any, dtype: Any) -> Any:
 
 
 def _two_classes(seed: int) -> Iterator[Case]:
-    """Draw networks of one output, samples, multipliers (n,) and a step of training."""
+    """Draw networks of one output, samples, multipliers (n,), a step and weights of layers."""
     for number, (name, (meaning, draw)) in enumerate(_TWO_CLASSES.items()):
         inputs = draw(np.random.default_rng([seed, number]))
         net, x, y = (inputs[key] for key in ("net", "x", "y"))
         rows = evaluate(net, x).gradient_rows(np.ones((len(x), 1)))  # (n, P)
         # moves θ by about ‖θ‖ if the loss is far from its minimum
         step = float(np.linalg.norm(net.theta) / np.linalg.norm(y @ rows / len(y)))
-        yield Case(name, meaning, inputs | {"step": step})
+        weights = np.random.default_rng([seed, number, 1]).uniform(0.3, 3.0, net.depth)
+        yield Case(name, meaning, inputs | {"step": step, "layer_weights": weights})
 
 
 def _classes(seed: int) -> Iterator[Case]:
@@ -80,7 +81,8 @@ def _images(seed: int) -> Iterator[Case]:
         ("colour", colour, colour + 0.2 * draw(colour.shape), "SSIM is the mean over the channels"),
         ("not square", wide, like(wide), "height and width are not exchanged"),
         ("the same image", grey, grey, "SSIM(x, x) is 1"),
-        ("black and white", black, black + 1.0, "the constant C1 for data_range 1"),
+        # white has variances of 0 that float32 cannot compute from the squares
+        ("black and grey", black, black + 0.05, "the constant C1 for data_range 1"),
         ("a negative", grey, 1.0 - grey, "SSIM may be negative"),
         ("dark images", dark, dark + 0.01 * draw(dark.shape), "data_range is not that of the data"),
         ("the smallest image", small, like(small), "one window is enough"),
@@ -112,6 +114,8 @@ def _drawn(
             if varied and all(np.abs(z).min() > KINK_DISTANCE * np.abs(z).max() for z in hidden):
                 size = np.abs(outputs) if net.K == 1 else np.ptp(outputs, axis=1)
                 (q,) = margin or [1.07 * float(np.median(size))]
+                if net.K == 1 and abs(np.max(y * outputs[:, 0]) / q - 1) < 0.02:
+                    continue  # δ would have few digits in float32
                 return {"net": net, "x": x, "y": y, "multipliers": lam, "margin": q}
 
     return meaning, draw
@@ -133,6 +137,17 @@ def _unlike_layers(net: MLP, *samples: Array) -> tuple[Any, ...]:
     return net.with_arrays([p * f for p, f in zip(net.arrays, factors, strict=True)]), *samples
 
 
+def _at_threshold(net: MLP, x: Array, *samples: Array) -> tuple[Any, ...]:
+    """Bring αz of the first layer to 20.02 ... 21.52, and the outputs near 0."""
+    alpha, (W, _, *rest, last) = net.activation.alpha, net.arrays  # type: ignore[union-attr]
+    z = x @ W.T  # (n, h)
+    W = W * (1.5 / (alpha * np.ptp(z, axis=0)))[:, None]
+    net = net.with_arrays([W, 20.02 / alpha - (x @ W.T).min(axis=0), *rest, last])
+    outputs = net.outputs(x)  # (n, K)
+    small = last - outputs.mean(axis=0) + 2 * np.ptp(outputs, axis=0)
+    return net.with_arrays([*net.arrays[:-1], small]), x, *samples
+
+
 def _feasible(net: MLP, x: Array, y: Array, lam: Array) -> tuple[Any, ...]:
     outputs = closed_form.forward(net, x).outputs  # (n,)
     return net, x, np.where(outputs > 0, 1.0, -1.0), lam, float(np.abs(outputs).min() / 2 + 1e-9)
@@ -144,6 +159,8 @@ def _times(x: Any = 1.0, lam: Any = 1.0) -> Callable[..., tuple[Any, ...]]:
 
 _SIGNS = np.array([-1.0, 1, 1, -1, -1, 1, 1])
 _ONLY_NETWORK = "σ(αz) replaces the step inside ∇θΦ only, not in the forward pass or its derivative"
+_NOT_LINEAR = "softplus is not taken as linear above αz = 20, as PyTorch does"
+_AT_20: dict[str, Any] = {"act": Softplus(2.7), "change": _at_threshold}
 _FLAT = "α may be below 1, and the network deep"
 _TWO_CLASSES: dict[str, tuple[str, Draw]] = {
     "plain": _drawn("the formula itself"),
@@ -165,6 +182,7 @@ _TWO_CLASSES: dict[str, tuple[str, Draw]] = {
     "softplus far from zero": _drawn(
         "exp(αz) does not overflow", act=Softplus(13.0), change=_times(x=300.0)
     ),
+    "softplus at 20": _drawn(_NOT_LINEAR, (4, 9, 1), bias="all", **_AT_20),
     "equal candidates": _drawn(
         "equal rows of x are separate candidates",
         change=lambda net, x, y, lam: (net, x[[0, 0, 0, 0, 4, 5, 6]], y, lam),
@@ -172,9 +190,7 @@ _TWO_CLASSES: dict[str, tuple[str, Draw]] = {
     "zero multipliers": _drawn(
         "with λ = 0 the residual is θ and ∂/∂x is 0, but ∂/∂λ is not 0", change=_times(lam=0.0)
     ),
-    "negative multipliers": _drawn(
-        "λ may have any sign and is not clipped", change=_times(lam=_SIGNS)
-    ),
+    "negative multipliers": _drawn("λ may have any sign", change=_times(lam=_SIGNS)),
     "tiny multipliers": _drawn("small λ are not taken for 0", change=_times(lam=1e-7)),
     "huge multipliers": _drawn("large λ are not clipped", change=_times(lam=1e6)),
     "zero input": _drawn(
@@ -208,6 +224,7 @@ _CLASSES: dict[str, tuple[str, Draw]] = {
     "all biases": _drawn("every bias is a part of θ", (4, 9, 6, 3), bias="all"),
     "smoothed gates": _drawn(_ONLY_NETWORK, (4, 9, 6, 3), act=GatedReLU(2.7)),
     "softplus": _drawn("softplus is used everywhere", (4, 9, 6, 3), act=Softplus(0.6)),
+    "softplus at 20": _drawn(_NOT_LINEAR, (4, 9, 3), bias="all", **_AT_20),
     "one layer": _drawn("a linear classifier works", (5, 4)),
     "five layers": _drawn("deep networks work", (4, 7, 6, 5, 6, 3), n=4),
     "one sample": _drawn("a single sample keeps its axis", (4, 9, 6, 3), n=1),

@@ -1,19 +1,29 @@
-"""One check: it asks an implementation one question, judges the answer and names the mistake.
+"""One check: it asks an implementation one question twice, and judges the answers.
 
-A cause is named only if it gives this very answer.  Else the diagnosis says what is known: which
-arrays are wrong, and by which factor.
+``causes`` says what is wrong with them.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import chain
+from itertools import combinations
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from kkt_ref.conformance.cases import STRIDED, Case, in_dtype
+from kkt_ref.conformance.causes import (
+    FIRST,
+    TWICE,
+    causes_of,
+    relative,
+    settled,
+    wrong_arrays,
+)
 from kkt_ref.conformance.mistakes import mistakes
 from kkt_ref.conformance.questions import Answer, Implementation, Question, names_of
 from kkt_ref.conformance.result import Cause, ConformanceError, Result
@@ -21,20 +31,22 @@ from kkt_ref.network.mlp import MLP
 
 Array = np.ndarray
 MIXED = 1000  # times the tolerance: mixed arguments may be worse conditioned, state errs grossly
+NEAR = 10  # times the tolerance, for arguments that hardly change
+NUDGES = {"float64": (1e-8, 1e-4), "float32": (1e-3,)}  # relative changes of one number
 STALE = "an answer of an earlier call is returned again: a stale cache"
 ADDED = "answers are added to those of earlier calls"
 SHARED = "an earlier answer changed afterwards: it shares memory with a buffer or an argument"
-TWICE = "the same question gets two answers: state is kept, or random numbers are used"
+AGAIN = "the array of an earlier answer is returned again, from a cache or a buffer; return a copy"
 
 
 class UnusableAnswer(Exception):
     """The implementation raised an error, or its answer has the wrong form or shows state."""
 
-    def __init__(self, description: str, source: str = "known", error: float = np.nan) -> None:
+    def __init__(self, description: str, source: str = "seen", error: float = np.nan) -> None:
         self.cause, self.error = Cause(description, source), error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Check:
     """One question about one case; if there is an ``other`` case, whether state is kept."""
 
@@ -45,6 +57,8 @@ class Check:
     dtype: np.dtype
     seed: int
     other: Case | None = None  # of the same shapes as ``case``
+    group: Callable[[], list["Check"]] = list  # returns all checks with this question
+    last: list[Any] = field(default_factory=list, repr=False)  # the last implementation, its result
 
     @property
     def name(self) -> str:
@@ -63,11 +77,18 @@ class Check:
         return self.question.right(*self.question.arguments(self.case))
 
     @cached_property
-    def right_if_changed(self) -> list[Answer]:
-        """The right arrays if each argument in turn is that of the ``other`` case."""
+    def changes(self) -> list[tuple[int, str, Any, Answer, float]]:
+        """Changed arguments: place, how, new value, right answer, tolerance (a multiple)."""
         own, others = map(self.question.arguments, (self.case, self.other or self.case))
-        changed = [(*own[:i], other, *own[i + 1 :]) for i, other in enumerate(others)]
-        return [self.question.right(*arguments) for arguments in changed]
+        found = []
+        for place, name in enumerate(self.question.takes):
+            values = [(name, others[place], MIXED)]
+            for step in NUDGES[self.dtype.name] * (name != "y"):
+                values.append((f"{name} by very little", _nudged(own[place], step), NEAR))
+            for how, value, allowed in values:
+                right = self.question.right(*own[:place], value, *own[place + 1 :])
+                found.append((place, how, value, right, allowed))
+        return found
 
     @cached_property
     def mistaken(self) -> dict[str, list[Answer | None]]:
@@ -85,14 +106,17 @@ class Check:
                 answers.setdefault(mistake, []).append(answer if differs else None)
         return answers
 
-    @property
-    def repeat(self) -> str:
-        """The lines of Python that repeat this check."""
-        options = f"dtype={str(self.dtype)!r}, seed={self.seed}, tolerance={self.tolerance:g}"
-        show = f"implementation.{self.question.name}(*check.arguments), check.right"
-        show = show if self.other is None else "check.run(implementation)"
+    def repeat(self, implementation: object) -> str:
+        """Return the lines of Python that repeat this check."""
+        options = f"dtype={str(self.dtype)!r}, seed={self.seed}, tolerance={self.tolerance!r}"
+        imported, spelled = _spelled(implementation)
+        show = "check.arguments, check.right"
+        if spelled and self.other is None:
+            show = f"{spelled}.{self.question.name}(*check.arguments), check.right"
+        elif spelled:
+            show = f"check.run({spelled})"
         first = f'from kkt_ref.conformance import get_check\ncheck = get_check("{self.name}", '
-        return f"{first}{options})\nprint({show})"
+        return f"{first}{options})\n{imported}print({show})"
 
     def __call__(self, implementation: object) -> None:
         """Run the check as a test of pytest."""
@@ -105,28 +129,61 @@ class Check:
             raise ConformanceError([result])
 
     def run(self, implementation: object) -> Result:
-        """Ask the implementation and judge its answer; whatever it does becomes a result."""
+        """Return the result; if it is a failure, the other checks of its question have a say."""
+        if self.asked(implementation).status != "failed":
+            return self.last[1]
+        group = self.group()
+        known = (c.last[1] if c.last and c.last[0] is implementation else None for c in group)
+        results = [r or c.asked(implementation) for r, c in zip(known, group, strict=True)]
+        return settled(group, results)[group.index(self)]
+
+    def asked(self, implementation: object) -> Result:
+        """Ask the implementation and judge its answers; whatever it does becomes a result."""
+        with np.errstate(all="ignore"):  # an answer may be as large as it likes
+            result = self._asked(implementation)
+        if result.status == "failed":
+            result = result._replace(repeat=self.repeat(implementation))
+        self.last[:] = implementation, result
+        return result
+
+    def _asked(self, implementation: object) -> Result:
+        if method_of(implementation, self.question.name) is None:
+            return self.result("skipped", diagnosis="not implemented")
         try:
             if self.other is not None:
-                return self._run_in_a_row(implementation, self.other)
+                return self._asked_in_a_row(implementation)
             answer = self._ask(implementation, self.arguments)
+            kept = tuple(map(np.array, answer))
+            again = self._ask(implementation, self.arguments)
+            self._compare(answer, kept, again)
         except NotImplementedError:
-            return self.result("skipped", diagnosis="not implemented")
+            return self.result("unanswered", diagnosis="NotImplementedError")
         except UnusableAnswer as unusable:
-            return self.result("failed", unusable.error, unusable.cause)
+            return self.result("failed", unusable.error, [unusable.cause])
         error = max(self.errors(answer, self.right))
         if error <= self.tolerance:
             return self.result("passed", error)
-        return self.result("failed", error, *_causes(self, answer))
+        causes = [*causes_of(self, answer), Cause("the answer is wrong", "seen")]
+        return self.result("failed", error, causes)._replace(wrong=wrong_arrays(self, answer))
+
+    def _compare(self, answer: Answer, kept: Answer, again: Answer) -> None:
+        """Raise if an answer, kept as it was, and that to the same question show state."""
+        if not _equal(answer, kept):
+            raise UnusableAnswer(SHARED, "state")
+        if any(map(_same_memory, answer, again)):
+            raise UnusableAnswer(AGAIN, "state")
+        for first, second, right in zip(kept, again, self.right, strict=True):
+            size = max(np.linalg.norm(right) or 1.0, np.linalg.norm(first))
+            if np.linalg.norm(first - second) > self.tolerance * size:
+                raise UnusableAnswer(TWICE, "state", max(self.errors(kept, self.right)))
 
     def result(
-        self, status: str, error: float = np.nan, *causes: Cause, diagnosis: str = ""
+        self, status: str, error: float = np.nan, causes: Sequence[Cause] = (), diagnosis: str = ""
     ) -> Result:
         """Return the result of this check."""
         known = self.name, status, error, self.tolerance, self.dtype.name, self.seed
-        repeat = self.repeat if status == "failed" else ""
         diagnosis = str(causes[0]) if causes else diagnosis
-        return Result(*known, self.case.meaning, diagnosis, repeat, causes)
+        return Result(*known, self.case.meaning, diagnosis, causes=tuple(causes))
 
     def blocks(self, answer: Answer) -> dict[str, Array]:
         """Return the named arrays of an answer; those of θ are W_1, b_1, W_2, ..."""
@@ -138,7 +195,7 @@ class Check:
 
     def errors(self, answer: Answer, right: Answer) -> Iterator[float]:
         """Return the error of each of the ``blocks``, relative to its norm."""
-        return map(_relative, self.blocks(answer).values(), self.blocks(right).values())
+        return map(relative, self.blocks(answer).values(), self.blocks(right).values())
 
     def agree(self, answer: Answer, right: Answer) -> bool:
         """Whether the errors are within the tolerance."""
@@ -152,11 +209,8 @@ class Check:
     def _ask(self, implementation: object, arguments: Sequence[Any]) -> Answer:
         """Return the arrays of the answer; raise if it has the wrong form or changes arguments."""
         before = [[p.copy() for p in _arrays_of(argument)] for argument in arguments]
-        method = method_of(implementation, self.question.name)
-        if method is None:
-            raise NotImplementedError
         try:
-            answer = method(*arguments)
+            answer = method_of(implementation, self.question.name)(*arguments)
         except NotImplementedError:
             raise
         except (Exception, SystemExit) as error:  # any error is a failure of the implementation
@@ -189,17 +243,14 @@ class Check:
             arrays.append(array)
         return tuple(arrays)
 
-    def _run_in_a_row(self, implementation: object, other: Case) -> Result:
-        """Ask about the case, then with one argument changed at a time, and each time again.
+    def _asked_in_a_row(self, implementation: object) -> Result:
+        """Ask about the case, then with one argument changed at a time, and the case again.
 
-        Each argument is replaced twice: by another array, and by other numbers in the same array.
-        If the first answer is wrong, nothing can be said of memory.
+        An argument is replaced by another one, by one that hardly differs, and by other numbers in
+        the same array.  If the first answer is wrong, nothing can be said of memory.
         """
-        given, others = list(self.arguments), self.question.arguments(other)
-        answers: list[Answer] = []
-        copies: list[Answer] = []
-        rights: list[Answer] = []
-        errors: list[float] = []
+        given, others = list(self.arguments), self.question.arguments(self.other)
+        answers, copies, rights, errors = list[Answer](), list[Answer](), list[Answer](), []
 
         def ask(changed: str, right: Answer = self.right, allowed: float = MIXED) -> None:
             answers.append(self._ask(implementation, given))
@@ -214,21 +265,22 @@ class Check:
         try:
             ask("nothing", allowed=1)
         except UnusableAnswer:
-            why = "memory is not judged, because the first answer is not right"
-            return self.result("skipped", diagnosis=why)
+            return self.result("failed", causes=[Cause(FIRST, "seen")])
         ask("nothing")
-        changed = zip(self.question.takes, self.right_if_changed, strict=True)
-        for place, (name, right) in enumerate(changed):
-            own, numbers = given[place], [p.copy() for p in _arrays_of(given[place])]
-            given[place] = others[place]
-            ask(name, right)
+        for place, how, value, right, allowed in self.changes:
+            own = given[place]
+            given[place] = value
+            ask(how, right, allowed)
             given[place] = own
-            ask("nothing")
-            if numbers:
-                _fill(own, _arrays_of(others[place]))
-                ask(f"the numbers in {name}", right)
-                _fill(own, numbers)
+            if value is others[place]:
                 ask("nothing")
+                if numbers := [p.copy() for p in _arrays_of(own)]:
+                    _fill(own, _arrays_of(value))
+                    ask(f"the numbers in {how}", right)
+                    _fill(own, numbers)
+                    ask("nothing")
+        if any(any(map(_same_memory, *pair)) for pair in combinations(answers, 2)):
+            raise UnusableAnswer(AGAIN, "state")
         return self.result("passed", max(errors[1:]))
 
     def _state(self, answers: list[Answer], rights: list[Answer], changed: str) -> tuple[str, str]:
@@ -240,7 +292,7 @@ class Check:
             return TWICE, "state"
         if any(_equal(last, before) for before in answers[:-1]):
             return STALE, "state"
-        return f"the first answer is right, and wrong once only {changed} had changed", "known"
+        return f"the first answer is right, and wrong once only {changed} had changed", "seen"
 
 
 def method_of(implementation: object, name: str) -> Any:
@@ -298,95 +350,29 @@ def _equal(a: Answer, b: Answer) -> bool:
     return all(map(np.array_equal, a, b))
 
 
-def _relative(array: Array, wanted: Array) -> float:
-    """Return ‖array − wanted‖ / ‖wanted‖, or ‖array‖ if ``wanted`` is zero."""
-    with np.errstate(all="ignore"):  # an answer may be as large as it likes
-        return float(np.linalg.norm(array - wanted) / (np.linalg.norm(wanted) or 1.0))
+def _same_memory(a: Array, b: Array) -> bool:
+    """Whether a change of one array changes the other."""
+    return bool((a.flags.writeable or b.flags.writeable) and np.may_share_memory(a, b))
 
 
-def _causes(check: Check, answer: Answer) -> tuple[Cause, ...]:
-    """Return all causes that give this wrong answer, and then what else is known."""
-    with np.errstate(all="ignore"):  # an answer may be as large as it likes
-        causes = [
-            Cause(mistake, "mistake")
-            for mistake, answers in check.mistaken.items()
-            if any(other is not None and check.agree(answer, other) for other in answers)
-        ]
-        causes += _precision(check, answer)
-        return (*causes, *(Cause(fact, "known") for fact in _facts(check, answer)))
+def _nudged(argument: Any, step: float) -> Any:
+    """Return a copy in which the largest number of the first array is a little larger."""
+    other = _copied(argument, False)
+    for array in _arrays_of(other)[:1]:
+        array.flat[np.abs(array).argmax()] *= 1 + step
+    return other if _arrays_of(other) else other * (1 + step)
 
 
-def _precision(check: Check, answer: Answer) -> list[Cause]:
-    """Name the precision if the answer is nearly right and has no digits beyond it."""
-    error = max(check.errors(answer, check.right))
-    for kind, largest in (("bfloat16", 0.2), ("float16", 0.05), ("float32", 1e-4)):
-        short = sum(part.size for part in answer) > 1 or kind == "float32"
-        if short and error <= largest and all(_holds(part, kind) for part in answer):
-            return [Cause(f"numbers are computed or rounded in {kind}", "precision")]
-    return []
-
-
-def _holds(part: Array, kind: str) -> bool:
-    """Whether a floating type can hold these numbers."""
-    if kind == "bfloat16":
-        bits = part.astype(np.float32).view(np.uint32)
-        return _holds(part, "float32") and not np.any(bits & 0xFFFF)
-    return bool(np.all(part.astype(kind).astype(np.float64) == part))
-
-
-def _facts(check: Check, answer: Answer) -> dict[str, None]:
-    """Return which arrays are wrong and by which factor, once for each name of the factor."""
-    got, wanted = check.blocks(answer), check.blocks(check.right)
-    factors, tol = _factors(check.case.inputs), check.tolerance
-    wrong = {
-        name: _compared(got[name], wanted[name], factors, tol)
-        for name in wanted
-        if _relative(got[name], wanted[name]) > tol
-    }
-    all_wrong, facts = len(wrong) == len(wanted), dict[str, None]()
-    for preferred in dict.fromkeys(chain(*wrong.values())):
-        groups: dict[str, list[str]] = {}
-        for name, options in wrong.items():
-            groups.setdefault(preferred if preferred in options else options[0], []).append(name)
-        parts = [_sentence(names, fact, list(wanted)) for fact, names in groups.items()]
-        if len(groups) == 1 and all_wrong:
-            parts = [f"the answer is {preferred}"]
-        facts["; ".join(parts if all_wrong else [*parts, "the rest is right"])] = None
-    return facts
-
-
-def _sentence(names: list[str], fact: str, wanted: list[str]) -> str:
-    for kind in "Wb":
-        every = [name for name in wanted if name.startswith(f"{kind}_")]
-        if len(every) > 1 and set(every) <= set(names):
-            names = [f"every {kind}", *(name for name in names if name not in every)]
-    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} {fact}"
-
-
-def _factors(inputs: dict[str, Any]) -> dict[str, float]:
-    factors = {"-1": -1.0, "2": 2.0, "1/2": 0.5, "-2": -2.0, "4": 4.0, "1/4": 0.25}
-    if "net" not in inputs:
-        return factors | {"255": 255.0}
-    net, theta = inputs["net"], inputs["net"].theta.astype(np.float64)
-    sizes = {"m": len(inputs["x"]), "P": theta.size, "K": net.K, "L": net.depth}
-    sizes |= {"‖θ‖": np.linalg.norm(theta), "‖θ‖²": np.sum(theta**2)}
-    sizes |= {"alpha": getattr(net.activation, "alpha", 1.0)}
-    for name, size in sizes.items():
-        if size != 1:
-            factors |= {name: float(size), f"1/{name}": 1 / float(size), f"-1/{name}": -1 / size}
-    return factors
-
-
-def _compared(got: Array, wanted: Array, factors: dict[str, float], tol: float) -> list[str]:
-    """Return what a wrong array is, in all words that fit."""
-    if not np.any(wanted):
-        return ["not 0"]
-    if not np.any(got):
-        return ["0"]
-    names = [name for name, c in factors.items() if _relative(got, c * wanted) <= tol]
-    if not names:
-        c = float(np.sum(got * wanted) / np.sum(wanted**2))
-        short = float(f"{c:.3g}")  # any single number has a factor, but seldom a short one
-        if _relative(got, (c if got.size > 1 else short) * wanted) <= tol:
-            names = [f"{c:.6g}"]
-    return [f"{name} times the right one" for name in names] or ["wrong"]
+def _spelled(implementation: object) -> tuple[str, str]:
+    """Return how to import an implementation and how to write it, or two empty strings."""
+    if isinstance(implementation, ModuleType):
+        return f"import {implementation.__name__}; ", implementation.__name__
+    kind = type(implementation)
+    module, name = sys.modules.get(kind.__module__), kind.__name__
+    try:
+        inspect.signature(kind).bind()
+    except (TypeError, ValueError):  # it needs arguments, or shows no signature
+        return "", ""
+    if kind.__module__ in ("__main__", "types") or getattr(module, name, None) is not kind:
+        return "", ""
+    return f"from {kind.__module__} import {name}; ", f"{name}()"

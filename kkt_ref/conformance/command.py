@@ -16,10 +16,11 @@ import scipy
 import kkt_ref
 from kkt_ref._io import write_atomically
 from kkt_ref.conformance.files import check_answers, write_questions
-from kkt_ref.conformance.result import Result, summary
+from kkt_ref.conformance.result import reports, summary
 from kkt_ref.conformance.verdict import check_implementation
 
-QUIET = ("passed", "skipped")
+ASCII = {"θ": "theta", "λ": "lambda", "Φ": "Phi", "Σ": "sum", "σ": "sigma", "∂": "d", "∇": "grad "}
+ASCII |= {"‖": "||", "²": "^2", "ε": "epsilon", "δ": "delta", "α": "alpha", "−": "-", "≥": ">="}
 
 
 def add_arguments(commands: Any, json_path: Callable[[str], Path]) -> None:
@@ -28,8 +29,11 @@ def add_arguments(commands: Any, json_path: Callable[[str], Path]) -> None:
     check.add_argument("target", nargs="?", help="package.module:object, from the current folder")
     check.add_argument("--answers", type=Path, help="judge the answers in this file instead")
     check.add_argument("--tolerance", type=float, help="the largest relative error allowed")
-    known = "checks that are known to fail: in each line a name, # and the reason"
+    known = "checks that are known to fail: in each line a name, # and the reason; * is any text"
     check.add_argument("--expect-fail", type=Path, metavar="FILE", help=known)
+    check.add_argument(
+        "--time-limit", type=float, metavar="SECONDS", help="begin no check after it"
+    )
     check.add_argument("--json", type=json_path, help="also write the results to this file")
     questions = commands.add_parser("questions", help="write the inputs of the checks to a file")
     questions.add_argument("file", type=Path, help="ends in .npz, .json or .txt")
@@ -54,12 +58,13 @@ def run_command(options: argparse.Namespace) -> int:
     if options.answers:
         results = check_answers(options.answers, **arguments)
     else:
+        arguments |= {"time_limit": options.time_limit, "progress": _tell}
         results = check_implementation(_resolved(options.target), **arguments)
-    lines = [r.report() if r.bad else str(r) for r in results if r.status not in QUIET]
-    counts = Counter(passed=0, failed=0, skipped=0)
+    counts = Counter(passed=0, failed=0, unanswered=0, skipped=0)
     counts.update(result.status for result in results)
     total = ", ".join(f"{count} {status}" for status, count in counts.items())
-    print(*lines, *_skipped(results), *summary(results), total, sep="\n")
+    text = "\n".join([*reports(results), *summary(results), total])
+    print(_writable(text, getattr(sys.stdout, "encoding", None) or "ascii"))
     if options.json:
         versions = {m.__name__: m.__version__ for m in (kkt_ref, np, scipy)}
         record = {
@@ -68,22 +73,31 @@ def run_command(options: argparse.Namespace) -> int:
             **{name: getattr(results[0], name) for name in ("seed", "dtype", "tolerance")},
             "summary": summary(results),
             "results": [
-                r._asdict() | {"error": None if math.isnan(r.error) else r.error} for r in results
+                r._asdict()
+                | {"error": None if math.isnan(r.error) else r.error, "wrong": {**r.wrong}}
+                for r in results
             ],
         }
         with write_atomically(options.json) as file:
-            file.write((json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+            file.write((json.dumps(record, indent=2) + "\n").encode())
     return 1 if any(result.bad for result in results) else 0
 
 
-def _skipped(results: list[Result]) -> list[str]:
-    """Return one line for each question and reason."""
-    skipped = [result for result in results if result.status == "skipped"]
-    counts = Counter((result.name.split(":")[0], result.diagnosis) for result in skipped)
-    return [
-        f"skipped  {name}: {reason} ({count} check{'s' * (count > 1)})"
-        for (name, reason), count in counts.items()
-    ]
+def _writable(text: str, encoding: str) -> str:
+    """Return a text as it is, or in ASCII if the encoding lacks one of its characters."""
+    try:
+        text.encode(encoding)
+        return text
+    except UnicodeEncodeError:
+        for character, name in ASCII.items():
+            text = text.replace(character, name)
+        return text.encode("ascii", "backslashreplace").decode()
+
+
+def _tell(name: str) -> None:
+    """Show which check begins, in one line of a terminal."""
+    if sys.stderr.isatty():
+        print(f"{name:70}", end="\r", file=sys.stderr, flush=True)
 
 
 def _resolved(target: str) -> object:

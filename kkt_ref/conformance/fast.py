@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 
 from kkt_ref.conformance.cases import Inputs
-from kkt_ref.conformance.questions import Answer, conditions
+from kkt_ref.conformance.questions import Answer, approximate, conditions
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.evaluation import evaluate
@@ -50,6 +50,10 @@ def fast_answer(name: str, inputs: Inputs, **changes: Any) -> Answer:
     residual = theta - keep * total  # (P,)
     if name == "stationarity_residual":
         return (weights * residual,)
+    if name == "epsilon_delta":
+        return tuple(
+            map(np.asarray, approximate(weights * residual, net, x, y, lam, given["margin"]))
+        )
     if name.endswith("conditions"):
         scaled = weights * residual * np.linalg.norm(net.theta) / np.linalg.norm(theta)
         return tuple(map(np.asarray, conditions(scaled, net, x, y, lam, given["margin"])))
@@ -59,3 +63,13 @@ def fast_answer(name: str, inputs: Inputs, **changes: Any) -> Answer:
     grad_x = 2 * closed_form.reverse(trace, back, tangents, s)
     grad_lam = margins_of(directions, 2 * tangents[-1]).reshape(lam.shape)
     return np.sum(weights * residual**2), grad_x, grad_lam
+
+
+def of_biases(net: Any) -> Array:
+    """Return which parameters belong to biases, (P,)."""
+    return np.concatenate([np.full(p.size, p.ndim == 1) for p in net.arrays])
+
+
+def of_layers(net: Any) -> Array:
+    """Return the number of the layer, from 0, to which each parameter belongs, (P,)."""
+    return np.repeat(np.arange(net.depth), [part.stop - part.start for part in net.layer_slices])

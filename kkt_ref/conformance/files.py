@@ -7,18 +7,53 @@ judges what a program answered.  The ending says the format, which is the same f
 * ``.json``: an object with "format", "seed", "dtype" and "arrays", which maps names to numbers
   and nested lists.
 * ``.txt``: a line with format, seed and dtype.  Then each line holds a name, the number of axes,
-  the size of each axis and all numbers in C order, separated by spaces.
+  the size of each axis and all numbers in C order (the last axis is the fastest), separated by
+  spaces.  A single number has 0 axes.
 
-The names of inputs are ``family/case/argument``.  The families are ``two_classes``, ``classes``
-and ``images``, and the arguments are those of the methods of
-:class:`~kkt_ref.conformance.questions.Implementation`.  In place of ``net`` there are ``W_1``,
-``b_1`` (if the layer has a bias), ``W_2``, ..., ``activation``, which is 0 for ReLU, 1 for
-smoothed gates and 2 for softplus, and ``alpha``.  A method is asked of each case of its family
-that has all of its arguments.  The names of answers are ``method/case/part``, such as
-``outputs/plain/outputs``; :data:`PARTS` lists the parts.  Any of the answers may be left out.
-An answers file repeats seed and dtype.
+An answers file repeats the format, which is ``kkt_ref.questions.1``, and the seed and dtype of
+the questions.  A text file of answers begins so (the numbers stand for yours)::
+
+    kkt_ref.questions.1 0 float64
+    outputs/plain/outputs 1 7 0.1 0.2 0.3 0.4 0.5 0.6 0.7
+    stationarity/plain/value 0 12.5
+
+The names of inputs are ``family/case/argument``, such as ``two_classes/one_layer/x``.  The
+families are ``two_classes``, ``classes`` and ``images``, and the arguments are those of the
+methods of :class:`~kkt_ref.conformance.questions.Implementation`, whose help has the formulas.  In
+place of ``net`` there are ``W_1``, ``b_1`` (if the layer has a bias), ``W_2``, ...,
+``activation``, which is 0 for ReLU, 1 for smoothed gates and 2 for softplus, and ``alpha``.
+
+The names of answers are ``method/case/part``; :data:`METHODS` says for each method its family and
+parts.  A method is asked of each case of its family that has all of its arguments.  A program may
+leave out methods; of each other method it must answer all cases with all parts.  Numbers need 17
+significant digits in float64 and 9 in float32.  Text may be UTF-8 or UTF-16.
+
+This program answers ``outputs``::
+
+    import json
+    from pathlib import Path
+    import numpy as np
+
+    asked, answers = json.loads(Path("questions.json").read_text()), {}
+    for name, x in asked["arrays"].items():
+        family, case, argument = name.split("/")
+        if family == "two_classes" and argument == "x":
+            def given(part):
+                return np.array(asked["arrays"].get(f"{family}/{case}/{part}", 0.0))
+            z, layer, alpha = np.array(x), 1, given("alpha")
+            while given(f"W_{layer}").ndim:
+                if layer > 1 and given("activation") == 2:
+                    z = np.logaddexp(0, alpha * z) / alpha
+                elif layer > 1:
+                    z = np.maximum(z, 0)
+                z = z @ given(f"W_{layer}").T + given(f"b_{layer}")
+                layer += 1
+            answers[f"outputs/{case}/outputs"] = z[:, 0].tolist()
+    Path("answers.json").write_text(json.dumps({**asked, "arrays": answers}))
 """
 
+import codecs
+import copy
 import json
 import os
 from collections.abc import Mapping
@@ -40,7 +75,8 @@ from kkt_ref.network.mlp import MLP
 FORMAT = "kkt_ref.questions.1"
 ENDINGS = (".npz", ".json", ".txt")
 ACTIVATIONS = ("relu", "gated", "softplus")
-PARTS = {name: question.parts for name, question in QUESTIONS.items()}
+METHODS = {name: (question.family, question.parts) for name, question in QUESTIONS.items()}
+MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}  # else it is UTF-8
 
 
 def write_questions(
@@ -95,7 +131,7 @@ def check_answers(
     on_fail: str = "raise",
     seed: int | None = None,
 ) -> list[Result]:
-    """Judge the answers in a file, which the module describes; those left out are skipped.
+    """Judge the answers in a file, which the module describes; methods left out are skipped.
 
     Parameters
     ----------
@@ -107,10 +143,11 @@ def check_answers(
     """
     path = _known_ending(path)
     header, arrays = _read(path)
-    dtype_name = None if dtype is None else check_dtype(dtype).name
-    for name, given, wanted in (("dtype", dtype, dtype_name), ("seed", seed, seed)):
-        if wanted is not None and str(wanted) != header[name]:
-            raise ValueError(f"{name}: expected {header[name]} as in {path}, got {given!r}")
+    header["seed"] = header["seed"].removesuffix(".0")
+    wanted = {"dtype": None if dtype is None else check_dtype(dtype).name, "seed": seed}
+    for name, value in wanted.items():
+        if value is not None and str(value) != header[name]:
+            raise ValueError(f"{name}: expected {header[name]} as in {path}, got {value!r}")
     seed = check_count(int(header["seed"]) if header["seed"].isdigit() else -1, "seed", 0)
     checks = all_checks(header["dtype"], seed, tolerance)
     known = {name for check in checks for name in _names(check)}
@@ -122,15 +159,19 @@ def check_answers(
 
     def result_of(check: Check) -> Result:
         names = _names(check)
-        if not arrays.keys() & set(names):
+        lacking = [name for name in names if name not in arrays]
+        if not names or check.question.name not in offered:
             why = "not answered" if names else "answers in a file were not asked in a row"
             return check.result("skipped", diagnosis=why)
-        parts = tuple(_cast(arrays.get(name), check.dtype) for name in names)
+        if lacking:
+            which = "these cases" if lacking == names else " and ".join(lacking)
+            return check.result("unanswered", diagnosis=f"the file lacks {which}")
+        parts = tuple(_cast(arrays[name], check.dtype) for name in names)
         answer = parts if len(parts) > 1 else parts[0]
-        result = check.run(SimpleNamespace(**{check.question.name: lambda *arguments: answer}))
-        asked = f"implementation.{check.question.name}(*check.arguments)"
-        return result._replace(repeat=result.repeat.replace(asked, "check.arguments"))
+        method = {check.question.name: lambda *arguments: copy.deepcopy(answer)}
+        return check.asked(SimpleNamespace(**method))
 
+    offered = {name.split("/")[0] for name in arrays}
     return judge(checks, result_of, expected_failures, on_fail)
 
 
@@ -164,7 +205,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
         if path.suffix == ".txt":
             header, arrays = _read_text(path)
         elif path.suffix == ".json":
-            header = json.loads(path.read_text("utf-8"))
+            header = json.loads(_text(path))
             arrays = header["arrays"]
         else:
             header = arrays = read_npz(path, wanted)
@@ -177,8 +218,13 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     return header, arrays
 
 
+def _text(path: Path) -> str:
+    raw = path.read_bytes()
+    return raw.decode(MARKS.get(raw[:2], "utf-8-sig"))
+
+
 def _read_text(path: Path) -> tuple[Any, Any]:
-    first, *lines = path.read_text("utf-8").splitlines()
+    first, *lines = filter(str.strip, _text(path).splitlines())
     arrays = {}
     for line in lines:
         name, ndim, *rest = line.split()

@@ -28,7 +28,8 @@ class Implementation:
     """The methods that the kit can test: write any of them.
 
     An implementation may be a subclass, which a type checker understands, or any other object.
-    The kit skips a method that is missing or raises NotImplementedError.
+    The kit skips a method that is missing.  A case for which a method raises NotImplementedError
+    is unanswered, and the whole is not right until this failure is expected.
 
     The network is given as plain NumPy arrays: ``net.weights[l]`` of shape (h_{l+1}, h_l) and
     ``net.biases[l]`` of shape (h_{l+1},) or None.  ``net.activation`` is ``ReLU()``,
@@ -55,15 +56,40 @@ class Implementation:
     def kkt_conditions(
         self, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
     ) -> Conditions:
-        """Return how much the four conditions are violated, q being ``margin``.
+        """Return how much the four conditions are violated, as four numbers; q is ``margin``.
 
-        They are the relative stationarity, primal feasibility, dual feasibility and relative
-        complementary slackness of :class:`~kkt_ref.kkt.KKTReport`.
+            stationarity              ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖ / ‖θ‖
+            primal feasibility        max_i (q − y_i Φ(θ; x_i))₊ / q
+            dual feasibility          max_i (−λ_i)₊
+            complementary slackness   Σ_i |λ_i (y_i Φ(θ; x_i) − q)| / (q Σ_i |λ_i|)
+
+        (t)₊ is max(t, 0).  The last is 0 if all λ_i are.
+        """
+        raise NotImplementedError
+
+    def weighted_stationarity(
+        self, net: MLP, x: Array, y: Array, multipliers: Array, layer_weights: Array
+    ) -> Loss:
+        """Return Σ_l w_l ‖r_l‖² and its gradients in x (n, d) and λ (n,), w being (L,).
+
+        r_l is the part of the residual that belongs to W_l and b_l.
+        """
+        raise NotImplementedError
+
+    def epsilon_delta(
+        self, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
+    ) -> tuple[float, float]:
+        """Return ε and δ of the approximate KKT point θ / q^{1/L}, with q = ``margin``.
+
+            ε = ‖θ − Σ_i λ_i y_i ∇θΦ(θ; x_i)‖ / q^{1/L}
+            δ = max_i λ_i q^{(L−2)/L} (y_i Φ(θ; x_i) / q − 1)
+
+        L is the number of weight matrices.
         """
         raise NotImplementedError
 
     def training_step(self, net: MLP, x: Array, y: Array, step: float) -> Array:
-        """Return θ, shape (P,), after one gradient step on the mean logistic loss."""
+        """Return θ − step · ∇θ (1/n) Σ_i log(1 + exp(−y_i Φ(θ; x_i))), shape (P,)."""
         raise NotImplementedError
 
     def class_outputs(self, net: MLP, x: Array) -> Array:
@@ -81,7 +107,10 @@ class Implementation:
     def class_kkt_conditions(
         self, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
     ) -> Conditions:
-        """Return the same as ``kkt_conditions`` for the constraints Φ_{y_i} − Φ_j ≥ q, j ≠ y_i."""
+        """Return the same as ``kkt_conditions`` for the constraints Φ_{y_i} − Φ_j ≥ q, j ≠ y_i.
+
+        Maxima and sums go over all (i, j) with j ≠ y_i.
+        """
         raise NotImplementedError
 
     def ssim(self, a: Array, b: Array) -> float:
@@ -89,33 +118,28 @@ class Implementation:
         raise NotImplementedError
 
 
-class Reference(Implementation):
+class _Right:
     """The right answers: the definitions of this library, by autograd and a loop over samples."""
 
     per_sample_gradients = staticmethod(definition.per_sample_gradients)
     stationarity_residual = staticmethod(definition.stationarity_residual)
     stationarity = class_stationarity = staticmethod(definition.stationarity_by_autograd)
+    weighted_stationarity = stationarity
+    class_outputs = staticmethod(MLP.outputs)
     ssim = staticmethod(partial(structural_similarity, data_range=1.0, channel_axis=0))
 
     def outputs(self, net: MLP, x: Array) -> Array:
-        """Return the only column of the outputs."""
-        return self.class_outputs(net, x)[:, 0]
+        return net.outputs(x)[:, 0]
 
-    def class_outputs(self, net: MLP, x: Array) -> Array:
-        """Return the outputs by the recursion over layers."""
-        return net.outputs(x)
-
-    def kkt_conditions(
-        self, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
-    ) -> Conditions:
-        """Return the violations for any number of outputs."""
-        residual = self.stationarity_residual(net, x, y, multipliers)  # (P,)
-        return conditions(residual, net, x, y, multipliers, margin)
+    def kkt_conditions(self, net: MLP, *given: Any) -> Conditions:
+        return conditions(self.stationarity_residual(net, *given[:3]), net, *given)
 
     class_kkt_conditions = kkt_conditions
 
+    def epsilon_delta(self, net: MLP, *given: Any) -> tuple[float, float]:
+        return approximate(self.stationarity_residual(net, *given[:3]), net, *given)
+
     def training_step(self, net: MLP, x: Array, y: Array, step: float) -> Array:
-        """Return θ − step · ∇θ (1/n) Σ_i log(1 + exp(−y_i Φ(θ; x_i)))."""
         pull = y * scipy.special.expit(-y * self.outputs(net, x)) / len(y)  # (n,)
         gradient = net.weighted_gradient(x, pull[:, None])
         return net.theta + step * np.concatenate([g.ravel() for g in gradient])
@@ -133,6 +157,16 @@ def conditions(
         np.max(-lam, initial=0.0),
         np.sum(np.abs(lam * (u - margin))) / mass if mass > 0 else 0.0,
     )
+
+
+def approximate(
+    residual: Array, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
+) -> tuple[float, float]:
+    """Return ε and δ for a residual (P,)."""
+    u, lam = constraints(net, x, y, multipliers)  # (k,)
+    L = net.depth
+    delta = np.max(lam * margin ** ((L - 2) / L) * (u / margin - 1), initial=-np.inf)
+    return float(np.linalg.norm(residual) / margin ** (1 / L)), float(delta)
 
 
 def constraints(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Array, Array]:
@@ -164,7 +198,7 @@ class Question(NamedTuple):
 
     def right(self, *arguments: Any) -> Answer:
         """Return the right arrays, computed in float64 from the rounded numbers."""
-        method = getattr(Reference(), self.name)
+        method = getattr(_Right(), self.name)
         answer = method(*(in_dtype(argument, np.float64) for argument in arguments))
         return tuple(map(np.asarray, answer if len(self.parts) > 1 else (answer,)))
 
@@ -198,7 +232,9 @@ _ALL = (
     Question(_ROWS, _TWO, (_ROWS,), flat=True),
     Question("stationarity_residual", _TWO, ("residual",), flat=True),
     Question("stationarity", _TWO, _LOSS),
+    Question("weighted_stationarity", _TWO, _LOSS),
     Question("kkt_conditions", _TWO, _CONDITIONS),
+    Question("epsilon_delta", _TWO, ("epsilon", "delta")),
     Question("training_step", _TWO, ("theta",), flat=True, applies=_trainable),
     Question("class_outputs", _MANY, ("outputs",)),
     Question("class_stationarity", _MANY, _LOSS),

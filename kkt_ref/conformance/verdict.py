@@ -1,10 +1,12 @@
-"""All checks of an implementation, and one cause for as many failures as possible.
+"""All checks of an implementation.
 
 An implementation is any object with some of the methods of
 :class:`~kkt_ref.conformance.questions.Implementation`, which take and return NumPy arrays.
 """
 
-from collections import Counter
+import difflib
+import fnmatch
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -13,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from kkt_ref._validation import check_count, check_dtype, check_positive
+from kkt_ref.conformance.causes import settled
 from kkt_ref.conformance.check import Check, method_of
 from kkt_ref.conformance.questions import QUESTIONS
 from kkt_ref.conformance.result import ConformanceError, Result
 
-RARELY = 5  # a cause that explains less than a fifth of the failures does so by chance
 TOLERANCES = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}
 MEMORY: dict[str, Any] = {
     "name": "no memory",
@@ -33,6 +35,8 @@ def check_implementation(
     expected_failures: Mapping[str, str] | None = None,
     on_fail: str = "raise",
     seed: int = 0,
+    time_limit: float | None = None,
+    progress: Callable[[str], Any] | None = None,
 ) -> list[Result]:
     """Check an implementation against the definitions by autograd.
 
@@ -45,33 +49,57 @@ def check_implementation(
     tolerance : float, optional
         The largest relative error, > 0; 1e-10 in float64 and 1e-5 in float32 unless given.
     expected_failures : mapping of str to str, optional
-        Names of checks, as in :func:`check_names`, and reasons why they must fail.
+        Names of checks, as in :func:`check_names`, and reasons why they must fail or remain
+        unanswered.  A star in a name stands for any text: "*: softplus*".
     on_fail : {"raise", "return"}
         What to do if a check fails: raise an error, or return the results all the same.
     seed : int
         Draws the inputs, ≥ 0.
+    time_limit : float, optional
+        Seconds, > 0, after which no further check begins.
+    progress : callable, optional
+        It is called with the name of each check before the check begins.
 
     Returns
     -------
     list of Result
-        One for each check; methods that are missing or raise NotImplementedError are skipped.
+        One for each check.  Those of a method that is missing are skipped; a case of another
+        method that raises NotImplementedError, or for which no time is left, is unanswered.
 
     Raises
     ------
     ConformanceError
-        If a check fails and ``on_fail`` is "raise".
+        If a check fails or is unanswered, and ``on_fail`` is "raise".
     """
     checks = all_checks(dtype, seed, tolerance)
     if isinstance(implementation, type):
         raise ValueError(
             f"implementation: expected an object, got the class {implementation.__name__}; call it"
         )
-    if not any(method_of(implementation, name) for name in QUESTIONS):
+    offered = [name for name in QUESTIONS if method_of(implementation, name)]
+    if not offered:
         raise ValueError(
             f"implementation: expected an object with at least one of the methods "
             f"{', '.join(QUESTIONS)}, but {implementation!r:.200} has none of them"
         )
-    return judge(checks, lambda check: check.run(implementation), expected_failures, on_fail)
+    for name in dir(implementation):
+        meant = difflib.get_close_matches(name, QUESTIONS.keys() - {*offered}, 1, 0.85)
+        if meant and name not in QUESTIONS and name[0] != "_":
+            raise ValueError(
+                f"implementation: expected the name {meant[0]}, got {name}; rename it, or let it "
+                "begin with an underscore if it is no answer"
+            )
+    limit = np.inf if time_limit is None else check_positive(time_limit, "time_limit")
+    end = time.monotonic() + limit
+
+    def result_of(check: Check) -> Result:
+        if time.monotonic() > end and check.question.name in offered:
+            return check.result("unanswered", diagnosis=f"the limit of {limit:g} s is over")
+        if progress is not None:
+            progress(check.name)
+        return check.asked(implementation)
+
+    return judge(checks, result_of, expected_failures, on_fail)
 
 
 def check_names() -> list[str]:
@@ -105,6 +133,8 @@ def parametrize_with_checks(
     *,
     dtype: Any = np.float64,
     expected_failures: Mapping[str, str] | None = None,
+    seed: int = 0,
+    tolerance: float | None = None,
 ) -> Callable[[Any], Any]:
     """Return a pytest decorator that makes one test of each implementation and check.
 
@@ -113,20 +143,21 @@ def parametrize_with_checks(
 
     Parameters
     ----------
-    implementations, dtype, expected_failures
+    implementations, dtype, expected_failures, seed, tolerance
         As in :func:`check_implementation`; the checks that should fail are marked as xfail.
     """
     import pytest
 
     reasons, params = _reasons(expected_failures), []
-    for check in all_checks(dtype, 0):
+    for check in all_checks(dtype, seed, tolerance):
         reason = reasons.get(check.name)
         marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
         params.append(pytest.param(check, marks=marks, id=check.name))
 
     def decorate(test: Any) -> Any:
         test = pytest.mark.parametrize("check", params)(test)
-        return pytest.mark.parametrize("implementation", implementations)(test)
+        names = [getattr(i, "__name__", type(i).__name__) for i in implementations]
+        return pytest.mark.parametrize("implementation", implementations, ids=names)(test)
 
     return decorate
 
@@ -142,11 +173,12 @@ def all_checks(dtype: Any, seed: int, tolerance: float | None = None) -> list[Ch
 def _drawn_checks(dtype: np.dtype, seed: int, tolerance: float) -> list[Check]:
     checks: list[Check] = []
     for question in QUESTIONS.values():
-        cases = question.cases(dtype, seed)
+        cases, group = question.cases(dtype, seed), list[Check]()
         shared = cases[0], tolerance, dtype, seed
-        checks += [Check(question, case, *shared) for case in cases]
+        group += [Check(question, case, *shared, group=group.copy) for case in cases]
         other = question.cases(dtype, seed + 1)[0]
-        checks.append(Check(question, cases[0]._replace(**MEMORY), *shared, other))
+        group.append(Check(question, cases[0]._replace(**MEMORY), *shared, other, group.copy))
+        checks += group
     return checks
 
 
@@ -156,60 +188,43 @@ def judge(
     expected_failures: Mapping[str, str] | None,
     on_fail: str,
 ) -> list[Result]:
-    """Return the results of checks, with one cause for as many failures as possible."""
+    """Return the results of checks, with one cause for as many failures as possible.
+
+    The checks of a question follow each other, that of its first case before the others.
+    """
     reasons = _reasons(expected_failures)
     if on_fail not in ("raise", "return"):
         raise ValueError(f"on_fail: expected 'raise' or 'return', got {on_fail!r}")
     results = []
     for _, group in groupby(checks, lambda check: check.question.name):
         of_question = list(group)
-        results += _settled(of_question, list(map(result_of, of_question)))
-    statuses = {"failed": "expected failure", "passed": "unexpected pass"}
-    for place, (name, status, *_) in enumerate(results):
-        if name in reasons and status in statuses:
-            results[place] = results[place]._replace(
-                status=statuses[status], diagnosis=reasons[name]
-            )
+        results += settled(of_question, list(map(result_of, of_question)))
+    statuses = {"passed": "unexpected pass"}
+    statuses |= dict.fromkeys(("failed", "unanswered"), "expected failure")
+    for place, result in enumerate(results):
+        if result.name in reasons and (status := statuses.get(result.status)):
+            results[place] = result._replace(status=status, diagnosis=reasons[result.name])
     if on_fail == "raise" and any(result.bad for result in results):
         raise ConformanceError(results)
     return results
 
 
-def _settled(checks: list[Check], results: list[Result]) -> list[Result]:
-    """Choose the causes in the results of one question.
-
-    Several mistakes may give the same answer in one case, and one may do so by chance.  So a
-    cause counts only if it explains a fifth of the failures of a question, and twice as many
-    answers as speak against it: right ones that it would spoil, and wrong ones that it would make
-    wrong in another way.
-    """
-    votes = Counter(cause for result in results for cause in result.causes)
-    doubtful = {cause for cause in votes if cause.doubtful}
-    for cause in doubtful:
-        if votes[cause] * RARELY < sum(bool(result.causes) for result in results):
-            votes[cause] = 0
-    for check, result in zip(checks, results, strict=True):
-        if check.other is None and not np.isnan(result.error):
-            for cause in doubtful.difference(result.causes):
-                votes[cause] -= 2 * check.is_spoiled_by(cause)
-    settled = []
-    for result in results:
-        causes = [cause for cause in result.causes if not cause.doubtful or votes[cause] > 0]
-        named = [cause for cause in causes if cause.source != "known"] or causes
-        most = max((votes[cause] for cause in named), default=0)
-        diagnosis = ", or ".join(str(cause) for cause in named if votes[cause] == most)
-        if causes:
-            result = result._replace(diagnosis=diagnosis, causes=tuple(causes))
-        settled.append(result)
-    return settled
-
-
-def _reasons(expected_failures: Mapping[str, str] | None) -> Mapping[str, str]:
-    """Return the expected failures, or raise if one of them is no check."""
-    reasons = {} if expected_failures is None else expected_failures
-    if not isinstance(reasons, Mapping) or reasons.keys() - set(check_names()):
+def _reasons(expected_failures: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the expected failures by the names of checks, or raise if one of them is no check."""
+    given = {} if expected_failures is None else expected_failures
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise ValueError(
             "expected_failures: expected a mapping of names from check_names() to reasons, got "
-            f"{reasons!r:.300}"
+            f"{given!r:.300}"
         )
+    names, reasons = check_names() if given else [], {}
+    for pattern, reason in given.items():
+        found = fnmatch.filter(names, pattern)
+        if not found:
+            near = difflib.get_close_matches(pattern, names, 1, 0)[0]
+            raise ValueError(
+                f"expected_failures: expected names from check_names(), got {pattern!r}; the "
+                f"nearest is {near!r}"
+            )
+        reasons |= dict.fromkeys(found, reason)
     return reasons

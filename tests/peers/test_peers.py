@@ -16,6 +16,7 @@ def test_a_peer_passes(name, dtype):
         from tests.planted.torch_modules import Adapter as Peer
     else:
         from tests.peers.jax_peer import Jax as Peer
-    for result in check_implementation(Peer(), dtype=dtype):
+    gates = {"*: *gates": "the peers have no gates"}
+    for result in check_implementation(Peer(), dtype=dtype, expected_failures=gates):
         asked, skipped = result.name.split(":")[0], result.status == "skipped"
-        assert not skipped or result.name.endswith(" gates") or asked not in vars(Peer), result
+        assert not skipped or asked not in vars(Peer), result

@@ -63,6 +63,18 @@ class Drifting(Adapter):
         return super().outputs(net, x) * (1 + 1e-6 * (self.seen.count(x.tobytes()) > 2))
 
 
+class Once(Adapter):
+    """Only the first answer to a question is right."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def outputs(self, net, x):
+        again = x.tobytes() in self.seen
+        self.seen.add(x.tobytes())
+        return super().outputs(net, x) * (1 + again)
+
+
 class CentredInPlace(Adapter):
     def outputs(self, net, x):
         x -= x.mean(axis=0)
@@ -79,12 +91,15 @@ class ScaledInPlace(Adapter):
 
 STATES = {  # what the kit says
     "a stale cache|an earlier call": Kept(lambda net, x: x.shape),
-    "^the cause: .* a stale cache": Kept(lambda net, x: x.tobytes()),
+    "stale cache: 1": Kept(lambda net, x: (net.theta.tobytes(), np.round(x, 3).tobytes())),
+    "^the cause: the array of an": Kept(lambda net, x: (net.theta.tobytes(), x.tobytes())),
+    "^the cause: the same question gets two answers": Once(),
+    "an earlier call is returned again: a stale cache": Kept(lambda net, x: x.tobytes()),
     "^the cause: an answer of an earlier": Kept(lambda net, x: (id(net), id(x))),
     "the network is that of an earlier call": KeptNetwork(),
     "once only net had changed": KeptLayer(),
-    "shares memory": Buffer(),
-    "added to those of earlier calls": Added(),
+    "a cache or a buffer": Buffer(),
+    "two answers: state": Added(),
     "two answers": Drifting(),
     "in place: x": CentredInPlace(),
     "in place: net": ScaledInPlace(),
