@@ -166,9 +166,10 @@ def settled(checks: Sequence[Any], results: Sequence[Result]) -> list[Result]:
     """Choose the causes in the results of one question.
 
     Several mistakes may give the same answer in one case, and one may do so by chance.  So a
-    cause counts only if it explains a fifth of the failures of a question, and twice as many
+    cause counts only if it explains a fifth of the failures of a question, and five times as many
     answers as speak against it: right ones that it would spoil, and wrong ones that it would make
-    wrong in another way.  A factor counts only if it holds wherever that array is wrong.
+    wrong in another way.  Twice is enough for a precision, whose errors may be of any size.  A
+    factor counts only if it holds wherever that array is wrong.
     """
     votes = Counter(cause for result in results for cause in result.causes)
     doubtful = {cause for cause in votes if cause.doubtful}
@@ -178,7 +179,8 @@ def settled(checks: Sequence[Any], results: Sequence[Result]) -> list[Result]:
     for check, result in zip(checks, results, strict=True):
         if check.other is None and not np.isnan(result.error):
             for cause in doubtful.difference(result.causes):
-                votes[cause] -= 2 * check.is_spoiled_by(cause)
+                strict = 2 if cause.source == "precision" else RARELY
+                votes[cause] -= strict * check.is_spoiled_by(cause)
     common: dict[str, set[str]] = {}
     for result in results:
         for name, words in result.wrong.items():
