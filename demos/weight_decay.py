@@ -9,8 +9,6 @@ directions than there are images.  The demo trains softplus networks with severa
 of them on the way to its stationary point, and draws what comes back beside the rank of layer 1.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any
