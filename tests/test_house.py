@@ -36,7 +36,7 @@ BUDGETS = {
     "kit": 2560,  # aim: 2050
     "audit": 2156,  # aim: 1650
     "demos": 3472,  # aim: 3500
-    "tests": 7862,  # aim: 7400
+    "tests": 7873,  # aim: 7400
     "README.md": 180,
 }
 LONGEST_FILE = 450
