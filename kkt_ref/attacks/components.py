@@ -133,7 +133,7 @@ def reconstruct_components(
         range(restarts),
         after,
         workers=workers,
-        seconds=products * 2e-11,
+        seconds=products * 1e-10,
     )
     return _pooled(net, [starts[number] for number in range(restarts)], seed)
 
