@@ -34,7 +34,7 @@ BUDGETS = {
     "reference": 6165,  # aim: 5650; all of the library but kit and audit
     "core": 2108,  # aim: 1900; network, stationarity and kkt, a part of the reference
     "kit": 2560,  # aim: 2050
-    "audit": 2156,  # aim: 1650
+    "audit": 2155,  # aim: 1650
     "demos": 3472,  # aim: 3500
     "tests": 7873,  # aim: 7400
     "README.md": 180,

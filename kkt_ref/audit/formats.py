@@ -1,5 +1,6 @@
 """Files and modules that the audit does not read, of the table ``not_read.toml``."""
 
+import functools
 import re
 import tomllib
 import zipfile
@@ -38,12 +39,12 @@ def refuse_other_modules(path: Path, state: dict[str, np.ndarray]) -> None:
             if re.search(row["looks"], key, re.IGNORECASE):
                 raise ValueError(f"{path}: {key!r} belongs to {name}; {row['advice']}")
     for key, value in state.items():
-        layer, dot, kind = key.rpartition(".")
-        if kind == "weight" and value.ndim == 1:
-            row = _table("vectors")[str(f"{layer}{dot}bias" in state).lower()]
+        if re.search(r"(^|\.)weight$", key) and value.ndim == 1:
+            row = _table("vectors")[str(f"{key[:-6]}bias" in state).lower()]
             raise ValueError(f"{path}: {key!r} belongs to {row['name']}; {row['advice']}")
 
 
+@functools.cache
 def _table(name: str) -> dict[str, Any]:
     """Return a table, its advice in full sentences."""
     text = files("kkt_ref.audit").joinpath("not_read.toml").read_text(encoding="utf-8")

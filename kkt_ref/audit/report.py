@@ -37,10 +37,8 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
     if audit.net.d > 2:
         numbers["attack"]["residual_layer_1"] = min(run.by_layer[0] for run in found.runs)
     if audit.data is not None:
-        numbers |= {
-            "data": audit.data.matches.numbers,
-            "held_out": audit.held_out.matches.numbers if audit.held_out else None,
-        }
+        numbers["data"] = audit.data.matches.numbers
+        numbers["held_out"] = audit.held_out.matches.numbers if audit.held_out else None
         if audit.data.conditions is not None:
             numbers["conditions"] = audit.data.conditions
     if audit.held_out is not None:

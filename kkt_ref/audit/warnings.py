@@ -51,8 +51,8 @@ def _about_network(net: MLP, activation_known: bool) -> Iterator[str]:
         )
     if not net.activation.homogeneous:
         yield (
-            f"The network is not homogeneous: its activation ({activation_text(net)}) is smooth "
-            "at 0. The theory holds for its limit, ReLU."
+            f"The network is not homogeneous, because of its activation ({activation_text(net)}). "
+            "The theory holds for homogeneous networks, such as those with ReLU."
         )
     if not activation_known:
         yield (
