@@ -15,6 +15,8 @@ of the value, and ``gate_slope``, the derivative of the gate, both almost everyw
     Softplus            log(1+e^{αz})/α σ(αz)      σ(αz)     yes
     Elementwise         tanh, GELU ...  its own    its slope yes
 
+α > 0 is the sharpness of a gate σ(αz); in the limit α → ∞ these activations are ReLU.
+
 Every method takes an array ``z`` and its array namespace ``xp`` and returns an array like
 it, but for two: ``value_and_gate`` returns two such arrays, and ``gate_slope`` takes the gate g
 too, because the derivative of σ(αz) is αg(1 − g).
@@ -24,7 +26,6 @@ ReLU and leaky ReLU.  The stationarity loss and its gradient are defined for all
 """
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, ClassVar
 
 import autograd.numpy as anp
@@ -33,8 +34,9 @@ from autograd import elementwise_grad
 from autograd.extend import defvjp, primitive
 from autograd.scipy.special import erf, expit
 
+from kkt_ref._validation import check_positive
+
 Array = Any
-LARGEST_ALPHA = 1e77  # beyond it αz may overflow
 
 
 def sigmoid(z: Array, xp: Any) -> Array:
@@ -53,12 +55,6 @@ def _authors_relu(z: Array, alpha: float) -> Array:
 
 # autograd is told that the derivative is σ(αz)
 defvjp(_authors_relu, lambda ans, z, alpha: lambda g: g * sigmoid(alpha * z, anp), None)
-
-
-def _check_alpha(alpha: Any) -> float:
-    if not isinstance(alpha, Real) or not 0 < alpha <= LARGEST_ALPHA:
-        raise ValueError(f"alpha: expected a finite number > 0, got {alpha!r}")
-    return float(alpha)  # NumPy's float64 would widen float32
 
 
 class _Rectifier:
@@ -97,12 +93,12 @@ class ReLU(_Rectifier):
 
 @dataclass(frozen=True)
 class _Smooth(_Rectifier):
-    """What the three activations with the gate σ(αz) share."""
+    """What the three activations with the gate σ(αz) share; α > 0 is its sharpness."""
 
     alpha: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alpha", _check_alpha(self.alpha))
+        object.__setattr__(self, "alpha", check_positive(self.alpha, "alpha"))
 
     def gate(self, z: Array, xp: Any) -> Array:
         return sigmoid(self.alpha * z, xp)
@@ -117,11 +113,6 @@ class GatedReLU(_Smooth):
 
     The forward pass and its derivative in x are ReLU's, so that the stationarity loss with
     these gates has a true gradient in x, which L-BFGS can follow.
-
-    Parameters
-    ----------
-    alpha : float
-        Sharpness, > 0; the limit α → ∞ is :class:`ReLU`.
     """
 
     name = "gated"
@@ -145,13 +136,7 @@ class AuthorsGatedReLU(_Smooth):
 
 @dataclass(frozen=True)
 class Softplus(_Smooth):
-    """log(1 + exp(αz)) / α, with gate σ(αz): smooth, and not homogeneous.
-
-    Parameters
-    ----------
-    alpha : float
-        Sharpness, > 0; the limit α → ∞ is :class:`ReLU`.
-    """
+    """log(1 + exp(αz)) / α, with gate σ(αz): smooth, and not homogeneous."""
 
     name = "softplus"
     homogeneous = False
@@ -196,7 +181,8 @@ class Elementwise(_Rectifier):
         alpha = _ALPHAS.get(self.name) if self.alpha is None else self.alpha
         if alpha is not None and self.name not in _ALPHAS:
             raise ValueError(f"alpha: expected none for {self.name!r}, got {alpha!r}")
-        object.__setattr__(self, "alpha", None if alpha is None else _check_alpha(alpha))
+        alpha = None if alpha is None else check_positive(alpha, "alpha")
+        object.__setattr__(self, "alpha", alpha)
 
     @property
     def homogeneous(self) -> bool:  # type: ignore[override]
