@@ -30,16 +30,11 @@ from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, one_mul
 from kkt_ref.network.activations import GatedReLU
 from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.network.protocol import check_layer_weights
+from kkt_ref.stationarity import problems
 from kkt_ref.stationarity.backend import Backend, get_backend
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
 from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.stationarity.problems import (
-    Problem,
-    check_samples,
-    coefficients_of,
-    max_margin,
-    shape_of,
-)
+from kkt_ref.stationarity.problems import Problem, check_samples, max_margin
 
 Event = tuple[str, int, np.ndarray, np.ndarray]  # the arguments of a callback
 STOPPED = 99  # SciPy's status after a StopIteration
@@ -248,8 +243,8 @@ def _run(
     x = np.clip(rng.normal(0.0, start_scale, (len(y), net.d)), *settings.box)  # (m, d)
     here = evaluate(net, x)
     directions = problem.directions(y, here.outputs)  # (m, J, K)
-    multipliers = rng.uniform(0.0 if problem.signed else -1.0, 1.0, shape_of(directions))
-    total = here.gradient_sum(coefficients_of(directions, multipliers))
+    multipliers = rng.uniform(0.0 if problem.signed else -1.0, 1.0, problems.shape_of(directions))
+    total = here.gradient_sum(problems.coefficients_of(directions, multipliers))
     norm = np.sqrt(sum(float(np.sum(g * g)) for g in total))
     if norm > 0:
         multipliers *= float(np.linalg.norm(net.theta)) / norm
@@ -284,7 +279,7 @@ def refine(
     checked.check_net(net)
     x, y, problem = check_samples(net, x, y, checked.problem)
     directions = problem.directions(y, evaluate(net, x).outputs)  # (m, J, K)
-    multipliers = check_multipliers(multipliers, shape_of(directions), net.dtype)
+    multipliers = check_multipliers(multipliers, problems.shape_of(directions), net.dtype)
     used = np.any(directions != 0, axis=2).reshape(multipliers.shape)  # λ of a zero D is fixed at 0
 
     def watch(intermediate_result: Any) -> None:  # the name is SciPy's convention
@@ -336,7 +331,9 @@ class RelativeLoss:
         self._backend = backend = get_backend(settings.backend)
         self._net, self._y = backend.put_net(net), backend.put(y)
         self._problem = settings.problem or max_margin(net.K)
-        self._shape = shape_of(self._problem.directions(y, np.zeros((len(y), net.K))))  # of λ
+        self._shape = problems.shape_of(
+            self._problem.directions(y, np.zeros((len(y), net.K)))
+        )  # of λ
         weights = check_layer_weights(settings.layer_weights, net)
         norms = [float(np.linalg.norm(net.theta[s])) for s in net.layer_slices]
         whole = sum(w * norm**2 for w, norm in zip(weights, norms, strict=True))

@@ -15,8 +15,6 @@ of the value, and ``gate_slope``, the derivative of the gate, both almost everyw
     Softplus            log(1+e^{αz})/α σ(αz)      σ(αz)     yes
     Elementwise         tanh, GELU ...  its own    its slope yes
 
-α > 0 is the sharpness of a gate σ(αz); in the limit α → ∞ these activations are ReLU.
-
 Every method takes an array ``z`` and its array namespace ``xp`` and returns an array like
 it, but for two: ``value_and_gate`` returns two such arrays, and ``gate_slope`` takes the gate g
 too, because the derivative of σ(αz) is αg(1 − g).
@@ -93,7 +91,7 @@ class ReLU(_Rectifier):
 
 @dataclass(frozen=True)
 class _Smooth(_Rectifier):
-    """What the three activations with the gate σ(αz) share; α > 0 is its sharpness."""
+    """What the three activations with the gate σ(αz) share."""
 
     alpha: float
 
@@ -113,6 +111,11 @@ class GatedReLU(_Smooth):
 
     The forward pass and its derivative in x are ReLU's, so that the stationarity loss with
     these gates has a true gradient in x, which L-BFGS can follow.
+
+    Parameters
+    ----------
+    alpha : float
+        Sharpness, > 0; the limit α → ∞ is :class:`ReLU`.
     """
 
     name = "gated"
@@ -136,7 +139,13 @@ class AuthorsGatedReLU(_Smooth):
 
 @dataclass(frozen=True)
 class Softplus(_Smooth):
-    """log(1 + exp(αz)) / α, with gate σ(αz): smooth, and not homogeneous."""
+    """log(1 + exp(αz)) / α, with gate σ(αz): smooth, and not homogeneous.
+
+    Parameters
+    ----------
+    alpha : float
+        Sharpness, > 0; the limit α → ∞ is :class:`ReLU`.
+    """
 
     name = "softplus"
     homogeneous = False
