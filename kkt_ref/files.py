@@ -19,13 +19,9 @@ KINDS = {1: "a normalisation layer", 3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}  # b
 
 
 def save_net(net: MLP, path: str | os.PathLike[str]) -> None:
-    """Write a network to an npz file, completely or, with an OSError, not at all.
+    """Write ``net`` to an npz file at ``path``, completely or, with an OSError, not at all.
 
-    Parameters
-    ----------
-    net : MLP
-    path : path-like
-        An existing file is replaced.
+    An existing file is replaced.
     """
     check_mlp(net)
     with write_atomically(check_path(path, "path")) as file:
@@ -46,12 +42,7 @@ def _entries(net: MLP) -> dict[str, Any]:
 
 
 def load_net(path: str | os.PathLike[str]) -> MLP:
-    """Read a network written by :func:`save_net`; any other file raises a ValueError.
-
-    Parameters
-    ----------
-    path : path-like
-    """
+    """Read the network that :func:`save_net` wrote to ``path``; another file raises ValueError."""
     path = check_path(path, "path")
     kind = "an npz file written by kkt_ref.save_net"
     entries = read_npz(path, kind)

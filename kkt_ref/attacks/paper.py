@@ -331,9 +331,8 @@ class RelativeLoss:
         self._backend = backend = get_backend(settings.backend)
         self._net, self._y = backend.put_net(net), backend.put(y)
         self._problem = settings.problem or max_margin(net.K)
-        self._shape = problems.shape_of(
-            self._problem.directions(y, np.zeros((len(y), net.K)))
-        )  # of λ
+        directions = self._problem.directions(y, np.zeros((len(y), net.K)))  # (m, J, K)
+        self._shape = problems.shape_of(directions)  # of λ
         weights = check_layer_weights(settings.layer_weights, net)
         norms = [float(np.linalg.norm(net.theta[s])) for s in net.layer_slices]
         whole = sum(w * norm**2 for w, norm in zip(weights, norms, strict=True))

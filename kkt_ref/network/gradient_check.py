@@ -19,20 +19,12 @@ TOLERANCE = 0.1  # of a finite difference, which may cross kinks
 
 
 def check_gradients(net: Network, x: Any) -> None:
-    """Raise if outputs and gradients of a network contradict each other at the first samples.
+    """Raise if outputs and gradients of ``net`` contradict each other at the first samples.
 
-    Parameters
-    ----------
-    net : Network
-    x : array of shape (n, d), dtype as the network's
-
-    Raises
-    ------
-    ValueError
-        If outputs or gradients have a wrong shape or are not finite, the same question gets two
-        answers, the output of a sample depends on the others of its batch, the rows of gradients
-        do not add up, or a finite difference along the gradient of a parameter array is not its
-        norm.
+    The samples ``x`` have shape (n, d) and the network's dtype.  A ValueError is raised if outputs
+    or gradients have a wrong shape or are not finite, the same question gets two answers, the
+    output of a sample depends on the others of its batch, the rows of gradients do not add up, or
+    a finite difference along the gradient of a parameter array is not its norm.
     """
     check_net(net)
     x = check_points(x, "x", d=net.d, dtype=net.dtype)[:SAMPLES]
