@@ -5,11 +5,12 @@ import functools
 import autograd
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import kkt_ref
 from kkt_ref.attacks.components import (
+    BLOCK,
     component_loss,
     differences,
     reconstruct_components,
@@ -45,34 +46,24 @@ def best_ncc(images, candidates):
     return match_one_to_one(ncc_all_pairs(images, candidates)).score
 
 
-def problem(seed, shape, k):
-    rng = np.random.default_rng(seed)
-    d = int(np.prod(shape))
-    return rng.normal(size=(k, k)), rng.normal(size=k), rng.normal(size=d), rng.normal(size=(k, d))
-
-
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     st.integers(0, 2**32 - 1),
     st.tuples(st.integers(1, 3), st.integers(3, 5), st.integers(3, 5)),
-    st.integers(1, 70),
+    st.integers(1, 6),
 )
+@example(0, (2, 3, 3), BLOCK + 1)
 def test_the_closed_form_is_the_derivative_of_the_definition(seed, shape, k):
-    B, shares, mean, V = problem(seed, shape, k)
+    rng, d = np.random.default_rng(seed), int(np.prod(shape))
+    where = rng.normal(size=(k, k)), rng.normal(size=k), rng.normal(size=d)
+    V = rng.normal(size=(k, d))
     D = differences(shape).astype(float)
-    loss, *slopes = slopes_of_loss(B, shares, mean, V, D, shape[0])
-    assert np.isclose(loss, component_loss(B, shares, mean, V, shape), rtol=1e-10)
-    for which, slope in enumerate(slopes):
-        true = autograd.grad(component_loss, which)(B, shares, mean, V, shape)
+    loss, *slopes = slopes_of_loss(*where, V, D, shape[0])
+    assert np.isclose(loss, component_loss(*where, V, shape), rtol=1e-10)
+    for slope, true in zip(
+        slopes, autograd.grad(component_loss, (0, 1, 2))(*where, V, shape), strict=True
+    ):
         assert error(slope, true) < 1e-9
-
-
-def test_the_definition_by_finite_differences():
-    B, shares, mean, V = problem(3, (3, 4, 5), 4)
-    turn, h = np.random.default_rng(0).normal(size=B.shape), 1e-6
-    ends = [component_loss(B + s * turn, shares, mean, V, (3, 4, 5)) for s in (h, -h)]
-    slope = np.sum(autograd.grad(component_loss)(B, shares, mean, V, (3, 4, 5)) * turn)
-    assert np.isclose((ends[0] - ends[1]) / (2 * h), slope, rtol=1e-6)
 
 
 def test_images_whose_edges_never_meet_are_recovered_exactly():
@@ -111,7 +102,7 @@ def test_the_mean_of_digits_is_found_or_used(known):
         holding(split.x, rng, h=200, noise=1e-3),
         image_shape=split.shape,
         mean=split.mean if known else None,
-        restarts=2,
+        restarts=1,
     )
     assert np.sum(best_ncc(split.x, found.candidates) > 0.9) >= 20
     assert np.sum(best_ncc(split.x + split.mean, found.pictures) > 0.95) >= 20
@@ -148,24 +139,20 @@ def test_images_come_back_and_unseen_ones_do_not(name, least):
     assert np.all(found.multipliers >= 0) and 0 < found.runs[0].residual < 1
 
 
-def test_results_do_not_depend_on_workers_and_precision():
+def test_results_do_not_depend_on_precision():
     rng = np.random.default_rng(6)
     net = holding(patches(9, rng), rng, noise=1e-3).astype(np.float32)
-    calls = []
+    options, calls = dict(image_shape=SHAPE, workers=1, restarts=2), []
     one = kkt_ref.reconstruct(
         net,
-        image_shape=SHAPE,
-        workers=1,
-        restarts=2,
         callback=lambda stage, run, x, multipliers: calls.append((stage, run, x.shape)),
+        **options,
     )
     assert calls == [("components", run, (9, 450)) for run in (0, 1)]
-    two = kkt_ref.reconstruct(net, image_shape=SHAPE, workers=2, restarts=2)
-    assert np.array_equal(one.candidates, two.candidates)
-    wide = kkt_ref.reconstruct(net.astype(np.float64), image_shape=SHAPE, restarts=2)
+    wide = kkt_ref.reconstruct(net.astype(np.float64), **options)
     assert best_ncc(one.candidates[:18], wide.candidates).min() > 0.999
-    other = kkt_ref.reconstruct(net, image_shape=SHAPE, restarts=2, seed=1)
-    assert not np.array_equal(one.candidates, other.candidates)
+    other = kkt_ref.reconstruct(net, **options | dict(restarts=1), seed=1)
+    assert other.runs[0].objective not in [run.objective for run in one.runs]
 
 
 @pytest.mark.parametrize(
