@@ -1,5 +1,7 @@
 """Trained networks in the plane that several modules test on."""
 
+import functools
+
 import numpy as np
 
 import kkt_ref
@@ -17,7 +19,8 @@ def state_dict(net, names=None):
     return state
 
 
-def twelve_points(width):
+@functools.cache
+def twelve_points(width=150):
     """A ReLU network trained on twelve points of the circle: net, x, y."""
     x, y = toys.even_circle(12)
     start = kkt_ref.init_paper((2, width, 1), np.random.default_rng(0), first_layer=0.3)

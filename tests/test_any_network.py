@@ -6,7 +6,6 @@ from unittest import mock
 import numpy as np
 import pytest
 import scipy
-from strategies import error
 
 import kkt_ref
 from kkt_ref.attacks import multiplier_scores
@@ -16,6 +15,7 @@ from kkt_ref.kkt.gram import gram_matrix
 from kkt_ref.metrics import roc
 from kkt_ref.network import check_gradients
 from kkt_ref.stationarity import RunnerUp
+from tests.strategies import error
 from tests.test_protocol import TwoLayers, both
 
 DEMOS = Path(__file__).parent.parent / "demos"

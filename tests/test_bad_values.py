@@ -5,6 +5,7 @@ a warning, with finite results, and with the same results for the same values.
 """
 
 import dataclasses
+import os
 import pickle
 import re
 import shutil
@@ -147,7 +148,7 @@ def files(tmp_path_factory):
 @pytest.fixture
 def folder(files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(files, tmp_path, copy_function=os.link, dirs_exist_ok=True)
     return tmp_path
 
 

@@ -128,7 +128,9 @@ def trained_on(name):
     return split, kkt_ref.loss_scaled_descent(start, x, split.y, rate=6.0, target_loss=4e-6).net
 
 
-@pytest.mark.parametrize("name, least", [("mnist", 8), ("cifar10", 5)])
+@pytest.mark.parametrize(
+    "name, least", [("mnist", 8), pytest.param("cifar10", 5, marks=pytest.mark.slow)]
+)
 def test_images_come_back_and_unseen_ones_do_not(name, least):
     split, net = trained_on(name)
     found = kkt_ref.reconstruct(net, image_shape=split.shape, restarts=2)

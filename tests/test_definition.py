@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from autograd import value_and_grad
 from hypothesis import assume, given
-from strategies import error, problems, sums
 
 import kkt_ref
 from kkt_ref.conformance.fast import gradient_matrix
 from kkt_ref.stationarity.definition import per_sample_gradients, two_class_loss
+from tests.strategies import error, problems, sums
 
 TRUE_GRADIENTS = (kkt_ref.ReLU(), kkt_ref.Softplus(3.0))
 

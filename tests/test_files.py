@@ -196,7 +196,7 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path):
 
 
 def test_a_file_of_answers_without_an_answer_is_refused(tmp_path):
-    write_questions(tmp_path / "whole.npz", answers=True)
+    write_questions(tmp_path / "whole.npz")
     arrays = read_npz(tmp_path / "whole.npz", "", ("format", "seed", "dtype"))
     np.savez(tmp_path / "none.npz", **arrays)
     with pytest.raises(ValueError, match="none.npz: expected names such as .* none of them"):

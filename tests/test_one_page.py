@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.datasets import toys
+from tests.networks import twelve_points
 
 DEMOS = Path(__file__).parent.parent / "demos"
 _spec = importlib.util.spec_from_file_location("one_page", DEMOS / "one_page.py")
@@ -34,11 +34,9 @@ def network(h=9, n=7, alpha=None):
 
 @pytest.fixture(scope="module")
 def trained():
-    """A network that the page trains on twelve points: θ, the library's network, x, y."""
-    theta, net, *_ = network(h=150)
-    x, y = toys.even_circle(12)
-    theta = page.train(theta, x, y)
-    return theta, net.with_theta(theta), x, y
+    """θ of a network that is trained on twelve points, the network, x and y."""
+    net, x, y = twelve_points()
+    return net.theta, net, x, y
 
 
 def close(found, expected):

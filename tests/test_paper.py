@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import ACTIVATIONS, problems
 
 import kkt_ref
 from kkt_ref.attacks import gate_alpha, published_loss, reconstruct_paper, refine
@@ -12,6 +11,7 @@ from kkt_ref.attacks.paper import PaperSettings, RelativeLoss
 from kkt_ref.datasets import toys
 from kkt_ref.network import AuthorsGatedReLU
 from kkt_ref.stationarity.closed_form import forward
+from tests.strategies import ACTIVATIONS, problems
 
 
 def slope(function, where, direction, h=1e-6):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from networks import papers_toy, twelve_points
 
 import kkt_ref
 from kkt_ref.attacks import plane
@@ -15,11 +14,12 @@ from kkt_ref.attacks.plane import (
     merge_neighbours,
     reconstruct_plane,
 )
+from tests.networks import papers_toy, twelve_points
 
 
 @pytest.fixture(scope="module")
 def toy():
-    return twelve_points(150)
+    return twelve_points()
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import pytest
 from autograd import grad, jacobian
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import error, separable
 
 import kkt_ref
 from kkt_ref.training.descent import log_mean_loss, loss_weights
+from tests.strategies import error, separable
 
 getcontext().prec = 400
 
