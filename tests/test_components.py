@@ -69,11 +69,15 @@ def test_the_closed_form_is_the_derivative_of_the_definition(seed, shape, k):
 def test_images_whose_edges_never_meet_are_recovered_exactly():
     rng = np.random.default_rng(0)
     x = patches(9, rng)
-    found = kkt_ref.reconstruct(holding(x, rng), image_shape=SHAPE, restarts=2)
-    assert best_ncc(x, found.candidates).min() > 1 - 1e-6
-    assert np.all(found.agreement[:18] > 1 - 1e-4)
-    assert np.array_equal(found.candidates[::2], -found.candidates[1::2])
-    assert np.allclose(np.linalg.norm(found.candidates, axis=1), 0.25 * np.sqrt(450))
+    net, order = holding(x, rng), rng.permutation(40)
+    W, v = net.weights
+    other = kkt_ref.MLP((1e-3 * W[order], v[:, order]), (1e-3 * net.biases[0][order], None))
+    for same in (net, other):  # order and size of neurons do not matter
+        found = kkt_ref.reconstruct(same, image_shape=SHAPE, restarts=2)
+        assert best_ncc(x, found.candidates).min() > 1 - 1e-6
+        assert np.all(found.agreement[:18] > 1 - 1e-4)
+        assert np.array_equal(found.candidates[::2], -found.candidates[1::2])
+        assert np.allclose(np.linalg.norm(found.candidates, axis=1), 0.25 * np.sqrt(450))
 
 
 def test_normal_noise_is_not_separated():
@@ -82,17 +86,6 @@ def test_normal_noise_is_not_separated():
     found = kkt_ref.reconstruct(holding(x, rng), image_shape=SHAPE)
     assert np.sum(best_ncc(x, found.candidates) > 0.9) <= 1
     assert np.median(found.agreement) < 0.9
-
-
-def test_order_and_size_of_neurons_do_not_matter():
-    rng = np.random.default_rng(2)
-    x = patches(6, rng)
-    net = holding(x, rng)
-    order = rng.permutation(40)
-    W, v = net.weights
-    other = kkt_ref.MLP((1e-3 * W[order], v[:, order]), (1e-3 * net.biases[0][order], None))
-    first, second = (kkt_ref.reconstruct(n, image_shape=SHAPE, restarts=2) for n in (net, other))
-    assert best_ncc(first.candidates[:12], second.candidates).min() > 1 - 1e-5
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -143,7 +136,7 @@ def test_images_come_back_and_unseen_ones_do_not(name, least):
 
 def test_results_do_not_depend_on_precision():
     rng = np.random.default_rng(6)
-    net = holding(patches(9, rng), rng, noise=1e-3).astype(np.float32)
+    net = holding(patches(9, rng), rng).astype(np.float32)
     options, calls = dict(image_shape=SHAPE, workers=1, restarts=2), []
     one = kkt_ref.reconstruct(
         net,

@@ -223,6 +223,7 @@ def test_a_network_of_ten_million_parameters(tmp_path):
         assert peak < limit, peak
 
 
+@pytest.mark.slow
 def test_nothing_is_written_elsewhere(tmp_path, monkeypatch):
     (tmp_path / "work" / "here").mkdir(parents=True)
     for name in [name for name in os.environ if name.startswith("XDG_")]:

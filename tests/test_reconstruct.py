@@ -16,7 +16,9 @@ def untrained(*widths):
 
 ATTACKS = {
     "plane": lambda net, watch: attacks.reconstruct_plane(net, step=0.06, callback=watch),
-    "paper": lambda net, watch: attacks.reconstruct_paper(net, 12, restarts=2, callback=watch),
+    "paper": lambda net, watch: attacks.reconstruct_paper(
+        net, 12, restarts=2, max_iterations=50, callback=watch
+    ),
 }
 
 
