@@ -13,14 +13,10 @@ from kkt_ref.stationarity.layer_residual import (
     GramResidual,
     layer_residual,
 )
-from tests.strategies import WITH_AUTHORS, error, problems, sums
+from tests.strategies import WITH_AUTHORS, away_from_kinks, error, problems, sums
 
 every_activation = pytest.mark.parametrize("activation", WITH_AUTHORS, ids=lambda a: a.name)
 few = settings(max_examples=15)  # of each activation
-
-
-def away_from_kinks(net, x):
-    return min(np.abs(z).min() for z in net.preactivations(x)) > 1e-4
 
 
 @every_activation

@@ -1,7 +1,5 @@
 """Independent components: the loss and its slopes, exact cases, the mean, and real images."""
 
-import functools
-
 import autograd
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from kkt_ref.attacks.components import (
     BLOCK,
     component_loss,
     differences,
-    reconstruct_components,
     slopes_of_loss,
     span_of_images,
 )
@@ -21,6 +18,7 @@ from kkt_ref.datasets.images import embedded_images
 from kkt_ref.datasets.split import binary_split
 from kkt_ref.metrics.matching import match_one_to_one
 from kkt_ref.metrics.ncc import ncc_all_pairs
+from tests.networks import trained_on_images
 from tests.strategies import error
 
 SHAPE = (2, 15, 15)
@@ -112,20 +110,11 @@ def test_the_rank_is_that_of_what_training_added():
         span_of_images(rng.uniform(-1, 1, (300, 450)))
 
 
-@functools.cache
-def trained_on(name):
-    split = binary_split(embedded_images(name), 10, unseen=10)
-    start = kkt_ref.init_paper((split.x.shape[1], 200, 200, 1), np.random.default_rng(0))
-    start = start.astype(np.float32)
-    x = split.x.astype(np.float32)
-    return split, kkt_ref.loss_scaled_descent(start, x, split.y, rate=6.0, target_loss=4e-6).net
-
-
 @pytest.mark.parametrize(
     "name, least", [("mnist", 8), pytest.param("cifar10", 5, marks=pytest.mark.slow)]
 )
 def test_images_come_back_and_unseen_ones_do_not(name, least):
-    split, net = trained_on(name)
+    split, net = trained_on_images(name)
     found = kkt_ref.reconstruct(net, image_shape=split.shape, restarts=2)
     assert np.sum(best_ncc(split.x, found.candidates) >= 0.8) >= least
     assert np.sum(best_ncc(split.unseen_x, found.candidates) >= 0.8) == 0
@@ -150,31 +139,10 @@ def test_results_do_not_depend_on_precision():
     assert other.runs[0].objective not in [run.objective for run in one.runs]
 
 
-@pytest.mark.parametrize(
-    "shape, message",
-    [
-        ((1, 28, 27), "image_shape: expected images of at least 3 x 3 pixels and 784 numbers"),
-        ((784, 1, 1), "image_shape: expected images of at least 3 x 3 pixels"),
-        (784, r"image_shape: expected \(channels, height, width\), got 784"),
-        ((1, 28, 0), "image_shape"),
-    ],
-)
-def test_shapes_that_do_not_fit_are_refused(shape, message):
-    net = kkt_ref.init_paper((784, 20, 1), np.random.default_rng(0))
-    with pytest.raises(ValueError, match=message):
-        kkt_ref.reconstruct(net, image_shape=shape)
-
-
-def test_a_mean_of_another_size_is_refused():
-    net = holding(patches(5, np.random.default_rng(0)), np.random.default_rng(0))
-    with pytest.raises(ValueError, match="mean: expected"):
-        reconstruct_components(net, image_shape=SHAPE, mean=np.zeros(7))
-
-
 @pytest.mark.slow
 def test_fastica_of_scikit_learn_finds_fewer_images():
     decomposition = pytest.importorskip("sklearn.decomposition")
-    split, net = trained_on("mnist")
+    split, net = trained_on_images("mnist")
     V = span_of_images(net.weights[0])
     D = differences(split.shape)
     ica = decomposition.FastICA(whiten="unit-variance", random_state=0, max_iter=1000, tol=1e-6)

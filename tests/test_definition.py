@@ -8,13 +8,9 @@ from hypothesis import assume, given
 import kkt_ref
 from kkt_ref.conformance.fast import gradient_matrix
 from kkt_ref.stationarity.definition import per_sample_gradients, two_class_loss
-from tests.strategies import error, problems, sums
+from tests.strategies import away_from_kinks, error, problems, sums
 
 TRUE_GRADIENTS = (kkt_ref.ReLU(), kkt_ref.Softplus(3.0))
-
-
-def away_from_kinks(net, x, distance=1e-4):
-    return min(np.abs(z).min() for z in net.preactivations(x)) > distance
 
 
 @given(problems(activations=TRUE_GRADIENTS))

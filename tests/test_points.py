@@ -41,21 +41,12 @@ def test_order_does_not_matter(rng):
     assert np.isclose(a.stray_mass, b.stray_mass)
 
 
-def test_a_candidate_serves_one_point_only():
-    points = np.array([[0.0, 0.0], [0.01, 0.0]])
-    found = kkt_ref.match_points(points, points[:1] + 0.001, 0.05)
-    assert (found.matched, found.missed, found.strays) == (1, 1, 0)
-
-
 def test_more_matches_come_before_nearer_ones():
     points = np.array([[0.0, 0.0], [0.99, 0.0]])
     candidates = np.array([[0.0, 0.0], [0.45, 0.89]])  # the nearest pairing leaves 1.04 over
     assert kkt_ref.match_points(points, candidates, 1.0).matched == 2
-
-
-def test_three_matches_come_before_two_exact_ones():
     points, candidates = np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [2.0], [2.95]])
-    assert kkt_ref.match_points(points, candidates, 1.0).matched == 3
+    assert kkt_ref.match_points(points, candidates, 1.0).matched == 3  # two would be exact
 
 
 def test_stray_mass_is_a_share_of_the_multipliers():
