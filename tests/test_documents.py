@@ -2,13 +2,12 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from kkt_ref.__main__ import main
+from tests.programs import run_python
 
 ROOT = Path(__file__).parent.parent
 README, COURSE = ROOT / "README.md", ROOT / "demos/README.md"
@@ -45,8 +44,7 @@ WITH_OPTIONS = [program for program in PROGRAMS if program != ("demos/one_page.p
 def test_program_takes_the_options_it_is_shown_with(program):
     if program == ("demos/verify_pytorch.py",):
         pytest.importorskip("torch", reason="needs pip install torch")
-    command = [sys.executable, *program, "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = run_python(*program, "--help", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     known = set(re.findall(r"--[\w-]+", done.stdout))
     shown = {w for c in COMMANDS if c[: len(program)] == program for w in c if w.startswith("--")}

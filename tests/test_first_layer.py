@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.attacks.first_layer import FirstLayer, distinct
 from kkt_ref.attacks.paper import with_gates
 
 
@@ -88,3 +88,9 @@ def test_rank_stops_where_the_noise_begins():
     W = low_rank + 1e-5 * rng.normal(size=(40, 30))
     net = net.with_arrays([W, *net.arrays[1:]])
     assert FirstLayer(net).k == 3 and FirstLayer(net).default_candidates == 9
+
+
+def test_distinct_candidates_are_the_first_hundred_that_are_not_alike():
+    x = np.array([[3.0, 0], [-1, 0], [1, 1], [0.6, 1], [0, 5], [5, 0.1]])  # cosines of 0.71, 0.51
+    assert np.array_equal(distinct(x), x[[0, 3]])
+    assert np.array_equal(distinct(np.eye(120)), np.eye(120)[:100])

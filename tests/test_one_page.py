@@ -2,9 +2,7 @@
 
 import ast
 import importlib.util
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 import kkt_ref
 from tests.networks import twelve_points
+from tests.programs import run_python
 
 DEMOS = Path(__file__).parent.parent / "demos"
 _spec = importlib.util.spec_from_file_location("one_page", DEMOS / "one_page.py")
@@ -149,14 +148,7 @@ def test_the_page_is_one_page_and_needs_four_packages():
 
 @pytest.mark.slow
 def test_the_page_finds_the_points_and_draws_them(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(DEMOS / "one_page.py")],
-        cwd=tmp_path,
-        env=os.environ | {"MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = run_python("-W", "error", DEMOS / "one_page.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     counts = re.findall(r"(\d+) of 20 points, and (\d+) that", done.stdout)
     (back, strays), (all_back, all_strays) = [tuple(map(int, pair)) for pair in counts]

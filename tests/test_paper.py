@@ -171,14 +171,6 @@ def test_bounds_hold_during_the_descent_and_not_by_clipping_its_end(exact):
     assert reached < 0.9 * kkt_ref.kkt.stationarity_norms(net, *clipped).relative
 
 
-def test_restarts_are_pooled_and_separable():
-    pooled = attack(restarts=3)
-    assert pooled.candidates.shape == (18, 2) and len(pooled.runs) == 3
-    assert np.array_equal(pooled.run_index, np.repeat([0, 1, 2], 6))
-    for index, run in enumerate(pooled.runs):  # each has the objective of its own candidates
-        assert np.isclose(norms(pooled.of_run(index)).relative, run.objective**0.5)
-
-
 def test_the_starts_are_those_of_the_docstring():
     net, found, y = relu_net(), attack(restarts=2), np.repeat([-1.0, 1.0], 3)
     assert found.seed == 3 and np.array_equal(found.labels, np.tile(y, 2))
