@@ -169,11 +169,8 @@ def test_a_pytorch_model_in_training_mode_is_refused_and_one_with_batch_statisti
     net = TorchNetwork(model.eval(), (1, 6, 6))
     x = np.random.default_rng(0).normal(size=(9, 36)).astype(np.float32)
     check_gradients(net, x)
-    assert (
-        net.depth == 3
-        and net.K == 3
-        and net.theta.size == sum(p.numel() for p in model.parameters())
-    )
+    assert net.depth == net.K == 3
+    assert net.theta.size == sum(p.numel() for p in model.parameters())
     model[1].track_running_stats, model[1].running_mean, model[1].running_var = False, None, None
     with pytest.raises(ValueError, match="depends on the other samples"):
         check_gradients(TorchNetwork(model, (1, 6, 6)), x)
