@@ -8,7 +8,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 quiet = [HealthCheck.too_slow]
-settings.register_profile("dev", deadline=None, max_examples=40, suppress_health_check=quiet)
+settings.register_profile("dev", deadline=None, max_examples=25, suppress_health_check=quiet)
 settings.register_profile(
     "ci", deadline=None, max_examples=40, derandomize=True, suppress_health_check=quiet
 )

@@ -1,9 +1,11 @@
-"""Trained networks in the plane that several modules test on."""
+"""Trained networks that several modules test on."""
+
+import functools
 
 import numpy as np
 
 import kkt_ref
-from kkt_ref.datasets import toys
+from kkt_ref.datasets import binary_split, embedded_images, toys
 
 
 def state_dict(net, names=None):
@@ -17,7 +19,8 @@ def state_dict(net, names=None):
     return state
 
 
-def twelve_points(width):
+@functools.cache
+def twelve_points(width=150):
     """A ReLU network trained on twelve points of the circle: net, x, y."""
     x, y = toys.even_circle(12)
     start = kkt_ref.init_paper((2, width, 1), np.random.default_rng(0), first_layer=0.3)
@@ -32,3 +35,12 @@ def papers_toy(seed):
         start, x, y, rate=10.0, max_steps=150_000, target_loss=1e-16, record_every=50_000
     ).net
     return net, x
+
+
+@functools.cache
+def trained_on_images(name):
+    """Ten images, ten unseen ones, and a network in float32 trained on the first."""
+    split = binary_split(embedded_images(name), 10, unseen=10)
+    rng, x = np.random.default_rng(0), split.x.astype(np.float32)
+    start = kkt_ref.init_paper((x.shape[1], 200, 200, 1), rng).astype(np.float32)
+    return split, kkt_ref.loss_scaled_descent(start, x, split.y, rate=6.0, target_loss=4e-6).net

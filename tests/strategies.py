@@ -83,6 +83,11 @@ def sums(draw, activation):
     return Sum(net, x, y, lam, problem, tuple(weights.tolist()), rng)
 
 
+def away_from_kinks(net, x, distance=1e-4):
+    """Whether central differences of ReLU's gates are defined at x."""
+    return min(np.abs(z).min() for z in net.preactivations(x)) > distance
+
+
 def separable(seed, n=8, d=3):
     """Points (n, d) with a linear margin of at least 0.3, labels (n,)."""
     rng = np.random.default_rng(seed)

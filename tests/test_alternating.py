@@ -5,9 +5,8 @@ import pytest
 
 import kkt_ref
 from kkt_ref.attacks.first_layer import FirstLayer, agreements, alternate, in_variety
-from kkt_ref.datasets.images import embedded_images
-from kkt_ref.datasets.split import binary_split
 from kkt_ref.metrics.ncc import ncc_all_pairs
+from tests.networks import trained_on_images
 from tests.strategies import separable
 
 SMALL = kkt_ref.loss_scaled_descent(
@@ -19,11 +18,8 @@ SMALL = kkt_ref.loss_scaled_descent(
 
 @pytest.fixture(scope="module")
 def trained():
-    """Ten digits, ten unseen ones, and a network trained on the first."""
-    split = binary_split(embedded_images("mnist"), 10, unseen=10)
-    start = kkt_ref.init_paper((784, 200, 200, 1), np.random.default_rng(0))
-    net = kkt_ref.loss_scaled_descent(start, split.x, split.y, rate=6.0, target_loss=4e-6).net
-    return split, net
+    split, net = trained_on_images("mnist")
+    return split, net.astype(float)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ a warning, with finite results, and with the same results for the same values.
 """
 
 import dataclasses
+import os
 import pickle
 import re
 import shutil
@@ -147,7 +148,7 @@ def files(tmp_path_factory):
 @pytest.fixture
 def folder(files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(files, tmp_path, copy_function=os.link, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -220,6 +221,10 @@ ssim = partial(wrong, "metrics.structural_similarity")
 split = partial(wrong, "datasets.binary_split", data=embedded_images("cifar10"), unseen=0, test=0)
 
 
+def photos(shape):
+    return wrong("attacks.reconstruct_components", image_shape=shape)
+
+
 def state(**changed):
     return wrong("from_state_dict", state={k.replace("_", "."): v for k, v in changed.items()})
 
@@ -266,6 +271,8 @@ MESSAGES = {
     "restarts: expected None, got 2; the attack in": choose(net=PLANE, restarts=2),
     "workers: expected None, got 1; the attack in": choose(net=PLANE, workers=1),
     "box: expected None, got (-1.0, 1.0)": lambda: kkt_ref.reconstruct(NET, box=(-1.0, 1.0)),
+    "image_shape: expected images of at least 3 x 3 pixels and 36 numbers": photos((1, 6, 5)),
+    "image_shape: expected images of at least 3 x 3 pixels": photos((36, 1, 1)),
     "workers: expected an integer >= 1, got True": wrong("attacks.reconstruct", workers=True),
     "net: expected at least two layers": wrong("attacks.first_layer.FirstLayer", net=LINE),
     "first layer is zero": wrong("attacks.first_layer.FirstLayer", net=FLAT),

@@ -3,10 +3,10 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import problems
 
 import kkt_ref
 from kkt_ref.stationarity.closed_form import forward
+from tests.strategies import problems
 
 
 @given(

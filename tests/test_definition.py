@@ -4,17 +4,13 @@ import numpy as np
 import pytest
 from autograd import value_and_grad
 from hypothesis import assume, given
-from strategies import error, problems, sums
 
 import kkt_ref
 from kkt_ref.conformance.fast import gradient_matrix
 from kkt_ref.stationarity.definition import per_sample_gradients, two_class_loss
+from tests.strategies import away_from_kinks, error, problems, sums
 
 TRUE_GRADIENTS = (kkt_ref.ReLU(), kkt_ref.Softplus(3.0))
-
-
-def away_from_kinks(net, x, distance=1e-4):
-    return min(np.abs(z).min() for z in net.preactivations(x)) > distance
 
 
 @given(problems(activations=TRUE_GRADIENTS))
@@ -54,14 +50,6 @@ def test_relu_gradient_at_zero_is_zero(function):
     gradient = function(net, np.zeros((1, 1)))[0]
     # W_1, b_1 of the neuron at its kink get nothing; that of the open one passes W_2 = 1
     assert np.array_equal(gradient, [0, 0, 0, 1, 0, 1])
-
-
-@given(problems(min_depth=1, biases=("first", "none")))
-def test_one_layer_stationary_points_are_exact(problem):
-    _, x, y, lam, _ = problem
-    net = kkt_ref.MLP(((lam * y @ x)[None, :],), (np.array([lam @ y]),))
-    # ∇Φ = (x, 1) does not depend on θ, so that θ is the sum over its own samples
-    assert kkt_ref.stationarity_loss(net, x, y, lam) <= 1e-25 * (1 + net.theta @ net.theta)
 
 
 def test_sharp_gates_far_from_their_kinks_overflow_without_a_warning():

@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
@@ -12,6 +11,8 @@ from unittest import mock
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+
+from tests.programs import run_python
 
 DEMOS = Path(__file__).parent.parent / "demos"
 WITH_OUTPUTS = sorted(
@@ -23,9 +24,7 @@ WITH_OUTPUTS = sorted(
 
 
 def run(name, *options, cwd, **environment):
-    command = [sys.executable, str(DEMOS / f"{name}.py"), *options]
-    shell = dict(cwd=cwd, env=os.environ | environment, capture_output=True, text=True)
-    return subprocess.run(command, timeout=300, **shell)
+    return run_python(DEMOS / f"{name}.py", *options, cwd=cwd, **environment)
 
 
 def table(name, *options, cwd, **environment):

@@ -3,16 +3,14 @@
 import dataclasses
 import importlib
 import inspect
-import os
 import pkgutil
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import kkt_ref
+from tests.programs import run_python
 
 ROOT = Path(__file__).parent.parent
 # Left out: sections nobody wants everywhere (ES01, SA01, EX01), the style of line breaks
@@ -96,8 +94,7 @@ def test_pdoc_writes_the_reference_without_a_warning(tmp_path):
     paths = [*ROOT.glob("kkt_ref/[a-z]*.py"), *ROOT.glob("kkt_ref/[a-z]*/[a-z]*.py")]
     modules = sorted(path.relative_to(ROOT) for path in paths)
     options = ["--docformat", "numpy", "-t", ".ci/pdoc", "-o", tmp_path, "kkt_ref", "!kkt_ref[.]"]
-    command = [sys.executable, "-W", "error", "-m", "pdoc", *map(str, [*options, *modules])]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    done = run_python("-W", "error", "-m", "pdoc", *options, *modules, cwd=ROOT)
     assert done.returncode == 0 and not done.stderr, done.stderr[-2000:]
     pages = {
         page.relative_to(tmp_path).with_suffix("") for page in tmp_path.glob("kkt_ref/**/*.html")

@@ -2,11 +2,12 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from kkt_ref.__main__ import main
+from tests.programs import run_python
 
 ROOT = Path(__file__).parent.parent
 README, COURSE = ROOT / "README.md", ROOT / "demos/README.md"
@@ -43,8 +44,7 @@ WITH_OPTIONS = [program for program in PROGRAMS if program != ("demos/one_page.p
 def test_program_takes_the_options_it_is_shown_with(program):
     if program == ("demos/verify_pytorch.py",):
         pytest.importorskip("torch", reason="needs pip install torch")
-    command = [sys.executable, *program, "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = run_python(*program, "--help", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     known = set(re.findall(r"--[\w-]+", done.stdout))
     shown = {w for c in COMMANDS if c[: len(program)] == program for w in c if w.startswith("--")}
@@ -71,10 +71,10 @@ def test_modules_in_the_map_of_the_house_exist():
     assert not [name for name in modules if not list((ROOT / "kkt_ref").glob(f"**/{name}*"))]
 
 
-def test_lesson_7_names_the_mistake(tmp_path):
+def test_lesson_7_names_the_mistake(tmp_path, monkeypatch, capsys):
     mine = re.search(r"```python\n(.*?)```", PAGES[COURSE], re.S).group(1)
     (tmp_path / "mine.py").write_text(mine)
-    command = [sys.executable, "-m", "kkt_ref", "check", "mine:Mine"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "mine:Mine"]) == 1
     said = "matches if biases are not added"
-    assert done.returncode == 1 and said in done.stdout and f"`{said}`" in PAGES[COURSE]
+    assert said in capsys.readouterr().out and f"`{said}`" in PAGES[COURSE]

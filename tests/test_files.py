@@ -3,8 +3,6 @@
 import errno
 import io
 import os
-import subprocess
-import sys
 import tempfile
 import tracemalloc
 from pathlib import Path
@@ -21,6 +19,7 @@ from kkt_ref.audit.weights import load_weights
 from kkt_ref.conformance import check_answers, write_questions
 from kkt_ref.stationarity import closed_form
 from tests.networks import state_dict
+from tests.programs import run_python
 from tests.public import NET
 
 LARGE = kkt_ref.init_uniform((60, 200, 1), np.random.default_rng(0))
@@ -163,12 +162,6 @@ def save(folder, number):
     kkt_ref.save_net(LARGE.scaled(number), folder / "net.npz")
 
 
-def run_python(*command, cwd, **environment):
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"} | environment
-    command = [sys.executable, *map(str, command)]
-    subprocess.run(command, cwd=cwd, env=environment, check=True, timeout=200)
-
-
 @pytest.mark.parametrize("at", ["write", "flush", "fsync", "replace"])
 def test_a_full_disk_changes_nothing(tmp_path, monkeypatch, at):
     save(tmp_path, 1)
@@ -196,7 +189,7 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path):
 
 
 def test_a_file_of_answers_without_an_answer_is_refused(tmp_path):
-    write_questions(tmp_path / "whole.npz", answers=True)
+    write_questions(tmp_path / "whole.npz")
     arrays = read_npz(tmp_path / "whole.npz", "", ("format", "seed", "dtype"))
     np.savez(tmp_path / "none.npz", **arrays)
     with pytest.raises(ValueError, match="none.npz: expected names such as .* none of them"):
@@ -223,6 +216,7 @@ def test_a_network_of_ten_million_parameters(tmp_path):
         assert peak < limit, peak
 
 
+@pytest.mark.slow
 def test_nothing_is_written_elsewhere(tmp_path, monkeypatch):
     (tmp_path / "work" / "here").mkdir(parents=True)
     for name in [name for name in os.environ if name.startswith("XDG_")]:
@@ -231,6 +225,7 @@ def test_nothing_is_written_elsewhere(tmp_path, monkeypatch):
     code += "main(['questions', 'q.npz'])\n"
     code += "kkt_ref.save_net(kkt_ref.init_uniform((2, 3, 1), np.random.default_rng(0)), 'net.npz')"
     home = dict(HOME=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
-    run_python("-c", code, cwd=tmp_path / "work" / "here", **home)
+    done = run_python("-c", code, cwd=tmp_path / "work" / "here", **home)
+    assert done.returncode == 0, done.stderr
     found = {path.relative_to(tmp_path / "work" / "here") for path in tmp_path.rglob("*.*")}
     assert found == {Path(name) for name in ("q.npz", "net.npz")}

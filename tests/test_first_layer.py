@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.attacks.first_layer import FirstLayer
+from kkt_ref.attacks.first_layer import FirstLayer, distinct
 from kkt_ref.attacks.paper import with_gates
 
 
@@ -67,20 +67,6 @@ def test_candidates_have_the_common_norm_and_coordinates_invert():
     assert np.allclose(back, a, rtol=1e-4, atol=1e-5)
 
 
-def test_scaling_the_network_changes_nothing():
-    net = network()
-    one, two = FirstLayer(net), FirstLayer(net.scaled(7.0))
-    a = one.normalised(np.random.default_rng(4).normal(size=(5, one.k)))
-    signs = np.sign(np.sum(one.basis * two.basis, axis=1))  # singular vectors have either sign
-    gauge = np.append(signs, 1.0)
-    targets = [p.target / np.linalg.norm(p.target) for p in (one, two)]
-    assert np.allclose(targets[0] * gauge, targets[1], atol=1e-5)
-    atoms = one.atoms(a), two.atoms(a * signs)
-    assert np.array_equal(atoms[0].labels, atoms[1].labels)
-    inputs = [t.inputs / np.linalg.norm(t.inputs) for t in atoms]
-    assert np.allclose(inputs[0] * gauge, inputs[1], atol=1e-5)
-
-
 def test_rank_stops_where_the_noise_begins():
     rng = np.random.default_rng(5)
     net = network((30, 40, 1))
@@ -88,3 +74,9 @@ def test_rank_stops_where_the_noise_begins():
     W = low_rank + 1e-5 * rng.normal(size=(40, 30))
     net = net.with_arrays([W, *net.arrays[1:]])
     assert FirstLayer(net).k == 3 and FirstLayer(net).default_candidates == 9
+
+
+def test_distinct_candidates_are_the_first_hundred_that_are_not_alike():
+    x = np.array([[3.0, 0], [-1, 0], [1, 1], [0.6, 1], [0, 5], [5, 0.1]])  # cosines of 0.71, 0.51
+    assert np.array_equal(distinct(x), x[[0, 3]])
+    assert np.array_equal(distinct(np.eye(120)), np.eye(120)[:100])

@@ -4,7 +4,7 @@ import numpy as np
 
 import kkt_ref
 from kkt_ref.attacks.kinks import kink_vertices, kinks_at
-from kkt_ref.datasets.toys import even_circle
+from tests.networks import twelve_points
 
 
 def through(points, angles, scales):
@@ -49,9 +49,7 @@ def test_kinks_at_counts_angles_not_sizes():
 
 
 def test_training_points_are_where_kinks_meet():
-    x, y = even_circle(8)
-    start = kkt_ref.init_paper((2, 150, 1), np.random.default_rng(0), first_layer=0.3)
-    net = kkt_ref.loss_scaled_descent(start, x, y, rate=10.0, target_loss=1e-10).net
+    net, x, _ = twelve_points()
     turn = np.array([[np.cos(0.3), np.sin(0.3)], [-np.sin(0.3), np.cos(0.3)]])
     beside = np.concatenate([0.9 * x @ turn, 1.1 * x @ turn])  # radial kinks miss these
     assert np.median(kinks_at(net, x, tolerance=3e-3)) > 5

@@ -1,13 +1,12 @@
 """The classroom's notebook: stored without outputs, and its cells run in order."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.programs import run_python
 
 NOTEBOOK = Path(__file__).parent.parent / "demos" / "toy2d.ipynb"
 
@@ -43,15 +42,7 @@ def test_notebook_finds_what_it_says(tmp_path):
         "    exec(compile(cell, 'cell', 'exec'), namespace)\n"
         "print(json.dumps(namespace['found']))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", run],
-        input=json.dumps(source("code")),
-        cwd=tmp_path,
-        env=os.environ | {"MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = run_python("-c", run, cwd=tmp_path, said=json.dumps(source("code")))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     claimed = re.search(r"bring back all (\d+) points", "\n".join(source("markdown"))).group(1)

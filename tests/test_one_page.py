@@ -2,9 +2,7 @@
 
 import ast
 import importlib.util
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +10,8 @@ import numpy as np
 import pytest
 
 import kkt_ref
-from kkt_ref.datasets import toys
+from tests.networks import twelve_points
+from tests.programs import run_python
 
 DEMOS = Path(__file__).parent.parent / "demos"
 _spec = importlib.util.spec_from_file_location("one_page", DEMOS / "one_page.py")
@@ -34,11 +33,9 @@ def network(h=9, n=7, alpha=None):
 
 @pytest.fixture(scope="module")
 def trained():
-    """A network that the page trains on twelve points: θ, the library's network, x, y."""
-    theta, net, *_ = network(h=150)
-    x, y = toys.even_circle(12)
-    theta = page.train(theta, x, y)
-    return theta, net.with_theta(theta), x, y
+    """θ of a network that is trained on twelve points, the network, x and y."""
+    net, x, y = twelve_points()
+    return net.theta, net, x, y
 
 
 def close(found, expected):
@@ -92,9 +89,9 @@ def test_training(share):
 
 def test_published_attack_minimises_the_librarys_loss(trained):
     theta, net, *_ = trained
-    x, lam, loss = page.attack_by_stationarity(theta, np.random.default_rng(0), m=16)
+    x, lam, loss = page.attack_by_stationarity(theta, np.random.default_rng(0), m=8)
     gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.attacks.gate_alpha(net, 0.02)))
-    close(loss, kkt_ref.stationarity_loss(gated, x, np.resize([1.0, -1.0], 16), lam))
+    close(loss, kkt_ref.stationarity_loss(gated, x, np.resize([1.0, -1.0], 8), lam))
     assert np.abs(x).max() <= page.BOX and lam.min() >= 0 and loss < 0.9 * np.sum(theta**2)
 
 
@@ -151,14 +148,7 @@ def test_the_page_is_one_page_and_needs_four_packages():
 
 @pytest.mark.slow
 def test_the_page_finds_the_points_and_draws_them(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(DEMOS / "one_page.py")],
-        cwd=tmp_path,
-        env=os.environ | {"MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = run_python("-W", "error", DEMOS / "one_page.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     counts = re.findall(r"(\d+) of 20 points, and (\d+) that", done.stdout)
     (back, strays), (all_back, all_strays) = [tuple(map(int, pair)) for pair in counts]

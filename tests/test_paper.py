@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import ACTIVATIONS, problems
 
 import kkt_ref
 from kkt_ref.attacks import gate_alpha, published_loss, reconstruct_paper, refine
 from kkt_ref.attacks.paper import PaperSettings, RelativeLoss
 from kkt_ref.datasets import toys
 from kkt_ref.network import AuthorsGatedReLU
-from kkt_ref.stationarity.closed_form import forward
+from tests.strategies import ACTIVATIONS, away_from_kinks, problems
 
 
 def slope(function, where, direction, h=1e-6):
@@ -20,11 +19,6 @@ def slope(function, where, direction, h=1e-6):
         function(*(a + s * v for a, v in zip(where, direction, strict=True))) for s in (h, -h)
     )
     return (ahead - behind) / (2 * h)
-
-
-def away_from_kinks(net, x):
-    """Whether central differences of ReLU's gates are defined at x."""
-    return min(np.abs(z).min() for z in forward(net, x).preactivations) > 1e-3
 
 
 @given(problems(activations=ACTIVATIONS), st.floats(0.1, 2.0))
@@ -38,7 +32,7 @@ def test_published_loss_and_its_gradient(problem, lambda_min):
     assert np.isclose(sum(loss.by_layer), stationarity)
     assert np.isclose(loss.value, stationarity + box + multiplier)
 
-    assume(away_from_kinks(net, x))
+    assume(away_from_kinks(net, x, 1e-3))
     v = rng.normal(size=x.shape), rng.normal(size=l_.shape)
     found = slope(
         lambda x, l_: published_loss(net, x, y, l_, lambda_min=lambda_min).value, (x, l_), v
@@ -105,7 +99,7 @@ def test_the_loss_for_lbfgs_is_the_weighted_residual_and_has_its_gradient(proble
     squares = [np.sum(net.theta[s] ** 2) for s in net.layer_slices]
     expected = kkt_ref.stationarity_loss(net, x, y, lam, weights) / np.dot(weights, squares)
     assert np.isclose(value, expected)
-    assume(away_from_kinks(net, x))
+    assume(away_from_kinks(net, x, 1e-3))
     v = rng.normal(size=vector.shape)
     found = slope(lambda vector: loss.value_and_gradient(vector)[0], (vector,), (v,))
     size = np.linalg.norm(gradient) * np.linalg.norm(v) + value
@@ -175,14 +169,6 @@ def test_bounds_hold_during_the_descent_and_not_by_clipping_its_end(exact):
     assert np.isclose(found.runs[0].objective, reached**2, rtol=1e-6)
     clipped = np.maximum(x, low), y, lam
     assert reached < 0.9 * kkt_ref.kkt.stationarity_norms(net, *clipped).relative
-
-
-def test_restarts_are_pooled_and_separable():
-    pooled = attack(restarts=3)
-    assert pooled.candidates.shape == (18, 2) and len(pooled.runs) == 3
-    assert np.array_equal(pooled.run_index, np.repeat([0, 1, 2], 6))
-    for index, run in enumerate(pooled.runs):  # each has the objective of its own candidates
-        assert np.isclose(norms(pooled.of_run(index)).relative, run.objective**0.5)
 
 
 def test_the_starts_are_those_of_the_docstring():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,13 +15,19 @@ import kkt_ref
 from kkt_ref._parallel import run_all
 
 NET = kkt_ref.init_uniform((6, 8, 1), np.random.default_rng(0))
-STARTS = {
-    "first-layer": dict(candidates=5, restarts=4, seed=1),
-    "paper": dict(m=4, restarts=3, seed=1, max_iterations=20),
-}
+rng = np.random.default_rng(0)
+PHOTOS = NET.with_arrays(
+    [rng.normal(size=(30, 3)) @ rng.normal(size=(3, 36)), rng.normal(size=30), np.ones((1, 30))]
+)
+paper = partial(kkt_ref.attacks.reconstruct_paper, NET, m=4, restarts=3, seed=1, max_iterations=20)
 ATTACKS = {
-    "first-layer": kkt_ref.attacks.reconstruct_first_layer,
-    "paper": kkt_ref.attacks.reconstruct_paper,
+    "paper": paper,
+    "first-layer": partial(
+        kkt_ref.attacks.reconstruct_first_layer, NET, candidates=5, restarts=4, seed=1
+    ),
+    "components": partial(
+        kkt_ref.attacks.reconstruct_components, PHOTOS, image_shape=(1, 6, 6), restarts=2
+    ),
 }
 SCRIPT = """
 import multiprocessing, sys
@@ -37,6 +44,8 @@ def progress(stage, run, x, multipliers):
 
 net = kkt_ref.init_uniform((6, 8, 1), np.random.default_rng(0))
 options = dict(m=3, callback=progress, workers=2)
+kkt_ref.reconstruct(net.with_activation(Mine(1.0)), restarts=2, **options)
+kkt_ref.reconstruct(net, restarts=2000, **options)
 """
 
 
@@ -50,14 +59,17 @@ def assert_equal(one, other):
     assert one.runs == other.runs
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(
+    "name", [*ATTACKS][:1] + [pytest.param(name, marks=pytest.mark.slow) for name in [*ATTACKS][1:]]
+)
 def test_the_number_of_processes_changes_no_bit_and_no_event(name):
     found, events = {}, {1: [], 2: []}
     for workers, told in events.items():
-        options = dict(workers=workers, callback=lambda *event, told=told: told.append(event))
-        found[workers] = ATTACKS[name](NET, **STARTS[name], **options)
+        found[workers] = ATTACKS[name](
+            workers=workers, callback=lambda *event, told=told: told.append(event)
+        )
     assert_equal(found[1], found[2])
-    assert_equal(found[1], ATTACKS[name](NET, **STARTS[name]))
+    assert_equal(found[1], ATTACKS[name]())
     by_run = [sorted(told, key=lambda event: event[1]) for told in events.values()]  # a stable sort
     assert len(by_run[0]) >= len(found[1].runs)
     for a, b in zip(*by_run, strict=True):
@@ -67,9 +79,9 @@ def test_the_number_of_processes_changes_no_bit_and_no_event(name):
 @pytest.mark.parametrize("name", ATTACKS)
 def test_any_executor_runs_them_and_stays_open(name):
     with ThreadPoolExecutor(2) as executor:
-        found = ATTACKS[name](NET, **STARTS[name], workers=executor)
+        found = ATTACKS[name](workers=executor)
         assert executor.submit(int, 3).result() == 3
-    assert_equal(found, ATTACKS[name](NET, **STARTS[name]))
+    assert_equal(found, ATTACKS[name]())
 
 
 @pytest.mark.slow
@@ -77,51 +89,45 @@ def test_a_dask_cluster_runs_them():
     distributed = pytest.importorskip("distributed")
     options = dict(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with distributed.Client(**options) as client:
-        for name, attack in ATTACKS.items():
+        for attack in ATTACKS.values():
             with client.get_executor() as executor:
-                found = attack(NET, **STARTS[name], workers=executor)
-            assert_equal(found, attack(NET, **STARTS[name], workers=2))
+                found = attack(workers=executor)
+            assert_equal(found, attack(workers=2))
 
 
-def state_of_a_worker(number):
+def state_of_a_worker(slept, number):
+    if number == 2:
+        time.sleep(30)
+        slept.touch()
     threads = [os.environ[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL")]
     return os.getpid(), threads, np.geterr()["under"]
 
 
-def test_a_worker_starts_with_one_thread_and_the_parent_keeps_its_environment(monkeypatch):
+def test_workers_have_one_thread_and_an_interrupt_ends_them_and_keeps_the_environment(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    before, main, seen = dict(os.environ), sys.modules["__main__"], []
-    with np.errstate(under="raise"):
-        run_all(state_of_a_worker, range(3), lambda *result: seen.append(result), workers=2)
-    assert sorted(number for number, _ in seen) == [0, 1, 2]
-    for _, (process, *state) in seen:
+    before, main, seen = dict(os.environ), sys.modules["__main__"], {}
+
+    def interrupt(number, state):
+        seen[number] = state
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    run = partial(state_of_a_worker, tmp_path / "slept")
+    with np.errstate(under="raise"), pytest.raises(KeyboardInterrupt):
+        run_all(run, range(3), interrupt, workers=2)
+    assert not multiprocessing.active_children() and not (tmp_path / "slept").exists()
+    assert seen.keys() == {0, 1}
+    for process, *state in seen.values():
         assert process != os.getpid() and state == [["1"] * 3, "raise"]
     assert dict(os.environ) == before and sys.modules["__main__"] is main
 
 
-def reconstructed(_):
-    return kkt_ref.attacks.reconstruct_paper(NET, **STARTS["paper"], workers=2)
-
-
-def test_a_worker_of_a_pool_runs_all_by_itself():
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        (found,) = pool.map(reconstructed, [0])
-    assert_equal(found, kkt_ref.attacks.reconstruct_paper(NET, **STARTS["paper"]))
-
-
-def nap(number):
-    time.sleep(60 * number)
-
-
-def test_an_interrupt_ends_the_workers_and_does_not_wait_for_runs():
-    def interrupt(number, result):
-        raise KeyboardInterrupt
-
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        run_all(nap, range(2), interrupt, workers=2)
-    assert time.monotonic() - began < 50 and not multiprocessing.active_children()
+def test_a_process_that_may_start_no_others_runs_all_by_itself(monkeypatch):
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # as in a Pool
+    assert_equal(paper(workers=2), paper())
 
 
 def test_an_interrupt_cancels_what_has_not_begun():
@@ -139,27 +145,16 @@ def test_an_interrupt_cancels_what_has_not_begun():
     assert len(begun) < 50
 
 
-def test_a_plain_script_needs_no_guard(tmp_path):
-    path = tmp_path / "script.py"
-    path.write_text(
-        SCRIPT
-        + "kkt_ref.reconstruct(net, restarts=2, **options)\n"
-        + "kkt_ref.reconstruct(net.with_activation(Mine(1.0)), restarts=2, **options)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, path], capture_output=True, text=True, timeout=100, check=True
-    )
-    first, *lines = done.stdout.split("\n")[:-1]
-    assert first == "once" and not done.stderr
-    assert sorted(lines[:2]) == ["0 2", "1 2"]
-    assert lines[2:] == ["0 0", "1 0"]  # a class of the script cannot be sent to a worker
-
-
-def test_workers_end_when_their_parent_is_killed(tmp_path):
-    path = tmp_path / "script.py"
-    path.write_text(SCRIPT + "kkt_ref.reconstruct(net, restarts=2000, **options)\n")
-    options = dict(stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    process = subprocess.Popen([sys.executable, path], **options)
-    assert process.stdout.readline() == "once\n" and process.stdout.readline().endswith("2\n")
+def test_a_plain_script_needs_no_guard_and_its_workers_end_when_it_is_killed(tmp_path):
+    path, said = tmp_path / "script.py", tmp_path / "said"
+    path.write_text(SCRIPT)
+    with said.open("w") as errors:
+        options = dict(stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen([sys.executable, path], **options)
+    assert process.stdout.readline() == "once\n"
+    # a class of the script cannot be sent to a worker
+    assert [process.stdout.readline() for _ in range(2)] == ["0 0\n", "1 0\n"]
+    assert process.stdout.readline().endswith(" 2\n") and not said.read_text()
     process.kill()
-    process.communicate(timeout=60)  # the output ends when the last process that holds it ends
+    rest = process.communicate(timeout=60)[0]  # ends with the last process that holds the output
+    assert "once" not in rest

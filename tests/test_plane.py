@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from networks import papers_toy, twelve_points
 
 import kkt_ref
 from kkt_ref.attacks import plane
@@ -15,18 +14,19 @@ from kkt_ref.attacks.plane import (
     merge_neighbours,
     reconstruct_plane,
 )
+from tests.networks import papers_toy, twelve_points
 
 
 @pytest.fixture(scope="module")
 def toy():
-    return twelve_points(150)
+    return twelve_points()
 
 
 @pytest.fixture(scope="module")
 def found_and_stages(toy):
     stages = []
     found = reconstruct_plane(
-        toy[0], step=0.03, callback=lambda stage, run, x, lam: stages.append((stage, len(x)))
+        toy[0], step=0.06, callback=lambda stage, run, x, lam: stages.append((stage, len(x)))
     )
     return found, stages
 
@@ -66,7 +66,7 @@ def test_the_vertices_make_the_margin_sharper(toy):
 def test_removal_stops_before_the_residual_has_grown_too_much(toy, found_and_stages, monkeypatch):
     found, net = found_and_stages[0], toy[0]
     monkeypatch.setattr(plane, "GROWTH", 0.0)
-    unpruned = reconstruct_plane(net, step=0.03)
+    unpruned = reconstruct_plane(net, step=0.06)
     assert len(unpruned.labels) > len(found.labels)
     least = unpruned.runs[0].objective ** 0.5
     assert least < found.runs[0].objective ** 0.5 <= 1.15 * least

@@ -27,35 +27,12 @@ def test_as_many_matches_as_brute_force_finds(rng, n, m):
     assert all(len(np.unique(column)) == best for column in found.pairs.T)
 
 
-@given(clouds)
-def test_order_does_not_matter(rng):
-    points, candidates, lam = (
-        rng.uniform(size=(6, 2)),
-        rng.uniform(size=(9, 2)),
-        rng.uniform(size=9),
-    )
-    p, q = rng.permutation(6), rng.permutation(9)
-    a = kkt_ref.match_points(points, candidates, 0.2, lam)
-    b = kkt_ref.match_points(points[p], candidates[q], 0.2, lam[q])
-    assert (a.matched, a.strays) == (b.matched, b.strays)
-    assert np.isclose(a.stray_mass, b.stray_mass)
-
-
-def test_a_candidate_serves_one_point_only():
-    points = np.array([[0.0, 0.0], [0.01, 0.0]])
-    found = kkt_ref.match_points(points, points[:1] + 0.001, 0.05)
-    assert (found.matched, found.missed, found.strays) == (1, 1, 0)
-
-
 def test_more_matches_come_before_nearer_ones():
     points = np.array([[0.0, 0.0], [0.99, 0.0]])
     candidates = np.array([[0.0, 0.0], [0.45, 0.89]])  # the nearest pairing leaves 1.04 over
     assert kkt_ref.match_points(points, candidates, 1.0).matched == 2
-
-
-def test_three_matches_come_before_two_exact_ones():
     points, candidates = np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [2.0], [2.95]])
-    assert kkt_ref.match_points(points, candidates, 1.0).matched == 3
+    assert kkt_ref.match_points(points, candidates, 1.0).matched == 3  # two would be exact
 
 
 def test_stray_mass_is_a_share_of_the_multipliers():

@@ -6,12 +6,12 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd import grad
-from strategies import error
 
 import kkt_ref
 from kkt_ref.kkt.weight_decay import weight_decay_stationarity
 from kkt_ref.network import Network
 from kkt_ref.training import weight_decay_optimum
+from tests.strategies import error
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-from networks import twelve_points
 
 import kkt_ref
 from kkt_ref import attacks
+from tests.networks import twelve_points
 
 
 def untrained(*widths):
@@ -16,13 +16,15 @@ def untrained(*widths):
 
 ATTACKS = {
     "plane": lambda net, watch: attacks.reconstruct_plane(net, step=0.06, callback=watch),
-    "paper": lambda net, watch: attacks.reconstruct_paper(net, 12, restarts=2, callback=watch),
+    "paper": lambda net, watch: attacks.reconstruct_paper(
+        net, 12, restarts=2, max_iterations=50, callback=watch
+    ),
 }
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_run_is_measured_with_the_networks_own_gates(name):
-    net, seen = twelve_points(100)[0], []
+    net, seen = twelve_points()[0], []
 
     def watch(stage, run, x, multipliers):
         seen.append((run, x.shape, multipliers.shape))

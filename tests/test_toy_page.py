@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 import kkt_ref
 from kkt_ref.conformance import check_answers, write_questions
 from kkt_ref.conformance.files import METHODS
+from tests.programs import run_python
 
 ROOT = Path(__file__).parent.parent
 PEER = ROOT / "tests" / "peers" / "page.mjs"
@@ -47,8 +47,7 @@ def made(request, tmp_path_factory):
     """A page, its data, and the demo's table."""
     folder = tmp_path_factory.mktemp("page")
     options = ["--quick", "--data", request.param, "--json", "t.json", "--html", "toy2d.html"]
-    command = [sys.executable, str(ROOT / "demos" / "toy2d.py"), *options]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = run_python(ROOT / "demos" / "toy2d.py", *options, cwd=folder)
     assert done.returncode == 0, done.stderr
     text = (folder / "toy2d.html").read_text("utf-8")
     data = json.loads(re.search(r'<script [^>]*id="data">(.*?)</script>', text, re.S)[1])

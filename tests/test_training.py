@@ -8,10 +8,10 @@ import pytest
 from autograd import grad, jacobian
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import error, separable
 
 import kkt_ref
 from kkt_ref.training.descent import log_mean_loss, loss_weights
+from tests.strategies import error, separable
 
 getcontext().prec = 400
 
@@ -82,8 +82,6 @@ def test_descent_with_more_inputs_than_samples_follows_the_definition(K):
         theta = theta - 0.5 / steepest * grad(log_loss)(theta)
     assert error(result.net.theta, theta) < 1e-12
     assert not np.allclose(theta, start.theta)
-    norms = kkt_ref.kkt.stationarity_norms(result.net, x, y, result.multipliers)
-    assert np.isclose(result.history.records[-1].residual, norms.relative, rtol=1e-9)
     again = kkt_ref.loss_scaled_descent(seen[2], x, y, max_steps=40 - 14, **fit)
     assert np.array_equal(again.net.theta, result.net.theta)
 

@@ -1,0 +1,13 @@
+"""Programs that run in a process of their own."""
+
+import os
+import subprocess
+import sys
+
+
+def run_python(*arguments, cwd, said=None, **environment):
+    """Run Python on these arguments, and on what is ``said`` to it; nothing opens a window."""
+    command = [sys.executable, *map(str, arguments)]
+    environment = os.environ | {"MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1"} | environment
+    shell = dict(cwd=cwd, env=environment, input=said, capture_output=True, text=True)
+    return subprocess.run(command, timeout=600, **shell)
