@@ -21,11 +21,6 @@ Wrong = dict[str, tuple[str, ...]]  # the wrong arrays, and what each is, in all
 RARELY = 5  # a cause that explains less than a fifth of the failures does so by chance
 ELSEWHERE_HARMLESS = {f"relu'(0) is taken as {c}" for c in ("0.5", "1")}  # but at a kink
 UNEXPLAINED = 0.05  # of the error that a cause may leave
-VAGUE = (  # what may be seen of an array beyond a factor
-    "a multiple of the right one, by a factor that differs from case to case",
-    "right but for signs",
-    "made of the right numbers in another order",
-)
 
 
 def relative(array: Array, wanted: Array) -> float:
@@ -115,14 +110,15 @@ def _compared(got: Array, wanted: Array, factors: dict[str, float], tol: float) 
     words = [f"{name} times the right one" for name in names]
     if relative(got, wanted) < 1e-3:
         words.append("nearly right; it may be float32, or have too few digits")
-    if got.size == 1:
-        return [*words, "wrong", *VAGUE]
-    fits = (
-        bool(names),
-        relative(np.abs(got), np.abs(wanted)) <= tol,
-        relative(np.sort(got, axis=None), np.sort(wanted, axis=None)) <= tol,
-    )
-    return [*words, *(vague for vague, fit in zip(VAGUE, fits, strict=True) if fit), "wrong"]
+    in_order = (np.sort(array, axis=None) for array in (got, wanted))
+    vague = {
+        "a multiple of the right one, by a factor that differs from case to case": bool(names),
+        "right but for signs": relative(np.abs(got), np.abs(wanted)) <= tol,
+        "made of the right numbers in another order": relative(*in_order) <= tol,
+    }
+    if got.size == 1:  # any of them may be so elsewhere
+        return [*words, "wrong", *vague]
+    return [*words, *(fact for fact, fits in vague.items() if fits), "wrong"]
 
 
 def _described(wrong: Wrong, names: Sequence[str], common: dict[str, set[str]]) -> str:
