@@ -5,8 +5,8 @@ Bugs that are planted in other implementations are in ``test_planted``.
 
 import copy
 import importlib
+import io
 import json
-import os
 import subprocess
 import sys
 import time
@@ -27,6 +27,7 @@ from kkt_ref.conformance import (
 )
 from kkt_ref.conformance.cases import cases
 from kkt_ref.conformance.fast import gradient_matrix
+from kkt_ref.conformance.files import METHODS
 from kkt_ref.conformance.verdict import all_checks, judge
 from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.stationarity import closed_form
@@ -46,34 +47,25 @@ class Right:
     def stationarity_residual(self, net, x, y, multipliers):
         return net.theta - (multipliers * y) @ gradient_matrix(net, x)
 
-    def stationarity(self, net, x, y, multipliers):
-        terms = closed_form.stationarity_and_gradient(net, x, y, multipliers, (1.0,) * net.depth)
+    def stationarity(self, net, x, y, multipliers, layer_weights=None):
+        weights = (1.0,) * net.depth if layer_weights is None else layer_weights
+        terms = closed_form.stationarity_and_gradient(net, x, y, multipliers, weights)
         return terms.value, terms.grad_x, terms.grad_multipliers
 
-    def weighted_stationarity(self, net, x, y, multipliers, layer_weights):
-        terms = closed_form.stationarity_and_gradient(net, x, y, multipliers, layer_weights)
-        return terms.value, terms.grad_x, terms.grad_multipliers
+    def kkt_conditions(self, net, x, y, multipliers, margin):
+        report = kkt_ref.kkt_report(net, x, y, multipliers, margin=margin)
+        others = report.primal_feasibility, report.dual_feasibility, report.complementary_slackness
+        return report.stationarity.relative, *others
 
     def epsilon_delta(self, net, x, y, multipliers, margin):
         report = kkt_ref.kkt_report(net, x, y, multipliers, margin=margin)
         return report.epsilon, report.delta
 
-    def kkt_conditions(self, net, x, y, multipliers, margin):
-        report = kkt_ref.kkt_report(net, x, y, multipliers, margin=margin)
-        return (
-            report.stationarity.relative,
-            report.primal_feasibility,
-            report.dual_feasibility,
-            report.complementary_slackness,
-        )
-
     def training_step(self, net, x, y, step):
         return kkt_ref.gradient_descent(net, x, y, step=step, max_steps=1).net.theta
 
-    def class_outputs(self, net, x):
-        return closed_form.forward(net, x).outputs
-
-    class_stationarity, class_kkt_conditions = stationarity, kkt_conditions
+    class_outputs, class_kkt_conditions = outputs, kkt_conditions
+    class_stationarity = weighted_stationarity = stationarity
 
     def ssim(self, a, b):
         return structural_similarity(a, b, data_range=1.0, channel_axis=0)
@@ -84,25 +76,35 @@ def test_our_own_paths_pass(implementation, check):
     check(implementation)
 
 
-def test_our_own_paths_pass_in_single_precision():
-    results = check_implementation(Right(), dtype=np.float32)
-    assert {result.status for result in results} == {"passed"}
-    assert [result.name for result in results] == check_names()
+ALL = pytest.param(METHODS, marks=pytest.mark.slow)
 
 
-def test_each_known_mistake_is_caught_and_named():
-    known = {}  # for each mistake and question, the checks in which it makes a difference
-    checks = [check for check in all_checks(np.float64, 0) if check.other is None]
+@pytest.mark.parametrize("names", [["weighted_stationarity", "class_kkt_conditions"], ALL])
+def test_our_own_paths_pass_in_single_precision(names):
+    some = SimpleNamespace(**{name: getattr(Right(), name) for name in names})
+    results = check_implementation(some, dtype=np.float32)
+    passed = [result.name for result in results if result.status == "passed"]
+    assert passed == [name for name in check_names() if name.split(":")[0] in names]
+
+
+QUICK = ("outputs", "class_stationarity", "ssim")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in METHODS]
+)
+def test_each_known_mistake_is_caught_and_named(name):
+    checks = [c for c in all_checks(np.float64, 0) if c.question.name == name and c.other is None]
+    known = {}  # for each mistake, the checks in which it makes a difference
     for check in checks:
         for mistake, answers in check.mistaken.items():
             if any(answer is not None for answer in answers):
-                known.setdefault(mistake, {}).setdefault(check.question.name, []).append(check)
-    assert len(known) >= 270
-    for number, (mistake, questions) in enumerate(known.items()):
-        name, wrong = list(questions.items())[number % len(questions)]
-        right = [check for check in checks if check.question.name == name and check not in wrong]
+                known.setdefault(mistake, []).append(check)
+    assert len(known) > 20
+    for number, (mistake, wrong) in enumerate(known.items()):
+        right = [check for check in checks if check not in wrong]
 
-        def result_of(check, mistake=mistake, name=name, number=number):
+        def result_of(check, mistake=mistake, number=number):
             answers = [answer for answer in check.mistaken.get(mistake, []) if answer is not None]
             answer = [*map(np.array, answers[number % len(answers)] if answers else check.right)]
             answer = answer if len(answer) > 1 else answer[0]
@@ -133,7 +135,7 @@ def test_memory_is_blamed_only_if_the_first_answer_is_right():
     half = SimpleNamespace(outputs=lambda net, x: Right().outputs(net, x) / 2)
     results = {r.name: r for r in check_implementation(half, on_fail="return")}
     assert results["outputs: no memory"].status == "skipped"
-    assert "first answer is not right" in results["outputs: no memory"].diagnosis
+    assert "only if the first answer is right" in results["outputs: no memory"].diagnosis
 
 
 class Tensor:
@@ -170,7 +172,6 @@ def test_single_checks_withhold_what_all_checks_withhold():
         (lambda net, x: Tensor(), "which NumPy cannot read .*; detach it first"),
         (lambda net, x: [[1.0], [1.0, 2.0]], "which NumPy cannot read"),
         (lambda net, x: "text", "expected real numbers, got str"),
-        (lambda net, x: {1: 2}, "expected real numbers, got dict"),
         (lambda net, x: np.ones(len(x)) * 1j, "expected real numbers"),
     ],
 )
@@ -324,11 +325,11 @@ def test_three_lines_repeat_a_failure_at_an_empty_prompt(users_folder):
     assert done.stdout == f"{1.5 * right} ({right!r},)\n", done.stderr
 
 
-def test_command_line_without_greek(users_folder):
-    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-    command = [sys.executable, "-m", "kkt_ref", "check", "users_module:Bad", "--json", "b.json"]
-    done = subprocess.run(command, capture_output=True, env=ascii_only, timeout=60)
-    assert done.returncode == 1 and b"exp(alphaz) does not overflow" in done.stdout, done.stderr
+def test_command_line_without_greek(users_folder, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert main(["check", "users_module:Bad", "--json", "b.json"]) == 1
+    sys.stdout.flush()
+    assert b"exp(\\N{GREEK SMALL LETTER ALPHA}z) does not" in sys.stdout.buffer.getvalue()
     rows = json.loads((users_folder / "b.json").read_bytes().decode("ascii"))["results"]
     assert {row["status"] for row in rows} == {"failed", "skipped"}
 
@@ -360,9 +361,7 @@ def test_command_line_options(users_folder, capsys):
     "arguments, message",
     [
         (["check", "users_module"], "has none of them"),
-        (["check", "users_module:Nothing"], "Nothing"),
         (["check", "nothing:Good"], "nothing"),
-        (["check", "json:loads"], "has none of them"),
         (["check", "users_module:Needs"], "needs no arguments"),
         (["check"], "or --answers FILE"),
         (["check", "users_module:Good", "--answers", "a.json"], "or --answers FILE"),

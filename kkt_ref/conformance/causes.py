@@ -8,13 +8,12 @@ Names of dimensions: n samples, K outputs, L layers, P parameters.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from kkt_ref.conformance.cases import STRIDED, Case
-from kkt_ref.conformance.questions import Answer, names_of
+from kkt_ref.conformance.questions import Answer
 from kkt_ref.conformance.result import Cause, Result
 
 Array = np.ndarray
@@ -22,16 +21,6 @@ Wrong = dict[str, tuple[str, ...]]  # the wrong arrays, and what each is, in all
 RARELY = 5  # a cause that explains less than a fifth of the failures does so by chance
 ELSEWHERE_HARMLESS = {f"relu'(0) is taken as {c}" for c in ("0.5", "1")}  # but at a kink
 UNEXPLAINED = 0.05  # of the error that a cause may leave
-FIRST = "the first answer of this check is wrong; if it is right elsewhere, state is kept"
-TWICE = "the same question gets two answers: state is kept, or random numbers are used"
-VAGUE = (  # what may be seen of an array beyond a factor
-    "a multiple of the right one, by a factor that differs from case to case",
-    "right but for signs",
-    "made of the right numbers in another order",
-    "right but for a constant that is added",
-    "wrong in some rows only",
-    "wrong in some columns only",
-)
 
 
 def relative(array: Array, wanted: Array) -> float:
@@ -119,23 +108,17 @@ def _compared(got: Array, wanted: Array, factors: dict[str, float], tol: float) 
     if abs(c - 1) > 1e-3 and relative(got, (c if got.size > 1 else short) * wanted) <= tol:
         names.append(f"{c:.6g}")
     words = [f"{name} times the right one" for name in names]
-    error = relative(got, wanted)
-    if error < 1e-3:
-        digits = next(d for d in (8, 6, 4, 3) if error < 3 * 10.0**-d)
-        words.append(f"right to about {digits} digits; float32, or too few digits written")
-    if got.size == 1:
-        return [*words, "wrong", *VAGUE]
-    largest = tol * np.abs(wanted).max()
-    off = np.abs(got - wanted) > largest  # the shape of the answer
-    fits = (
-        bool(names),
-        relative(np.abs(got), np.abs(wanted)) <= tol,
-        relative(np.sort(got, axis=None), np.sort(wanted, axis=None)) <= tol,
-        np.ptp(got - wanted) <= largest,
-        not off.reshape(len(off), -1).any(axis=1).all(),
-        off.ndim > 1 and not off.reshape(-1, off.shape[-1]).any(axis=0).all(),
-    )
-    return [*words, *(vague for vague, fit in zip(VAGUE, fits, strict=True) if fit), "wrong"]
+    if relative(got, wanted) < 1e-3:
+        words.append("nearly right; it may be float32, or have too few digits")
+    in_order = (np.sort(array, axis=None) for array in (got, wanted))
+    vague = {
+        "a multiple of the right one, by a factor that differs from case to case": bool(names),
+        "right but for signs": relative(np.abs(got), np.abs(wanted)) <= tol,
+        "made of the right numbers in another order": relative(*in_order) <= tol,
+    }
+    if got.size == 1:  # any of them may be so elsewhere
+        return [*words, "wrong", *vague]
+    return [*words, *(fact for fact, fits in vague.items() if fits), "wrong"]
 
 
 def _described(wrong: Wrong, names: Sequence[str], common: dict[str, set[str]]) -> str:
@@ -145,7 +128,7 @@ def _described(wrong: Wrong, names: Sequence[str], common: dict[str, set[str]]) 
     """
     groups: dict[str, list[str]] = {}
     for name, words in wrong.items():
-        fits = (word for word in words if word in ("0", "not 0") or _kind(word) in common[name])
+        fits = (word for word in words if word in {"0", "not 0", *common[name]})
         groups.setdefault(next(fits, "wrong"), []).append(name)
     all_wrong = len(wrong) == len(names)
     if len(groups) == 1 and all_wrong:
@@ -184,8 +167,7 @@ def settled(checks: Sequence[Any], results: Sequence[Result]) -> list[Result]:
     common: dict[str, set[str]] = {}
     for result in results:
         for name, words in result.wrong.items():
-            kinds = set(map(_kind, words))
-            common[name] = common.get(name, kinds) & kinds
+            common[name] = common.get(name, {*words}) & {*words}
     where, chosen = _where(checks, results), []
     for check, result in zip(checks, results, strict=True):
         causes = [c for c in result.causes if not c.doubtful or votes[c] > 0]
@@ -199,69 +181,19 @@ def settled(checks: Sequence[Any], results: Sequence[Result]) -> list[Result]:
         diagnosis = ", or ".join(str(cause) for cause in named if votes[cause] == most)
         if causes:
             result = result._replace(diagnosis=diagnosis, causes=tuple(causes))
-        if result.causes and result.causes[0].description == FIRST:
-            result = _of_memory(result, results[0].status == "passed")
         chosen.append(result)
     return chosen
 
 
-def _kind(word: str) -> str:
-    return word.partition(" about ")[0]  # however many digits are right
-
-
-def _of_memory(result: Result, was_right: bool) -> Result:
-    """Blame state if the first answer of the check of memory was right elsewhere."""
-    if was_right:
-        return result._replace(diagnosis=TWICE, causes=(Cause(TWICE, "state"),))
-    why = "memory is not judged, because the first answer is not right"
-    return result._replace(status="skipped", diagnosis=why, repeat="", causes=())
-
-
 def _where(checks: Sequence[Any], results: Sequence[Result]) -> str:
-    """Return in words which cases fail, if they have something in common."""
-    ordinary = [(c.case, r) for c, r in zip(checks, results, strict=True) if c.other is None]
-    bad = [set(_traits(case)) for case, result in ordinary if result.status == "failed"]
-    good = [set(_traits(case)) for case, result in ordinary if result.status == "passed"]
-    shared = sorted(set.intersection(*bad)) if bad and good else []
-    counts = {trait: sum(trait in traits for traits in good) for trait in shared}
-    trait = min(shared, key=counts.__getitem__, default="")
-    if not trait or 2 * counts[trait] > len(good):
-        return ""
-    if counts[trait] == 0 and len(bad) > 1:
-        return f"; so it is in every case with {trait}, and in no other"
-    return f"; so it is only with {trait}"
-
-
-def _traits(case: Case) -> Iterator[str]:
-    """Yield what a case has that others lack."""
-    inputs = case.inputs
-    traits = {"arrays in Fortran order with gaps": case.name == STRIDED}
-    if "net" not in inputs:
-        C, H, W = inputs["a"].shape
-        flat = not np.ptp(inputs["a"])
-        traits |= {"more than one channel": C > 1, "H ≠ W": H != W, "flat images": flat}
-    else:
-        net, x, lam, n = *(inputs[key] for key in ("net", "x", "multipliers")), len(inputs["x"])
-        names, kind = names_of(net), net.activation.name
-        traits |= {
-            "a bias": len(names) > net.depth,
-            "a bias after the first layer": "b_2" in names,
-            "no bias": len(names) == net.depth,
-            "smoothed gates": kind == "gated",
-            "softplus": kind == "softplus",
-            "smoothed gates or softplus": kind != "relu",
-            "ReLU": kind == "relu",
-            "an alpha below 1": getattr(net.activation, "alpha", 1) < 1,
-            "a hidden layer": net.depth > 1,
-            "no hidden layer": net.depth == 1,
-            "more than two hidden layers": net.depth > 3,
-            "a single sample": n == 1,
-            "more than 64 samples": n > 64,
-            "a layer wider than 64": max(net.widths) > 64,
-            "negative multipliers": np.any(lam < 0),
-            "multipliers above 1": np.any(lam > 1),
-            "equal rows of x": len(np.unique(x, axis=0)) < n,
-            "more than two classes": net.K > 2,
-            "preactivations of exactly 0": case.name == "relu at exactly zero",
-        }
-    yield from (trait for trait, has in traits.items() if has)
+    """Return the names of the cases that fail, or of those that do not, if they are few."""
+    ordinary = [
+        (c.case.name, r.status) for c, r in zip(checks, results, strict=True) if not c.other
+    ]
+    if {status for _, status in ordinary} >= {"failed", "passed"}:
+        for word, wanted in (("wrong", "failed"), ("right", "passed")):
+            names = [name for name, status in ordinary if status == wanted]
+            if 3 * len(names) <= len(ordinary):
+                kind = f"case{'s' * (len(names) > 1)}"
+                return f"; it is {word} only in the {kind} {', '.join(map(repr, names))}"
+    return ""

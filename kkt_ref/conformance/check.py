@@ -9,21 +9,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import combinations
+from itertools import combinations, product
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from kkt_ref.conformance.cases import STRIDED, Case, in_dtype
-from kkt_ref.conformance.causes import (
-    FIRST,
-    TWICE,
-    causes_of,
-    relative,
-    settled,
-    wrong_arrays,
-)
+from kkt_ref.conformance.causes import causes_of, relative, settled, wrong_arrays
 from kkt_ref.conformance.mistakes import mistakes
 from kkt_ref.conformance.questions import Answer, Implementation, Question, names_of
 from kkt_ref.conformance.result import Cause, ConformanceError, Result
@@ -33,6 +26,7 @@ Array = np.ndarray
 MIXED = 1000  # times the tolerance: mixed arguments may be worse conditioned, state errs grossly
 NEAR = 10  # times the tolerance, for arguments that hardly change
 NUDGES = {"float64": (1e-8, 1e-4), "float32": (1e-3,)}  # relative changes of one number
+TWICE = "the same question gets two answers: state is kept, or random numbers are used"
 STALE = "an answer of an earlier call is returned again: a stale cache"
 ADDED = "answers are added to those of earlier calls"
 SHARED = "an earlier answer changed afterwards: it shares memory with a buffer or an argument"
@@ -52,7 +46,6 @@ class Check:
 
     question: Question
     case: Case
-    earlier: Case  # the case about which this question is asked first
     tolerance: float
     dtype: np.dtype
     seed: int
@@ -95,7 +88,7 @@ class Check:
         """The answers of each mistake, and None where it need not make a difference."""
         inputs, earlier = (
             {name: in_dtype(value, np.float64) for name, value in case.inputs.items()}
-            for case in (self.case, self.earlier)
+            for case in (self.case, self.group()[0].case)  # that one is asked about first
         )
         answers: dict[str, list[Answer | None]] = {}
         with np.errstate(all="ignore"):
@@ -133,9 +126,13 @@ class Check:
         if self.asked(implementation).status != "failed":
             return self.last[1]
         group = self.group()
-        known = (c.last[1] if c.last and c.last[0] is implementation else None for c in group)
-        results = [r or c.asked(implementation) for r, c in zip(known, group, strict=True)]
-        return settled(group, results)[group.index(self)]
+        return settled(group, [c.known(implementation) for c in group])[group.index(self)]
+
+    def known(self, implementation: object) -> Result:
+        """Return the result, which may be known already."""
+        if self.last and self.last[0] is implementation:
+            return self.last[1]
+        return self.asked(implementation)
 
     def asked(self, implementation: object) -> Result:
         """Ask the implementation and judge its answers; whatever it does becomes a result."""
@@ -246,10 +243,11 @@ class Check:
     def _asked_in_a_row(self, implementation: object) -> Result:
         """Ask about the case, then with one argument changed at a time, and the case again.
 
-        An argument is replaced by another one, by one that hardly differs, and by other numbers in
-        the same array.  If the first answer is wrong, nothing can be said of memory.
+        An argument is replaced by another one and by one that hardly differs, as a new array and as
+        new numbers in the same array.  A first answer that was wrong elsewhere says nothing of
+        memory.
         """
-        given, others = list(self.arguments), self.question.arguments(self.other)
+        given = list(self.arguments)
         answers, copies, rights, errors = list[Answer](), list[Answer](), list[Answer](), []
 
         def ask(changed: str, right: Answer = self.right, allowed: float = MIXED) -> None:
@@ -265,20 +263,22 @@ class Check:
         try:
             ask("nothing", allowed=1)
         except UnusableAnswer:
-            return self.result("failed", causes=[Cause(FIRST, "seen")])
+            if self.group()[0].known(implementation).status == "passed":
+                raise
+            why = "memory is judged only if the first answer is right"
+            return self.result("skipped", diagnosis=why)
         ask("nothing")
-        for place, how, value, right, allowed in self.changes:
+        for (place, how, value, right, allowed), in_place in product(self.changes, (False, True)):
             own = given[place]
-            given[place] = value
+            numbers = [p.copy() for p in _arrays_of(own)]
+            if numbers and in_place:
+                _fill(own, _arrays_of(value))
+            else:
+                given[place] = value
             ask(how, right, allowed)
             given[place] = own
-            if value is others[place]:
-                ask("nothing")
-                if numbers := [p.copy() for p in _arrays_of(own)]:
-                    _fill(own, _arrays_of(value))
-                    ask(f"the numbers in {how}", right)
-                    _fill(own, numbers)
-                    ask("nothing")
+            _fill(own, numbers)
+            ask("nothing")
         if any(any(map(_same_memory, *pair)) for pair in combinations(answers, 2)):
             raise UnusableAnswer(AGAIN, "state")
         return self.result("passed", max(errors[1:]))

@@ -19,9 +19,6 @@ from kkt_ref.conformance.files import check_answers, write_questions
 from kkt_ref.conformance.result import reports, summary
 from kkt_ref.conformance.verdict import check_implementation
 
-ASCII = {"θ": "theta", "λ": "lambda", "Φ": "Phi", "Σ": "sum", "σ": "sigma", "∂": "d", "∇": "grad "}
-ASCII |= {"‖": "||", "²": "^2", "ε": "epsilon", "δ": "delta", "α": "alpha", "−": "-", "≥": ">="}
-
 
 def add_arguments(commands: Any, json_path: Callable[[str], Path]) -> None:
     """Add the two commands to the command line."""
@@ -64,7 +61,8 @@ def run_command(options: argparse.Namespace) -> int:
     counts.update(result.status for result in results)
     total = ", ".join(f"{count} {status}" for status, count in counts.items())
     text = "\n".join([*reports(results), *summary(results), total])
-    print(_writable(text, getattr(sys.stdout, "encoding", None) or "ascii"))
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"  # it may lack Greek letters
+    print(text.encode(encoding, "namereplace").decode(encoding))
     if options.json:
         versions = {m.__name__: m.__version__ for m in (kkt_ref, np, scipy)}
         record = {
@@ -73,25 +71,12 @@ def run_command(options: argparse.Namespace) -> int:
             **{name: getattr(results[0], name) for name in ("seed", "dtype", "tolerance")},
             "summary": summary(results),
             "results": [
-                r._asdict()
-                | {"error": None if math.isnan(r.error) else r.error, "wrong": {**r.wrong}}
-                for r in results
+                r._asdict() | {"error": None if math.isnan(r.error) else r.error} for r in results
             ],
         }
         with write_atomically(options.json) as file:
             file.write((json.dumps(record, indent=2) + "\n").encode())
     return 1 if any(result.bad for result in results) else 0
-
-
-def _writable(text: str, encoding: str) -> str:
-    """Return a text as it is, or in ASCII if the encoding lacks one of its characters."""
-    try:
-        text.encode(encoding)
-        return text
-    except UnicodeEncodeError:
-        for character, name in ASCII.items():
-            text = text.replace(character, name)
-        return text.encode("ascii", "backslashreplace").decode()
 
 
 def _tell(name: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 
 from kkt_ref.conformance.cases import Inputs
-from kkt_ref.conformance.questions import Answer, approximate, conditions
+from kkt_ref.conformance.questions import approximate, conditions
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.evaluation import evaluate
@@ -24,7 +24,7 @@ def gradient_matrix(net: MLP, x: Array) -> Array:
     return evaluate(net, x).gradient_rows(np.ones((len(x), net.K), net.dtype))
 
 
-def fast_answer(name: str, inputs: Inputs, **changes: Any) -> Answer:
+def fast_answer(name: str, inputs: Inputs, **changes: Any) -> tuple[Any, ...]:
     """Answer a question, perhaps after changes of the inputs.
 
     The residual is r = theta − keep ⊙ Σ U_ic ∇θΦ_c(x_i), the loss is ‖√weights ⊙ r‖², and what is
@@ -51,12 +51,10 @@ def fast_answer(name: str, inputs: Inputs, **changes: Any) -> Answer:
     if name == "stationarity_residual":
         return (weights * residual,)
     if name == "epsilon_delta":
-        return tuple(
-            map(np.asarray, approximate(weights * residual, net, x, y, lam, given["margin"]))
-        )
+        return approximate(weights * residual, net, x, y, lam, given["margin"])
     if name.endswith("conditions"):
         scaled = weights * residual * np.linalg.norm(net.theta) / np.linalg.norm(theta)
-        return tuple(map(np.asarray, conditions(scaled, net, x, y, lam, given["margin"])))
+        return conditions(scaled, net, x, y, lam, given["margin"])
     half_slope = net.with_theta(-1.0 * keep * weights * residual)  # of the loss, in the sum
     s = [ArrayResidual(W, b) for W, b in half_slope.layers]
     tangents = closed_form.tangent(trace, back, s)

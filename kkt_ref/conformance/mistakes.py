@@ -6,7 +6,7 @@ answer.
 Names of dimensions: n samples, d inputs, K outputs, k constraints, P parameters.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
@@ -309,7 +309,9 @@ def _steps(name: str, inputs: Inputs, right: Answer) -> Mistakes:
         yield mistake, (theta + move,)
 
 
-_OF_QUESTIONS: dict[str, Callable[[str, Inputs, Answer], Mistakes]] = {  # by their last words
+_OF_QUESTIONS: dict[
+    str, Callable[[str, Inputs, Answer], Iterable[tuple[str, Any]]]
+] = {  # by their last words
     "outputs": _outputs,
     "gradients": _rows,
     "residual": _residuals,

@@ -174,7 +174,7 @@ def _drawn_checks(dtype: np.dtype, seed: int, tolerance: float) -> list[Check]:
     checks: list[Check] = []
     for question in QUESTIONS.values():
         cases, group = question.cases(dtype, seed), list[Check]()
-        shared = cases[0], tolerance, dtype, seed
+        shared = tolerance, dtype, seed
         group += [Check(question, case, *shared, group=group.copy) for case in cases]
         other = question.cases(dtype, seed + 1)[0]
         group.append(Check(question, cases[0]._replace(**MEMORY), *shared, other, group.copy))

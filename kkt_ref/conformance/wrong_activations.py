@@ -1,44 +1,41 @@
 """The activations that are used by mistake, for each right one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import expit, ndtr
+from scipy.special import expit
 
-from kkt_ref.network.activations import Activation, AuthorsGatedReLU, GatedReLU, ReLU, Softplus
+from kkt_ref.network.activations import (
+    Activation,
+    AuthorsGatedReLU,
+    Elementwise,
+    GatedReLU,
+    ReLU,
+    Softplus,
+)
 
 Array = np.ndarray
+Of = Callable[[Array], Array]
 ALPHAS = (0.1, 0.3, 0.5, 0.6, 1, 2, 2.7, 3, 5, 10, 13, 17, 20, 50, 100, 150, 300)
-ROOT = np.sqrt(2 * np.pi)
 LEAKS = (0.01, 0.05, 0.1, 0.2)
 
 
-@dataclass(frozen=True)
 class _Other(ReLU):
     """An activation of any functions; its gates are its derivative unless others are given."""
 
-    of: Callable[[Array], Array]  # its value
-    derivative: Callable[[Array], Array]
-    gates: Callable[[Array], Array] | None = None
-    derivative_of_gate: Callable[[Array], Array] | None = None  # as a function of the gate
     gate_is_slope: ClassVar[bool] = False
 
-    def value(self, z: Array, xp: Any) -> Array:
-        return self.of(z)
-
-    def slope(self, z: Array, xp: Any) -> Array:
-        return self.derivative(z)
-
-    def gate(self, z: Array, xp: Any) -> Array:
-        return (self.gates or self.derivative)(z)
-
-    def gate_slope(self, gate: Array, z: Array, xp: Any) -> Array | None:
-        return self.derivative_of_gate(gate) if self.derivative_of_gate else None
-
-    def value_and_gate(self, z: Array, xp: Any) -> tuple[Array, Array]:
-        return self.value(z, xp), self.gate(z, xp)
+    def __init__(self, value: Of, slope: Of, gate: Of | None = None, gate_slope: Any = None):
+        gates = gate or slope
+        vars(self).update(  # the class is frozen
+            value=lambda z, xp: value(z),
+            slope=lambda z, xp: slope(z),
+            gate=lambda z, xp: gates(z),
+            gate_slope=lambda g, z, xp: gate_slope(g) if gate_slope else None,
+            value_and_gate=lambda z, xp: (value(z), gates(z)),
+        )
 
 
 def relu(z: Array) -> Array:
@@ -49,17 +46,15 @@ def relu(z: Array) -> Array:
 def wrong_activations(right: Any) -> dict[str, Activation]:
     """Return wrong activations by what is done wrong."""
     name, a = right.name, getattr(right, "alpha", None)
-    used: dict[str, tuple[Any, Any]] = {  # value and derivative
-        "the identity": (lambda z: z, np.ones_like),
-        "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
-        "the absolute value": (np.abs, np.sign),
-        "relu6": (lambda z: np.clip(z, 0, 6), lambda z: (z > 0) * (z < 6.0)),
-        "GELU": (lambda z: z * ndtr(z), lambda z: ndtr(z) + z * np.exp(-z * z / 2) / ROOT),
+    others: dict[str, Activation] = {
+        "the identity": _Other(lambda z: z, np.ones_like),
+        "tanh": Elementwise("tanh"),
+        "the absolute value": _Other(np.abs, np.sign),
+        "relu6": _Other(lambda z: np.clip(z, 0, 6), lambda z: (z > 0) * (z < 6.0)),
+        "GELU": Elementwise("gelu"),
+        **{f"leaky ReLU with slope {c}": Elementwise("leaky_relu", c) for c in LEAKS},
     }
-    for c in LEAKS:
-        leaky = [lambda z, c=c: np.where(z > 0, z, c * z), lambda z, c=c: np.where(z > 0, 1.0, c)]
-        used[f"leaky ReLU with slope {c}"] = leaky[0], leaky[1]
-    wrong = {f"{other} is used for {name}": _Other(*pair) for other, pair in used.items()}
+    wrong = {f"{other} is used for {name}": kind for other, kind in others.items()}
     if a is None:
         at_zero = (lambda z, c=c: np.where(z == 0, c, z > 0) for c in (0.5, 1.0))
         return wrong | {

@@ -3,7 +3,6 @@
 Names of dimensions: n samples, K outputs, k constraints.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,30 +11,27 @@ from kkt_ref.conformance.cases import Inputs
 from kkt_ref.conformance.fast import fast_answer
 from kkt_ref.conformance.questions import Answer, constraints
 
-Mistakes = Iterator[tuple[str, Any]]  # what is done wrong, and the answer that it gives
+Mistakes = list[tuple[str, Any]]  # what is done wrong, and the answer that it gives
 
 
 def _in_place(right: Answer, *tables: dict[str, Any]) -> Mistakes:
-    """Yield the answers with one wrong number; there is a table for each number."""
-    for place, table in enumerate(tables):
-        for mistake, number in table.items():
-            yield mistake, (*right[:place], number, *right[place + 1 :])
+    """Return the answers with one wrong number; there is a table for each number."""
+    return [
+        (mistake, (*right[:place], number, *right[place + 1 :]))
+        for place, table in enumerate(tables)
+        for mistake, number in table.items()
+    ]
 
 
 def wrong_conditions(name: str, inputs: Inputs, right: Answer) -> Mistakes:
-    """Yield mistakes in the four conditions.
-
-    Yields
-    ------
-    what is done wrong, and the answer
-    """
+    """Return mistakes in the four conditions."""
     net, y, q = inputs["net"], inputs["y"], inputs["margin"]
     stationarity, primal, dual, slackness = right
     u, lam = constraints(net, inputs["x"], y, inputs["multipliers"])  # (k,)
     gap, mass = u - q, np.sum(np.abs(lam)) * q or 1.0
     short, negative, slack = np.maximum(-gap, 0), np.maximum(-lam, 0), np.abs(lam * gap)
     other = fast_answer(name, inputs, margin=1.0)
-    yield from _in_place(
+    wrong = _in_place(
         right,
         {
             "stationarity is not divided by ‖θ‖": stationarity * np.linalg.norm(net.theta),
@@ -70,33 +66,30 @@ def wrong_conditions(name: str, inputs: Inputs, right: Answer) -> Mistakes:
             "q is taken as 1": other[3],
         },
     )
-    yield "q is taken as 1", other
     slack_of_1 = np.sum(np.abs(lam * (u - 1.0))) / mass
-    yield "q is taken as 1", (stationarity, max(1.0 - u.min(), 0.0) / q, dual, slack_of_1)
+    short_of_1 = max(1.0 - u.min(), 0.0) / q
+    wrong += [("q is taken as 1", other)]
+    wrong += [("q is taken as 1", (stationarity, short_of_1, dual, slack_of_1))]
     if net.K == 1:
         other = fast_answer(name, inputs, y=np.ones_like(y))
-        yield "the margins lack y", (stationarity, other[1], dual, other[3])
-        return
+        return [*wrong, ("the margins lack y", (stationarity, other[1], dual, other[3]))]
     best = u.reshape(len(y), -1).argmin(axis=1)[:, None]
     u, lam = (np.take_along_axis(v.reshape(len(y), -1), best, axis=1) for v in (u, lam))
     slackness = np.sum(np.abs(lam * (u - q))) / (np.sum(np.abs(lam)) * q or 1.0)
-    for place in (dual, np.max(-lam, initial=0.0)):
-        yield "only the strongest wrong class counts", (stationarity, primal, place, slackness)
+    for worst in (dual, np.max(-lam, initial=0.0)):
+        answer = stationarity, primal, worst, slackness
+        wrong.append(("only the strongest wrong class counts", answer))
+    return wrong
 
 
 def wrong_points(name: str, inputs: Inputs, right: Answer) -> Mistakes:
-    """Yield mistakes in ε and δ.
-
-    Yields
-    ------
-    what is done wrong, and the answer
-    """
+    """Return mistakes in ε and δ."""
     net, q, (epsilon, delta) = inputs["net"], inputs["margin"], right
     u, lam = constraints(net, inputs["x"], inputs["y"], inputs["multipliers"])  # (k,)
     L, gap, residual = net.depth, u / q - 1, epsilon * q ** (1 / net.depth)
     powers = {"(L-1)/L": 1 - 1 / L, "(2-L)/L": 2 / L - 1, "L-2": L - 2, "-1/L": -1 / L, "1": 1}
     scaled = lam * q ** ((L - 2) / L)
-    yield from _in_place(
+    wrong = _in_place(
         right,
         {
             "ε is not divided by q^{1/L}": residual,
@@ -118,5 +111,8 @@ def wrong_points(name: str, inputs: Inputs, right: Answer) -> Mistakes:
     )
     hidden = max(L - 1, 1)
     sizes = residual / q ** (1 / hidden), np.max(lam * gap * q ** (1 - 2 / hidden))
-    yield "L is the number of hidden layers", sizes
-    yield "q is taken as 1", fast_answer(name, inputs, margin=1.0)
+    return [
+        *wrong,
+        ("L is the number of hidden layers", sizes),
+        ("q is taken as 1", fast_answer(name, inputs, margin=1.0)),
+    ]
