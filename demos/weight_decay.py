@@ -3,10 +3,11 @@
     python demos/weight_decay.py
 
 With weight decay μ, every stationary point satisfies θ = Σ U_ic ∇θΦ_c(x_i) exactly, and the outputs
-say what U is.  So the training data solve the attacker's equation better and better.  At the same
-time the first layer collapses to a few directions, and images cannot come back out of fewer
-directions than there are images.  The demo trains softplus networks with several μ, attacks each
-of them on the way to its stationary point, and draws what comes back beside the rank of layer 1.
+say what U is.  So the training data solve the attacker's equation better and better.  The first
+layer keeps nearly all images for a long time: they become weak in it, but stay above its noise.  At
+the end it collapses to a few directions, and images cannot come back out of so few.  The demo
+trains softplus networks with several μ, attacks each of them on the way to its stationary point by
+independent components, and draws what comes back beside the directions that layer 1 shows.
 """
 
 import os
@@ -18,9 +19,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small lose b
 import matplotlib.pyplot as plt
 import numpy as np
 from common import Clock, curve, demo_parser, read_images, save_figure, write_json
-from images import by_first_layer, score
+from images import by_components, score
 
 import kkt_ref
+from kkt_ref.attacks.components import span_of_images
 from kkt_ref.datasets.split import Split, binary_split
 from kkt_ref.kkt.weight_decay import weight_decay_stationarity
 from kkt_ref.training import weight_decay_optimum
@@ -29,19 +31,13 @@ DECAYS = (1e-5, 1e-4, 1e-3)
 BUDGETS = (30, 100, 300, 1000, 3000)  # iterations of L-BFGS
 
 
-def directions(net: kkt_ref.MLP) -> int:
-    """How many directions W₁ has: its singular values above 1 % of the largest."""
-    values = np.linalg.svd(net.weights[0], compute_uv=False)
-    return int(np.sum(values > 0.01 * values[0]))
-
-
 def row(net: kkt_ref.MLP, split: Split, seed: int) -> dict[str, Any]:
     """What the attack finds in a network, and how near the network is to its stationary point."""
     fit = weight_decay_stationarity(net, split.x, split.y, loss="logistic")
-    data, unseen = score(split, by_first_layer(net, split, seed).candidates)
+    data, unseen = score(split, by_components(net, split, seed).candidates)
     return {
         "residual": fit.stationarity.relative,
-        "directions": directions(net),
+        "directions": len(span_of_images(net.weights[0])),
         "ncc_08": data.ncc_08,
         "ncc_top10": data.ncc_top10,
         "unseen_08": unseen.ncc_08,
@@ -53,7 +49,7 @@ def draw(rows: list[dict[str, Any]], n: int, path: Path) -> None:
     """Draw the number of images, the directions of layer 1 and the floor over the iterations."""
     panels = (
         ("ncc_08", f"images with NCC ≥ 0.8, of {n}"),
-        ("directions", "directions of layer 1"),
+        ("directions", "directions that layer 1 shows"),
         ("residual", "relative residual of stationarity"),
     )
     figure, axes = plt.subplots(1, 3, figsize=(12.5, 4.2), layout="constrained")

@@ -19,6 +19,10 @@ from kkt_ref.conformance.files import check_answers, write_questions
 from kkt_ref.conformance.result import reports, summary
 from kkt_ref.conformance.verdict import check_implementation
 
+# for terminals without these characters
+ASCII = {"θ": "theta", "λ": "lambda", "Φ": "Phi", "Σ": "sum", "σ": "sigma", "∂": "d", "∇": "grad "}
+ASCII |= {"‖": "||", "²": "^2", "ε": "epsilon", "δ": "delta", "α": "alpha", "−": "-", "≥": ">="}
+
 
 def add_arguments(commands: Any, json_path: Callable[[str], Path]) -> None:
     """Add the two commands to the command line."""
@@ -61,8 +65,10 @@ def run_command(options: argparse.Namespace) -> int:
     counts.update(result.status for result in results)
     total = ", ".join(f"{count} {status}" for status, count in counts.items())
     text = "\n".join([*reports(results), *summary(results), total])
-    encoding = getattr(sys.stdout, "encoding", None) or "ascii"  # it may lack Greek letters
-    print(text.encode(encoding, "namereplace").decode(encoding))
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    if text.encode(encoding, "replace").decode(encoding) != text:
+        text = text.translate(str.maketrans(ASCII)).encode("ascii", "namereplace").decode()
+    print(text)
     if options.json:
         versions = {m.__name__: m.__version__ for m in (kkt_ref, np, scipy)}
         record = {
