@@ -329,7 +329,7 @@ def test_command_line_without_greek(users_folder, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
     assert main(["check", "users_module:Bad", "--json", "b.json"]) == 1
     sys.stdout.flush()
-    assert b"exp(\\N{GREEK SMALL LETTER ALPHA}z) does not" in sys.stdout.buffer.getvalue()
+    assert b"exp(alphaz) does not overflow" in sys.stdout.buffer.getvalue()
     rows = json.loads((users_folder / "b.json").read_bytes().decode("ascii"))["results"]
     assert {row["status"] for row in rows} == {"failed", "skipped"}
 
