@@ -1,5 +1,6 @@
 """Networks that a user brings: wrong ones are named, and membership by their multipliers."""
 
+import json
 from pathlib import Path
 from unittest import mock
 
@@ -10,6 +11,10 @@ from strategies import error
 
 import kkt_ref
 from kkt_ref.attacks import multiplier_scores
+from kkt_ref.audit import audit, judge
+from kkt_ref.audit.figures import draw_pictures
+from kkt_ref.audit.report import as_html, as_numbers
+from kkt_ref.audit.weights import Weights
 from kkt_ref.conformance import Implementation
 from kkt_ref.kkt import gram
 from kkt_ref.kkt.gram import gram_matrix
@@ -151,6 +156,49 @@ def test_all_samples_are_treated_alike():
     )
     for one, other in pairs:
         np.testing.assert_allclose(one[order], other, rtol=1e-6, atol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def memoriser():
+    """A network that is no MLP, its 60 members, and 200 other samples."""
+    mlp, x, y = trained(n=60)
+    W, V = mlp.with_activation(kkt_ref.Softplus(3.0)).layers
+    return TwoLayers((*W, V[0])), (x[:60], y[:60]), (x[60:], y[60:])
+
+
+def test_the_audit_shows_what_another_network_memorised_and_makes_no_attack(memoriser):
+    net, members, others = memoriser
+    found = audit(net, members, others)
+    verdicts = judge(found)
+    assert verdicts["membership"].degree == verdicts["outputs"].degree == "shown"
+    assert "No attack was made" in verdicts["reconstruction"].text
+    assert verdicts["reconstruction"].p is None and not len(found.found.labels)
+    assert found.data.conditions["floor"] < 1
+    numbers = json.loads(json.dumps(as_numbers(Weights(net, "my network"), found, verdicts)))
+    assert numbers["figures"]["verdict"] == "shown" and numbers["figures"]["ncc08"] is None
+    assert not {"attack", "data"} & numbers.keys() and "widths" not in numbers["network"]
+    page = as_html(numbers, draw_pictures(found))
+    assert "No attack was made" in page and "could not be drawn" not in page
+
+
+def test_the_audit_shows_nothing_of_another_network_that_never_saw_the_samples(memoriser):
+    net, _, (x, y) = memoriser
+    start = kkt_ref.init_uniform((20, 60, 3), np.random.default_rng(5))
+    for each in (net, TwoLayers(start.arrays)):
+        found = audit(each, (x[:60], y[:60]), (x[60:], y[60:]), conditions=False)
+        assert not [v for v in judge(found).values() if v.degree != "not shown beyond chance"]
+
+
+def test_the_audit_refuses_a_wrong_network_and_missing_samples(memoriser):
+    net, members, others = memoriser
+    for name in ("divided", "undefined", "dropout", "centred", "mean of rows"):
+        with pytest.raises(ValueError, match=WRONG[name][2]):
+            audit(wrong(name, net.parts), members, others)
+    for few in ((None, None), (members, None), (members[0], others[0])):
+        with pytest.raises(ValueError, match="expected both, each a pair"):
+            audit(net, *few)
+    with pytest.raises(ValueError, match="is not attacked"):
+        audit(net, members, others, restarts=2)
 
 
 class ByAdapter(Implementation):
