@@ -1,5 +1,6 @@
 """Networks that a user brings: wrong ones are named, and right ones measured as the MLP is."""
 
+import json
 from pathlib import Path
 from unittest import mock
 
@@ -8,11 +9,17 @@ import pytest
 
 import kkt_ref
 from kkt_ref.attacks import multiplier_scores
+from kkt_ref.audit import audit, judge
+from kkt_ref.audit.figures import draw_pictures
+from kkt_ref.audit.report import as_html, as_numbers
+from kkt_ref.audit.weights import Weights
+from kkt_ref.conformance import Implementation
 from kkt_ref.kkt import gram
 from kkt_ref.kkt.gram import gram_matrix
 from kkt_ref.network import check_gradients
 from kkt_ref.stationarity import RunnerUp
 from tests.strategies import error
+from tests.test_membership import trained_by_steps
 from tests.test_protocol import TwoLayers, both
 
 DEMOS = Path(__file__).parent.parent / "demos"
@@ -97,6 +104,69 @@ def test_any_network_has_the_conditions_and_the_score_of_the_mlp(K):
         np.testing.assert_allclose(reports[0][1:8], reports[1][1:8], rtol=1e-7)
 
 
+@pytest.fixture(scope="module")
+def memoriser():
+    """A network that is no MLP, its 60 members, and 200 other samples."""
+    mlp, x, y = trained_by_steps(n=60)
+    W, V = mlp.with_activation(kkt_ref.Softplus(3.0)).layers
+    return TwoLayers((*W, V[0])), (x[:60], y[:60]), (x[60:], y[60:])
+
+
+def test_the_audit_shows_what_another_network_memorised_and_makes_no_attack(memoriser):
+    net, members, others = memoriser
+    found = audit(net, members, others)
+    verdicts = judge(found)
+    assert verdicts["membership"].degree == verdicts["outputs"].degree == "shown"
+    assert "No attack was made" in verdicts["reconstruction"].text
+    assert verdicts["reconstruction"].p is None and not len(found.found.labels)
+    assert found.data.conditions["floor"] < 1
+    numbers = json.loads(json.dumps(as_numbers(Weights(net, "my network"), found, verdicts)))
+    assert numbers["figures"]["verdict"] == "shown" and numbers["figures"]["ncc08"] is None
+    assert not {"attack", "data"} & numbers.keys() and "widths" not in numbers["network"]
+    page = as_html(numbers, draw_pictures(found))
+    assert "No attack was made" in page and "could not be drawn" not in page
+
+
+def test_the_audit_shows_nothing_of_another_network_that_never_saw_the_samples(memoriser):
+    net, _, (x, y) = memoriser
+    start = kkt_ref.init_uniform((20, 60, 3), np.random.default_rng(5))
+    for each in (net, TwoLayers(start.arrays)):
+        found = audit(each, (x[:60], y[:60]), (x[60:], y[60:]), conditions=False)
+        assert not [v for v in judge(found).values() if v.degree != "not shown beyond chance"]
+
+
+def test_the_audit_refuses_a_wrong_network_and_missing_samples(memoriser):
+    net, members, others = memoriser
+    for name in ("divided", "undefined", "dropout", "centred", "mean of rows"):
+        with pytest.raises(ValueError, match=WRONG[name][2]):
+            audit(wrong(name, net.parts), members, others)
+    for few in ((None, None), (members, None), (members[0], others[0])):
+        with pytest.raises(ValueError, match="expected both, each a pair"):
+            audit(net, *few)
+    with pytest.raises(ValueError, match="is not attacked"):
+        audit(net, members, others, restarts=2)
+
+
+class ByAdapter(Implementation):
+    """What a ReLU network of another engine can answer of the kit's questions."""
+
+    def __init__(self, adapt, samples=lambda x: 1):
+        self.adapt = adapt  # from an MLP
+        self.samples = samples  # by which gradients are divided
+
+    def adapted(self, mlp):
+        if not isinstance(mlp.activation, kkt_ref.ReLU):
+            raise NotImplementedError
+        return self.adapt(mlp)
+
+    def outputs(self, net, x):
+        return self.adapted(net).outputs(x)[:, 0]
+
+    def per_sample_gradients(self, net, x):
+        ones = np.ones((len(x), 1), x.dtype)
+        return self.adapted(net).gradient_rows(x, ones) / self.samples(x)
+
+
 def in_torch(mlp):
     import torch
     from adapter_torch import TorchNetwork
@@ -148,6 +218,19 @@ def test_adapters_of_the_demos_give_what_the_library_gives(
     net.gradient_rows = lambda x, U: adapt(mlp).gradient_rows(x, U) / len(x)  # a mean, not a sum
     with pytest.raises(ValueError, match="do not add up"):
         check_gradients(net, x)
+
+
+@pytest.mark.slow
+def test_the_kit_passes_the_adapter_of_pytorch_and_finds_a_wrong_one(monkeypatch):
+    pytest.importorskip("torch", reason="needs pip install torch")
+    monkeypatch.syspath_prepend(str(DEMOS))
+    lacking = {f"*: *{kind}*": "the adapter has ReLU" for kind in ("gates", "softplus")}
+    options = dict(on_fail="return", dtype="float64", expected_failures=lacking)
+    results = kkt_ref.check_implementation(ByAdapter(in_torch), **options)
+    assert not [r for r in results if r.bad]
+    assert sum(r.status == "passed" for r in results) > 15
+    averaged = kkt_ref.check_implementation(ByAdapter(in_torch, len), **options)
+    assert {r.name.split(":")[0] for r in averaged if r.bad} == {"per_sample_gradients"}
 
 
 @pytest.mark.slow

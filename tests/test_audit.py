@@ -4,11 +4,11 @@ import base64
 import csv
 import io
 import json
+import os
 import pickle
 import re
 import signal
 import struct
-import subprocess
 import sys
 import zipfile
 
@@ -278,13 +278,23 @@ def test_conditions_are_announced_bounded_and_optional(trained):
     assert numbers["samples"] == 500 and numbers["constraints"] == "of the runner-up class"
 
 
-def test_sigterm_stops_as_ctrl_c_does(folder):
-    arguments = [sys.executable, "-m", "kkt_ref", "audit", "net.npz", "--restarts", "2000"]
-    process = subprocess.Popen(arguments, cwd=folder, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.read(12).strip()  # the bar, after the first start
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and "stopped; nothing was written" in said
+def test_sigterm_stops_as_ctrl_c_does(folder, monkeypatch, capsys):
+    def interrupted(*arguments, callback, **options):
+        def tell(stage, *rest):
+            callback(stage, *rest)
+            if stage != "attack":  # after the first start
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        return audit(*arguments, callback=tell, **options)
+
+    monkeypatch.setattr("kkt_ref.audit.command.audit", interrupted)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # else a fault would end pytest
+    try:
+        assert command("net.npz", "--restarts", "20") == 130
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "stopped; nothing was written" in capsys.readouterr().out
     assert not (folder / "net_audit").exists()
 
 

@@ -81,7 +81,7 @@ def known_figures(audit: Audit, verdicts: dict[str, Verdict]) -> dict[str, Any]:
     known = [verdict.p for verdict in verdicts.values() if verdict.p is not None]
     values: dict[str, Any] = dict.fromkeys(NEEDS)
     values |= {"verdict": overall(verdicts), "p": min(known, default=None)}
-    if audit.data is not None and audit.net.d > 2:
+    if audit.data is not None and audit.net.d > 2 and audit.settings:
         score = audit.data.matches.score
         values |= {"ncc08": int(np.sum(score >= 0.8)), "ncc09": int(np.sum(score >= 0.9))}
     if audit.held_out is not None:

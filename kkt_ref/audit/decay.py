@@ -3,10 +3,10 @@
 import numpy as np
 
 from kkt_ref.kkt.weight_decay import DecayFit, weight_decay_stationarity
-from kkt_ref.network.mlp import MLP
+from kkt_ref.network.protocol import Network
 
 
-def best_decay(net: MLP, x: np.ndarray, y: np.ndarray) -> tuple[str, DecayFit]:
+def best_decay(net: Network, x: np.ndarray, y: np.ndarray) -> tuple[str, DecayFit]:
     """Return the name of the loss, and its fit, for samples x (n, d) and labels or classes y (n,).
 
     Each loss leaves one number free, μ.  Training without decay to a small loss ℓ looks like decay

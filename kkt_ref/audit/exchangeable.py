@@ -16,6 +16,7 @@ import numpy as np
 import scipy
 
 from kkt_ref.network.mlp import MLP
+from kkt_ref.network.protocol import Network
 
 Array = np.ndarray
 LEVEL = 0.002  # share of honest pairs of files that a control refuses
@@ -158,8 +159,13 @@ def fitted_to(x: Array, others: Array) -> str:
         )
 
 
-def placebo(net: MLP, rng: np.random.Generator) -> MLP:
-    """Return the network with the singular values of layer 1, and random directions of inputs."""
+def placebo(net: Network, rng: np.random.Generator) -> Network:
+    """Return the network with the singular values of layer 1, and random directions of inputs.
+
+    Of a network that is no MLP, the numbers of each parameter array are shuffled.
+    """
+    if not isinstance(net, MLP):
+        return net.with_arrays([rng.permutation(p.ravel()).reshape(p.shape) for p in net.arrays])
     W = net.weights[0]
     U, s, _ = np.linalg.svd(W.astype(np.float64), full_matrices=False)  # (h, r), (r,)
     axes = np.linalg.qr(rng.normal(size=(W.shape[1], len(s))))[0]  # (d, r)

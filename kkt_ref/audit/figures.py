@@ -20,7 +20,6 @@ from kkt_ref.attacks.first_layer import distinct
 from kkt_ref.audit.measure import Audit, OnData, OnHeldOut
 from kkt_ref.metrics.roc import roc_curve
 from kkt_ref.metrics.scores import stretch
-from kkt_ref.stationarity import closed_form
 
 COLUMNS, SHOWN, SHOWN_HELD_OUT = 4, 12, 4  # narrow enough for a telephone
 MOST_LINE = 100  # inputs that are drawn as a line; more say nothing to the eye
@@ -47,7 +46,7 @@ def draw_pictures(audit: Audit, mean: np.ndarray | None = None) -> list[Picture]
     caption, so that nothing else is lost.
     """
     parts: list[tuple[str, str, Callable[[], tuple[bytes, str]]]] = []
-    if audit.net.d == 2:
+    if "box" in audit.settings:
         parts.append(("candidates", "Candidates in the plane", partial(_plane, audit)))
     if audit.held_out is not None:
         title = "How well training samples are told from held-out ones"
@@ -187,9 +186,9 @@ def _plane(audit: Audit) -> tuple[bytes, str]:
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)  # (90000, 2)
     net, found, data = audit.net.astype(np.float64), audit.found, audit.data
     if net.K == 1:
-        outputs = closed_form.forward(net, grid).outputs.reshape(300, 300)
+        outputs = net.outputs(grid).reshape(300, 300)
     else:  # the margin of the largest output over the next
-        ordered = np.sort(closed_form.forward(net, grid).outputs, axis=1)  # (90000, K)
+        ordered = np.sort(net.outputs(grid), axis=1)  # (90000, K)
         outputs = (ordered[:, -1] - ordered[:, -2]).reshape(300, 300)
     top = max(float(np.abs(outputs).max()), 1e-300)
     ax.contourf(ticks, ticks, outputs, levels=np.linspace(-top, top, 24), cmap="RdBu_r", alpha=0.45)

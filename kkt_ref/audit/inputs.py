@@ -10,7 +10,7 @@ import scipy
 
 from kkt_ref._validation import Shape, as_array, check_points, check_separable, check_targets
 from kkt_ref._validation import check_image_shape as check_shape
-from kkt_ref.network.mlp import MLP
+from kkt_ref.network.protocol import Network
 from kkt_ref.stationarity.problems import max_margin
 
 MOST_SAMPLES = 10_000
@@ -26,7 +26,7 @@ class Samples(NamedTuple):
     shape: Shape | None  # channels, height, width; None if x was flat
 
 
-def check_data(net: MLP, data: Any, image_shape: Shape | None) -> Samples:
+def check_data(net: Network, data: Any, image_shape: Shape | None) -> Samples:
     """Return training data flat, with the shape of x if it has one, or else ``image_shape``.
 
     ValueError or TypeError is raised if they do not fit the network or ``image_shape``.
@@ -48,7 +48,7 @@ def check_data(net: MLP, data: Any, image_shape: Shape | None) -> Samples:
     return Samples(flat, y, targets, shape or image_shape)
 
 
-def check_held_out(net: MLP, held_out: Any, data: Samples | None) -> Samples:
+def check_held_out(net: Network, held_out: Any, data: Samples | None) -> Samples:
     """Return held-out samples, or raise if they cannot serve as the null of the data.
 
     Their y is left out if the data have none, or have targets of another kind.
@@ -78,7 +78,7 @@ def check_held_out(net: MLP, held_out: Any, data: Samples | None) -> Samples:
 
 
 def _check_targets(
-    net: MLP, y: Any, n: int, kind: str = "", name: str = "y"
+    net: Network, y: Any, n: int, kind: str = "", name: str = "y"
 ) -> tuple[np.ndarray, str]:
     """Return y and its kind, which y itself decides unless given; or raise.
 
@@ -101,7 +101,7 @@ def _check_targets(
     return max_margin(net.K).check(y, n, net.K, np.float64, name), "classes"
 
 
-def check_image_shape(net: MLP, image_shape: Any) -> Shape | None:
+def check_image_shape(net: Network, image_shape: Any) -> Shape | None:
     """Return the shape (C, H, W) of a sample if given, or raise if no sample can have it."""
     if image_shape is None:
         return None
@@ -119,7 +119,7 @@ def check_inside(x: np.ndarray, box: tuple[float, float]) -> None:
         )
 
 
-def _flat(net: MLP, x: Any, name: str) -> tuple[np.ndarray, Shape | None]:
+def _flat(net: Network, x: Any, name: str) -> tuple[np.ndarray, Shape | None]:
     x = as_array(x, name)
     if x.dtype.kind != "f":
         raise TypeError(

@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import Shape
-from kkt_ref.attacks import membership_scores
+from kkt_ref.attacks import membership_scores, multiplier_scores
 from kkt_ref.attacks.base import Callback, Reconstruction
 from kkt_ref.attacks.membership import MOST
 from kkt_ref.attacks.plane import default_step
@@ -27,7 +27,9 @@ from kkt_ref.kkt.equation import Equation
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.roc import ROC, roc
-from kkt_ref.network.mlp import MLP, check_mlp
+from kkt_ref.network.gradient_check import check_gradients
+from kkt_ref.network.mlp import MLP
+from kkt_ref.network.protocol import Network, check_net
 from kkt_ref.stationarity.losses import LOSSES
 from kkt_ref.stationarity.problems import RunnerUp
 
@@ -88,7 +90,7 @@ class OnHeldOut(NamedTuple):
 class Audit(NamedTuple):
     """All that an audit measures."""
 
-    net: MLP
+    net: Network
     image_shape: Shape | None  # of a sample
     settings: dict[str, Any]  # the arguments of the attack
     found: Reconstruction
@@ -98,7 +100,7 @@ class Audit(NamedTuple):
 
 
 def audit(
-    net: MLP,
+    net: Network,
     data: Any = None,
     held_out: Any = None,
     *,
@@ -114,8 +116,10 @@ def audit(
 
     Parameters
     ----------
-    net : MLP
-        Of at least two inputs.
+    net : MLP of at least two inputs, or another network as in :class:`kkt_ref.network.Network`
+        Another network is not attacked.  It is audited by the outputs and the multipliers
+        (:func:`kkt_ref.attacks.multiplier_scores`) of data and held-out samples, which it needs
+        both, with classes y.
     data : x or (x, y), optional
         Training data as the network saw them (scaled, mean subtracted): x floating, of shape
         (n, d), (n, H, W) or (n, C, H, W); y of -1 and +1, of classes 0 ... K-1, (n,), of zeros
@@ -148,27 +152,36 @@ def audit(
     Audit
         :func:`kkt_ref.audit.judge` draws the conclusion.
     """
-    check_mlp(net)
+    check_net(net)
     image_shape = check_image_shape(net, image_shape)
     given = None if data is None else check_data(net, data, image_shape)
     unseen = None if held_out is None else check_held_out(net, held_out, given)
     image_shape = given.shape if given else image_shape
-    settings = attack_settings(net, image_shape, candidates, restarts, seed, box)
-    if given is not None and net.d == 2:
-        check_inside(given.x, settings["box"])
+    settings = dict[str, Any]()
+    if isinstance(net, MLP):
+        settings = attack_settings(net, image_shape, candidates, restarts, seed, box)
+        if given is not None and net.d == 2:
+            check_inside(given.x, settings["box"])
+    else:
+        _check_other(net, given, unseen, candidates, restarts, box)
 
     def begin(stage: str, run: int = 0) -> None:
         if callback is not None:
             callback(stage, run, np.zeros((0, net.d)), np.zeros(0))
 
-    begin("attack", settings.get("restarts", 1))
-    found, failure = attack(net, settings, callback)
+    if isinstance(net, MLP):
+        begin("attack", settings.get("restarts", 1))
+        found, failure = attack(net, settings, callback)
+    else:
+        empty, index = np.zeros(0), np.zeros(0, int)
+        found = Reconstruction(np.zeros((0, net.d)), empty, empty, index, (), None)
+        failure = "reconstruction is known for MLPs only"
     on_data = on_held_out = None
     if given is not None:
         x, y, targets, _ = given
         margins = None
         if targets == "classes":
-            margins = Equation(net.astype(np.float64), x, y).margins
+            margins = _equation(net, x, y).margins
         on_data = OnData(x, y, targets, margins, compare(net, settings, found, x))
         if unseen is not None:
             begin("evidence")
@@ -179,17 +192,43 @@ def audit(
     return Audit(net, image_shape, settings, found, failure, on_data, on_held_out)
 
 
-def measure_conditions(net: MLP, x: np.ndarray, y: Any, seed: int) -> dict[str, Any]:
+def _check_other(
+    net: Network, data: Samples | None, held_out: Samples | None, *of_attack: Any
+) -> None:
+    """Raise unless a network that is no MLP can be audited with these samples."""
+    if held_out is None or data is None or {data.targets, held_out.targets} != {"classes"}:
+        raise ValueError(
+            "data, held_out: expected both, each a pair (x, y) with classes y, because a network "
+            "that is no MLP is audited by given samples alone"
+        )
+    if any(value is not None for value in of_attack):
+        raise ValueError(
+            "candidates, restarts, box: expected None, a network that is no MLP is not attacked"
+        )
+    check_gradients(net, data.x.astype(net.dtype))
+
+
+def _in_double(net: Network) -> Network:
+    """Return an MLP in float64; another network may hold numbers that no array of it shows."""
+    return net.astype(np.float64) if isinstance(net, MLP) else net
+
+
+def _equation(net: Network, x: np.ndarray, y: Any, problem: RunnerUp | None = None) -> Equation:
+    net = _in_double(net)
+    return Equation(net, x.astype(net.dtype), y, problem)
+
+
+def measure_conditions(net: Network, x: np.ndarray, y: Any, seed: int) -> dict[str, Any]:
     """Measure the KKT conditions with the floors of the residual.
 
     Of more than 500 constraints, those of the runner-up class are taken, and of more than 500
     samples as many are drawn.
     """
-    net = net.astype(np.float64)
+    net = _in_double(net)
     problem = RunnerUp() if net.K > 2 and len(x) * (net.K - 1) > MOST_MULTIPLIERS else None
     n = min(len(x), MOST_MULTIPLIERS)
     rows = np.sort(np.random.default_rng(seed).choice(len(x), n, replace=False))
-    equation = Equation(net, x[rows], y[rows], problem)
+    equation = _equation(net, x[rows], y[rows], problem)
     u, multipliers = equation.margins, equation.fit()  # (n,)
     layer_1 = (1.0, *(0.0,) * (net.depth - 1))
     loss, decayed = best_decay(net, equation.x, equation.y)
@@ -215,7 +254,7 @@ def measure_conditions(net: MLP, x: np.ndarray, y: Any, seed: int) -> dict[str, 
 
 
 def measure_held_out(
-    net: MLP,
+    net: Network,
     settings: dict[str, Any],
     found: Reconstruction,
     data: OnData,
@@ -242,9 +281,9 @@ def measure_held_out(
     y = None
     if data.y is not None and unseen.y is not None:
         y = np.concatenate([data.y[own], unseen.y[rest]])
-    placebos = [membership_scores(placebo(net, rng), x).score for _ in range(PLACEBOS)]
+    placebos = [weight_scores(placebo(net, rng), x, y) for _ in range(PLACEBOS)]
     known = np.sum(placebos, axis=0)  # (N,)
-    by_weights, by_outputs = membership_scores(net, x).score, output_scores(net, x, y, data.targets)
+    by_weights, by_outputs = weight_scores(net, x, y), output_scores(net, x, y, data.targets)
     left = [without_size(scores, x, known) for scores in (by_weights, by_outputs)]
     return OnHeldOut(
         x=unseen.x[drawn],
@@ -286,9 +325,17 @@ def distinct_rows(x: np.ndarray) -> np.ndarray:
     return rows if len(rows) > 1 else np.arange(2)
 
 
-def output_scores(net: MLP, x: np.ndarray, y: np.ndarray | None, targets: str) -> np.ndarray:
+def weight_scores(net: Network, x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
+    """Score membership by layer 1 of an MLP, or by the multipliers of another network, (n,)."""
+    if isinstance(net, MLP):
+        return membership_scores(net, x).score
+    return multiplier_scores(net, x.astype(net.dtype), y).multiplier
+
+
+def output_scores(net: Network, x: np.ndarray, y: np.ndarray | None, targets: str) -> np.ndarray:
     """Return minus the loss of each sample, or without y the confidence of its class, (n,)."""
-    outputs: np.ndarray = net.astype(np.float64).outputs(x)  # (n, K)
+    net = _in_double(net)
+    outputs = np.asarray(net.outputs(x.astype(net.dtype)), np.float64)  # (n, K)
     loss: np.ndarray  # (n,)
     if y is None and net.K == 1:
         loss = -np.abs(outputs[:, 0])
@@ -303,7 +350,9 @@ def output_scores(net: MLP, x: np.ndarray, y: np.ndarray | None, targets: str) -
     return -loss
 
 
-def compare(net: MLP, settings: dict[str, Any], found: Reconstruction, x: np.ndarray) -> Comparison:
+def compare(
+    net: Network, settings: dict[str, Any], found: Reconstruction, x: np.ndarray
+) -> Comparison:
     """Match candidates one to one with samples: by NCC, or for d = 2 by distance."""
     candidate = np.full(len(x), -1)
     if not len(found.labels):

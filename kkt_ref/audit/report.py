@@ -11,6 +11,7 @@ from kkt_ref.audit.measure import Audit, Evidence, OnHeldOut
 from kkt_ref.audit.verdict import MEANING, Verdict, overall
 from kkt_ref.audit.warnings import activation_text, find_warnings, layer_norms
 from kkt_ref.audit.weights import Weights
+from kkt_ref.network.mlp import MLP
 
 
 def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
         ],
         "figures": known_figures(audit, verdicts),
     }
-    if audit.net.d > 2:
+    if found.runs and audit.net.d > 2:
         numbers["attack"]["residual_layer_1"] = min(run.by_layer[0] for run in found.runs)
     if audit.data is not None:
         numbers["data"] = audit.data.matches.numbers
@@ -46,6 +47,8 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
         numbers["outputs"] = {"scores": audit.held_out.outputs_by}
         numbers["outputs"] |= _figures_of(audit.held_out.outputs)
         numbers["files"] = _files(audit.held_out)
+    if not isinstance(audit.net, MLP):
+        del numbers["attack"], numbers["data"]
     return numbers
 
 
@@ -55,14 +58,20 @@ def _network(weights: Weights) -> dict[str, Any]:
         "file": weights.file,
         "kind": weights.kind,
         "layers": [f"{i} ({name})" for i, name in enumerate(weights.names, start=1)],
-        "widths": net.widths,
+        **(_of_mlp(net) if isinstance(net, MLP) else {}),
         "parameters": net.theta.size,
-        "dtype": weights.stored,
+        "dtype": weights.stored or str(net.dtype),
         "computed_in": str(net.dtype),
+        "norms": layer_norms(net),
+    }
+
+
+def _of_mlp(net: MLP) -> dict[str, Any]:
+    return {
+        "widths": net.widths,
         "activation": activation_text(net),
         "biased": [layer for layer, b in enumerate(net.biases, 1) if b is not None],
         "homogeneous": net.homogeneous,
-        "norms": layer_norms(net),
     }
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from kkt_ref.audit import exchangeable
 from kkt_ref.audit.measure import Audit, Evidence, OnHeldOut
 from kkt_ref.metrics.roc import roc
+from kkt_ref.network.mlp import MLP
 
 SHOWN, CHANCE = "shown", "not shown beyond chance"
 BLURRED = "beyond chance, but not recognisable"
@@ -54,18 +55,23 @@ def judge(audit: Audit, *, activation_known: bool = True) -> dict[str, Verdict]:
         text = f"Cannot be judged without {missing}."
         texts = {"reconstruction": f"{text} {said}", "membership": text, "outputs": text}
         return {name: Verdict(UNJUDGED, None, text) for name, text in texts.items()}
-    guess = "" if activation_known else f" The activation was guessed: {audit.net.activation.name}."
+    guess = ""
+    if not activation_known and isinstance(audit.net, MLP):
+        guess = f" The activation was guessed: {audit.net.activation.name}."
     why = why_not(held_out)
     tests = {
         "reconstruction": (said, more_are_found),
         "membership": (_told(held_out.membership), True),
         "outputs": (f"By the {held_out.outputs_by}: {_told(held_out.outputs)}", True),
     }
-    return {
+    verdicts = {
         name: Verdict(degree, p, text + guess, not activation_known)
         for name, (told, enough) in tests.items()
         for degree, p, text in [_verdict(getattr(held_out, name), told, enough, *why)]
     }
+    if not isinstance(audit.net, MLP):  # no test was made
+        verdicts["reconstruction"] = Verdict(CHANCE, None, said)
+    return verdicts
 
 
 def overall(verdicts: dict[str, Verdict]) -> str:
@@ -117,6 +123,8 @@ def _told(evidence: Evidence) -> str:
 
 def _reconstruction(audit: Audit) -> tuple[str, bool]:
     """Say how many samples came back, and whether they are more than by chance."""
+    if not isinstance(audit.net, MLP):
+        return f"No attack was made, because {audit.failure}.", False
     if audit.failure:
         return f"The attack found no candidate: {audit.failure.rstrip('.')}.", False
     if audit.data is None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from kkt_ref.audit.measure import Audit, OnData
 from kkt_ref.network.mlp import MLP
+from kkt_ref.network.protocol import Network
 
 LOPSIDED = 2.0  # the norm of layer 1 over the smallest
 NEAR, FEW = 1.5, 0.5  # fewer than half of the margins are within 1.5 q
@@ -14,7 +15,8 @@ OFF_CENTRE = 0.1  # the share of the mean of the data in their energy
 
 def find_warnings(audit: Audit, *, activation_known: bool = True) -> list[str]:
     """Return what limits the meaning of an audit."""
-    found = list(_about_network(audit.net, activation_known))
+    net = audit.net
+    found = list(_about_network(net, activation_known) if isinstance(net, MLP) else net.warnings)
     if audit.data is None:
         return [
             *found,
@@ -36,7 +38,7 @@ def activation_text(net: MLP) -> str:
     return net.activation.name + (f", alpha {alpha:g}" if alpha else "")
 
 
-def layer_norms(net: MLP) -> list[float]:
+def layer_norms(net: Network) -> list[float]:
     """Return the norm of the parameters of each layer."""
     return [float(np.linalg.norm(np.float64(net.theta[s]))) for s in net.layer_slices]
 

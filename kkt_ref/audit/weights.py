@@ -16,17 +16,20 @@ from kkt_ref.audit.order import Linear, order_layers
 from kkt_ref.files import from_state_dict, load_net
 from kkt_ref.network.activations import activation_by_name
 from kkt_ref.network.mlp import MLP
+from kkt_ref.network.protocol import Network
 
 
 class Weights(NamedTuple):
     """A network, and what its file says of it."""
 
-    net: MLP
+    net: Network
     file: str  # its name
-    names: tuple[str, ...]  # of the layers, from input to output
-    kind: str  # "npz of kkt_ref", "npz of a state dict" or "safetensors"
-    activation_known: bool  # whether the file or the caller named it; otherwise ReLU is assumed
-    stored: str  # the dtypes in the file
+    names: tuple[str, ...] = ()  # of the layers, from input to output
+    kind: str = "given in Python"  # or "npz of kkt_ref", "npz of a state dict", "safetensors"
+    activation_known: bool = (
+        True  # whether the file or the caller named it; otherwise ReLU is assumed
+    )
+    stored: str = ""  # the dtypes in the file
 
 
 def load_weights(
