@@ -89,10 +89,10 @@ def test_a_dask_cluster_runs_them():
     distributed = pytest.importorskip("distributed")
     options = dict(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with distributed.Client(**options) as client:
-        for attack in ATTACKS.values():
+        for name in ("paper", "first-layer"):
             with client.get_executor() as executor:
-                found = attack(workers=executor)
-            assert_equal(found, attack(workers=2))
+                found = ATTACKS[name](workers=executor)
+            assert_equal(found, ATTACKS[name](workers=2))
 
 
 def state_of_a_worker(slept, number):
