@@ -79,7 +79,20 @@ def reconstruct_plane(
         One run.  Its objective is the squared relative residual with Clarke's gradients, and its
         steps are removals.
     """
-    box, step = check_plane(net, box, step)
+    check_mlp(net, "float64")
+    if net.d != 2 or not isinstance(net.activation, ReLU):
+        raise ValueError(
+            f"net: expected two inputs, and ReLU, which has kinks, got {net.d} and "
+            f"{net.activation}; use attacks.reconstruct_paper"
+        )
+    box = check_box(box)
+    step = check_positive(default_step(box) if step is None else step, "step")
+    first = len(lattice(box, 2.5 * step))
+    if 8 * first * net.theta.size > _MAX_BYTES:
+        raise ValueError(
+            f"net: the attack needs gradients of up to {first} points in {net.theta.size} "
+            f"parameters, over {_MAX_BYTES / 1e9:.0f} GB; use attacks.reconstruct_paper"
+        )
 
     def report(stage: str, x: np.ndarray, multipliers: np.ndarray) -> None:
         if callback is not None:
@@ -132,27 +145,6 @@ def reconstruct_plane(
     x, y, multipliers = x[kept], y[kept], spread.sum(axis=1)
     run = measured_run(net, x, y, multipliers, **end)
     return Reconstruction(x, y, multipliers, np.zeros(len(y), int), (run,), None)
-
-
-def check_plane(
-    net: MLP, box: tuple[float, float], step: float | None = None
-) -> tuple[tuple[float, float], float]:
-    """Return box and step, or raise if the attack does not suit the network or the grid."""
-    check_mlp(net, "float64")
-    if net.d != 2 or not isinstance(net.activation, ReLU):
-        raise ValueError(
-            f"net: expected two inputs, and ReLU, which has kinks, got {net.d} and "
-            f"{net.activation}; use attacks.reconstruct_paper"
-        )
-    box = check_box(box)
-    step = check_positive(default_step(box) if step is None else step, "step")
-    first = len(lattice(box, 2.5 * step))
-    if 8 * first * net.theta.size > _MAX_BYTES:
-        raise ValueError(
-            f"net: the attack needs gradients of up to {first} points in {net.theta.size} "
-            f"parameters, over {_MAX_BYTES / 1e9:.0f} GB; use attacks.reconstruct_paper"
-        )
-    return box, step
 
 
 def default_step(box: tuple[float, float]) -> float:
