@@ -12,6 +12,7 @@ from kkt_ref.attacks import multiplier_scores
 from kkt_ref.audit import audit, judge
 from kkt_ref.audit.figures import draw_pictures
 from kkt_ref.audit.report import as_html, as_numbers
+from kkt_ref.audit.verdict import overall
 from kkt_ref.audit.weights import Weights
 from kkt_ref.conformance import Implementation
 from kkt_ref.kkt import gram
@@ -113,12 +114,12 @@ def memoriser():
 
 
 def test_the_audit_shows_what_another_network_memorised_and_makes_no_attack(memoriser):
+    pytest.importorskip("jinja2", reason="needs pip install 'kkt_ref[audit]'")
     net, members, others = memoriser
     found = audit(net, members, others)
     verdicts = judge(found)
     assert verdicts["membership"].degree == verdicts["outputs"].degree == "shown"
-    assert "No attack was made" in verdicts["reconstruction"].text
-    assert verdicts["reconstruction"].p is None and not len(found.found.labels)
+    assert verdicts["reconstruction"][:2] == ("not tried", None) and not len(found.found.labels)
     assert found.data.conditions["floor"] < 1
     numbers = json.loads(json.dumps(as_numbers(Weights(net, "my network"), found, verdicts)))
     assert numbers["figures"]["verdict"] == "shown" and numbers["figures"]["ncc08"] is None
@@ -129,10 +130,10 @@ def test_the_audit_shows_what_another_network_memorised_and_makes_no_attack(memo
 
 def test_the_audit_shows_nothing_of_another_network_that_never_saw_the_samples(memoriser):
     net, _, (x, y) = memoriser
-    start = kkt_ref.init_uniform((20, 60, 3), np.random.default_rng(5))
-    for each in (net, TwoLayers(start.arrays)):
-        found = audit(each, (x[:60], y[:60]), (x[60:], y[60:]), conditions=False)
-        assert not [v for v in judge(found).values() if v.degree != "not shown beyond chance"]
+    start = kkt_ref.init_uniform((20, 60, 3), np.random.default_rng(5)).arrays
+    for each in (net, TwoLayers(start)):
+        verdicts = judge(audit(each, (x[:60], y[:60]), (x[60:], y[60:]), conditions=False))
+        assert overall(verdicts) == "not shown beyond chance"
 
 
 def test_the_audit_refuses_a_wrong_network_and_missing_samples(memoriser):
@@ -141,18 +142,15 @@ def test_the_audit_refuses_a_wrong_network_and_missing_samples(memoriser):
         with pytest.raises(ValueError, match=WRONG[name][2]):
             audit(wrong(name, net.parts), members, others)
     for few in ((None, None), (members, None), (members[0], others[0])):
-        with pytest.raises(ValueError, match="expected both, each a pair"):
-            audit(net, *few)
-    with pytest.raises(ValueError, match="is not attacked"):
-        audit(net, members, others, restarts=2)
+        pytest.raises(ValueError, audit, net, *few).match("expected both, each a pair")
+    pytest.raises(ValueError, audit, net, members, others, restarts=2).match("is not attacked")
 
 
 class ByAdapter(Implementation):
     """What a ReLU network of another engine can answer of the kit's questions."""
 
     def __init__(self, adapt, samples=lambda x: 1):
-        self.adapt = adapt  # from an MLP
-        self.samples = samples  # by which gradients are divided
+        self.adapt, self.samples = adapt, samples  # of an MLP; by which gradients are divided
 
     def adapted(self, mlp):
         if not isinstance(mlp.activation, kkt_ref.ReLU):

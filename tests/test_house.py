@@ -37,7 +37,7 @@ BUDGETS = {
     "kit": 2434,  # aim: 2050
     "audit": 2231,  # aim: 1750
     "demos": 3467,  # aim: 3500
-    "tests": 7746,  # aim: 7400
+    "tests": 7744,  # aim: 7400
     "README.md": 180,
 }
 LONGEST_FILE = 450

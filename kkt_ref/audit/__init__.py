@@ -4,7 +4,7 @@
     exchangeable  how the two files differ without the network
     attack, decay the attack of the library, and the weight decay that explains the weights
     measure       the attack, membership, outputs and the KKT conditions: :func:`audit`
-    verdict       one of five verdicts, and what each means: :func:`judge`
+    verdict       one of six verdicts, and what each means: :func:`judge`
     conditions    conditions for CI on the verdict and its figures
     warnings      the limits of a result, in sentences
     report        all numbers as one dict, and as the page ``report.html.j2``

@@ -12,7 +12,7 @@ from kkt_ref.attacks.components import STARTS, span_of_images
 from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.attacks.kinks import BOX
 from kkt_ref.network.mlp import MLP
-from kkt_ref.network.protocol import check_net
+from kkt_ref.network.protocol import Network, check_net
 
 
 def attack_settings(
@@ -39,10 +39,9 @@ def attack_settings(
         with np.errstate(over="ignore"):
             check_net(net.astype(np.float32))  # the attacks work in single precision
         if images:
-            starts = STARTS if restarts is None else restarts
             return {
                 "image_shape": image_shape,
-                "restarts": check_count(starts, "restarts"),
+                "restarts": check_count(STARTS if restarts is None else restarts, "restarts"),
                 "seed": check_count(seed, "seed", 0),
             }
         problem = FirstLayer(net)
@@ -65,18 +64,21 @@ def _shows_images(net: MLP, image_shape: Shape) -> bool:
 
 
 def attack(
-    net: MLP, settings: dict[str, Any], callback: Callback | None
+    net: Network, settings: dict[str, Any], callback: Callback | None
 ) -> tuple[Reconstruction, str]:
     """Reconstruct training data; the second result says why, if there is no candidate."""
+    failure = "reconstruction is known for MLPs only"
     if "image_shape" in settings:
         return reconstruct(net, **settings, callback=callback), ""
-    if net.d > 2:
+    if "restarts" in settings:
         with np.errstate(all="ignore"):  # the solver of the multipliers refuses what overflows
             found = reconstruct_first_layer(net, **settings, callback=callback)
         return found, "" if len(found.labels) else "no candidate has a multiplier > 0 in any start"
-    try:
-        with one_thread():
-            return reconstruct(net.astype(np.float64), **settings, callback=callback), ""
-    except ValueError as error:  # a result and no misuse, since all arguments were checked
-        empty, index = np.zeros(0), np.zeros(0, int)
-        return Reconstruction(np.zeros((0, 2)), empty, empty, index, (), None), str(error)
+    if isinstance(net, MLP):
+        try:
+            with one_thread():
+                return reconstruct(net.astype(np.float64), **settings, callback=callback), ""
+        except ValueError as error:  # a result and no misuse, since all arguments were checked
+            failure = str(error)
+    empty, index = np.zeros(0), np.zeros(0, int)
+    return Reconstruction(np.zeros((0, net.d)), empty, empty, index, (), None), failure

@@ -169,13 +169,9 @@ def audit(
         if callback is not None:
             callback(stage, run, np.zeros((0, net.d)), np.zeros(0))
 
-    if isinstance(net, MLP):
+    if settings:
         begin("attack", settings.get("restarts", 1))
-        found, failure = attack(net, settings, callback)
-    else:
-        empty, index = np.zeros(0), np.zeros(0, int)
-        found = Reconstruction(np.zeros((0, net.d)), empty, empty, index, (), None)
-        failure = "reconstruction is known for MLPs only"
+    found, failure = attack(net, settings, callback)
     on_data = on_held_out = None
     if given is not None:
         x, y, targets, _ = given
@@ -336,7 +332,6 @@ def output_scores(net: Network, x: np.ndarray, y: np.ndarray | None, targets: st
     """Return minus the loss of each sample, or without y the confidence of its class, (n,)."""
     net = _in_double(net)
     outputs = np.asarray(net.outputs(x.astype(net.dtype)), np.float64)  # (n, K)
-    loss: np.ndarray  # (n,)
     if y is None and net.K == 1:
         loss = -np.abs(outputs[:, 0])
     elif y is None:

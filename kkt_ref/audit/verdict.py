@@ -1,4 +1,4 @@
-"""The conclusion of an audit: one of five verdicts."""
+"""The conclusion of an audit: one of six verdicts."""
 
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ SHOWN, CHANCE = "shown", "not shown beyond chance"
 BLURRED = "beyond chance, but not recognisable"
 DIFFERENT = "cannot be judged, because the files differ"
 UNJUDGED = "cannot be judged, because samples are missing"
+UNTRIED = "not tried"
 MEANING = {  # in plain words, from the most certain to the least
     SHOWN: "The network tells training samples from samples that it never saw.",
     BLURRED: "Candidates are nearer to training samples than to others by more than chance, but no "
@@ -23,6 +24,7 @@ MEANING = {  # in plain words, from the most certain to the least
     UNJUDGED: "Training data and enough different held-out samples are needed to tell what the "
     "network holds from chance.",
     CHANCE: "These tests found no difference. That is no proof that there is none.",
+    UNTRIED: "No attack is known for such a network. That is no proof that none succeeds.",
 }
 # of each of the three tests, so that weights that hold nothing are 'shown' in 1% of all audits
 LEVEL = 0.01 / 3
@@ -69,14 +71,15 @@ def judge(audit: Audit, *, activation_known: bool = True) -> dict[str, Verdict]:
         for name, (told, enough) in tests.items()
         for degree, p, text in [_verdict(getattr(held_out, name), told, enough, *why)]
     }
-    if not isinstance(audit.net, MLP):  # no test was made
-        verdicts["reconstruction"] = Verdict(CHANCE, None, said)
+    if not isinstance(audit.net, MLP):
+        verdicts["reconstruction"] = Verdict(UNTRIED, None, said)
     return verdicts
 
 
 def overall(verdicts: dict[str, Verdict]) -> str:
-    """Return the degree of all the evidence: one that is shown is enough."""
-    degrees = [verdict.degree for verdict in verdicts.values()]
+    """Return the degree of all the tests that were made: one that is shown is enough."""
+    made = [verdict.degree for verdict in verdicts.values() if verdict.p is not None]
+    degrees = made or [verdict.degree for verdict in verdicts.values()]
     return next(degree for degree in MEANING if degree in degrees)
 
 
