@@ -122,3 +122,11 @@ def test_the_multiplier_is_that_of_ridge_regression_in_its_standard_deviations()
     np.testing.assert_allclose(found.multiplier, lam / deviation, rtol=1e-6)
     loss = np.log(np.exp(Phi).sum(axis=1)) - Phi[rows, y]
     assert np.array_equal(np.argsort(found.margin), np.argsort(-loss))
+
+
+def test_an_mlp_is_scored_where_samples_lie_on_kinks():
+    rng = np.random.default_rng(0)
+    net, x = kkt_ref.init_uniform((4, 1, 3), rng, bias="all"), rng.normal(size=(8, 4))
+    (w,), b = net.layers[0]
+    x -= np.outer(x @ w + b, w) / (w @ w)
+    assert np.isfinite(multiplier_scores(net, x, np.arange(8) % 3).score).all()

@@ -372,7 +372,7 @@ def in_variety(units: Array, classes: Array, most: int) -> Array:
     A vector is left out if eight before it, of the same class (p,), have |cosine| >= 0.8 with it.
     """
     kept: list[int] = []
-    before = {label: (np.empty_like(units), 0) for label in np.unique(classes).tolist()}
+    before = {label: (np.zeros_like(units), 0) for label in np.unique(classes).tolist()}
     for i, (unit, label) in enumerate(zip(units, classes.tolist(), strict=True)):
         same, count = before[label]
         if len(kept) < most and np.sum(np.abs(same[:count] @ unit) >= 0.8) < _COPIES:
