@@ -24,6 +24,7 @@ from kkt_ref.audit.inputs import (
     check_inside,
 )
 from kkt_ref.kkt.equation import Equation
+from kkt_ref.kkt.gram import MEMORY
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.roc import ROC, roc
@@ -37,6 +38,7 @@ RADII = (2.5, 1.5, 0.5)  # of matches in the plane, in steps of the attack's gri
 # what shows weight decay: training without it leaves a larger residual, or fits a tiny μ only
 DECAY_RESIDUAL, DECAY = 0.5, 1e-5
 PLACEBOS, WORST = 5, 0.2
+PLACES = 2**14  # of a projection, for gradients that do not fit into memory
 MOST_MULTIPLIERS = 500  # the fit of the conditions takes time with the cube of their number
 
 
@@ -119,7 +121,7 @@ def audit(
     net : MLP of at least two inputs, or another network as in :class:`kkt_ref.network.Network`
         Another network is not attacked.  It is audited by the outputs and the multipliers
         (:func:`kkt_ref.attacks.multiplier_scores`) of data and held-out samples, which it needs
-        both, with classes y.
+        both, with classes y.  Gradients of more than 1 GB in all are projected to 16,384 numbers.
     data : x or (x, y), optional
         Training data as the network saw them (scaled, mean subtracted): x floating, of shape
         (n, d), (n, H, W) or (n, C, H, W); y of -1 and +1, of classes 0 ... K-1, (n,), of zeros
@@ -325,7 +327,8 @@ def weight_scores(net: Network, x: np.ndarray, y: np.ndarray | None) -> np.ndarr
     """Score membership by layer 1 of an MLP, or by the multipliers of another network, (n,)."""
     if isinstance(net, MLP):
         return membership_scores(net, x).score
-    return multiplier_scores(net, x.astype(net.dtype), y).multiplier
+    places = None if len(x) * net.theta.nbytes <= MEMORY else PLACES
+    return multiplier_scores(net, x.astype(net.dtype), y, projection=places).multiplier
 
 
 def output_scores(net: Network, x: np.ndarray, y: np.ndarray | None, targets: str) -> np.ndarray:
