@@ -11,7 +11,7 @@ import scipy
 from kkt_ref._validation import Shape
 from kkt_ref.attacks import membership_scores, multiplier_scores
 from kkt_ref.attacks.base import Callback, Reconstruction
-from kkt_ref.attacks.membership import MOST
+from kkt_ref.attacks.membership import MOST, minus_log_p
 from kkt_ref.attacks.plane import default_step
 from kkt_ref.audit.attack import attack, attack_settings
 from kkt_ref.audit.decay import best_decay
@@ -279,9 +279,10 @@ def measure_held_out(
     y = None
     if data.y is not None and unseen.y is not None:
         y = np.concatenate([data.y[own], unseen.y[rest]])
-    placebos = [weight_scores(placebo(net, rng), x, y) for _ in range(PLACEBOS)]
+    placebos = [weight_scores(placebo(net, rng), x, y, data.targets) for _ in range(PLACEBOS)]
     known = np.sum(placebos, axis=0)  # (N,)
-    by_weights, by_outputs = weight_scores(net, x, y), output_scores(net, x, y, data.targets)
+    by_weights = weight_scores(net, x, y, data.targets)
+    by_outputs = output_scores(net, x, y, data.targets)
     left = [without_size(scores, x, known) for scores in (by_weights, by_outputs)]
     return OnHeldOut(
         x=unseen.x[drawn],
@@ -323,12 +324,15 @@ def distinct_rows(x: np.ndarray) -> np.ndarray:
     return rows if len(rows) > 1 else np.arange(2)
 
 
-def weight_scores(net: Network, x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
-    """Score membership by layer 1 of an MLP, or by the multipliers of another network, (n,)."""
-    if isinstance(net, MLP):
-        return membership_scores(net, x).score
-    places = None if len(x) * net.theta.nbytes <= MEMORY else PLACES
-    return multiplier_scores(net, x.astype(net.dtype), y, projection=places).multiplier
+def weight_scores(net: Network, x: np.ndarray, y: np.ndarray | None, targets: str) -> np.ndarray:
+    """Score membership by layer 1 of an MLP and, if y are classes, by the multipliers, (n,)."""
+    if not isinstance(net, MLP):
+        places = None if len(x) * net.theta.nbytes <= MEMORY else PLACES
+        return multiplier_scores(net, x.astype(net.dtype), y, projection=places).multiplier
+    scores = membership_scores(net, x).score
+    if y is not None and targets == "classes":
+        scores += minus_log_p(multiplier_scores(_in_double(net), x, y).multiplier)
+    return scores
 
 
 def output_scores(net: Network, x: np.ndarray, y: np.ndarray | None, targets: str) -> np.ndarray:
