@@ -6,12 +6,14 @@ The network is a convolutional one with biases and pooling, trained by Adam from
 start, so the theory promises nothing.  `adapter_torch.py` gives the library its outputs and
 gradients.  Stationarity θ ≈ Σ_i λ_i g_i is fitted to the training digits and to digits that the
 network never saw, together.  Training digits have larger multipliers λ_i, measured in their
-standard deviations.  The same scores of a network that was not trained are the null.
+standard deviations.  The same scores of a network that was not trained are the null.  At the end
+the library's audit judges the trained network.
 """
 
 from __future__ import annotations
 
 import sys
+import textwrap
 from dataclasses import replace
 from typing import Any
 
@@ -19,11 +21,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from common import Clock, demo_parser, draw_roc, read_images, roc_table, save_figure, write_json
 
-import kkt_ref
 from kkt_ref.attacks import multiplier_scores
+from kkt_ref.audit import audit, judge
 from kkt_ref.datasets.split import ten_class_split
 from kkt_ref.metrics import roc
-from kkt_ref.stationarity import RunnerUp
 
 NAMES = {"score": "both", "multiplier": "λ, the multiplier", "margin": "the loss"}
 
@@ -90,8 +91,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             rate = "-" if result.tpr001 is None else f"{result.tpr001:.2f}"
             print(f"  {label:18s} AUC {result.auc:.3f}  TPR at 1% {rate}  p {result.p_all:.1g}")
             table[name][key] = roc_table(result)
-    floor = kkt_ref.residual_floor(net, x[:n], y[:n], problem=RunnerUp())
-    clock.say(f"the training images explain all but {floor.relative:.2f} of θ (the floor)")
+    clock.say("the audit, which compares with weights in random order too")
+    audited = audit(net, (x[:n], y[:n]), (x[n:], y[n:]))
+    verdicts, floor = judge(audited), audited.data.conditions["floor"]
+    for name, verdict in verdicts.items():
+        print(textwrap.indent(textwrap.fill(f"{name.capitalize()}: {verdict.text}", 98), "  "))
+    clock.say(f"the training images explain all but {floor:.2f} of θ (the floor)")
     title = f"LeNet on {n} images, beside {len(y) - n} that it never saw"
     figure, axes = plt.subplots(figsize=(7.2, 6.2), layout="constrained")
     draw_roc(axes, found[1], found[0], "the same, untrained network")
@@ -99,7 +104,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     axes.legend(loc="lower right")
     save_figure(figure, options.save)
     clock.say(f"figure: {options.save}")
-    write_json(options.json, table | {"floor": floor.relative, "seconds": clock.seconds})
+    table["verdicts"] = {name: verdict.degree for name, verdict in verdicts.items()}
+    write_json(options.json, table | {"floor": floor, "seconds": clock.seconds})
     return table
 
 

@@ -136,6 +136,16 @@ def test_the_audit_shows_nothing_of_another_network_that_never_saw_the_samples(m
         assert overall(verdicts) == "not shown beyond chance"
 
 
+def test_the_audit_projects_gradients_that_do_not_fit_into_memory(memoriser):
+    net, members, others = memoriser
+    with mock.patch("kkt_ref.audit.measure.MEMORY", 260 * net.theta.nbytes - 1):
+        found = audit(net, members, others, conditions=False).held_out.membership
+    x, y = (np.concatenate(parts) for parts in zip(members, others, strict=True))
+    projected = multiplier_scores(net, x, y, projection=2**14).multiplier
+    np.testing.assert_allclose(np.concatenate([found.members, found.others]), projected)
+    assert error(projected, multiplier_scores(net, x, y).multiplier) > 1e-6
+
+
 def test_the_audit_refuses_a_wrong_network_and_missing_samples(memoriser):
     net, members, others = memoriser
     for name in ("divided", "undefined", "dropout", "centred", "mean of rows"):

@@ -14,6 +14,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import scipy
 
 import kkt_ref
 from kkt_ref.__main__ import main
@@ -254,14 +255,15 @@ def test_outputs_tell_what_was_fitted_whatever_y_is(kind):
     target = 2.0 * y[:30] - 1 if kind == "labels" else y[:30]
     if target.ndim == 1:
         target = 20 * (np.eye(3)[target] - 0.5)
-    last = np.linalg.lstsq(features, target)[0].T  # fits all targets, and layer 1 holds nothing
+    last = np.linalg.lstsq(features, target)[0].T  # fits all targets, and layer 1 holds nothing,
     net = net.with_arrays([net.weights[0], last])
     both = ((x, y[:30]), (unseen, y[30:])) if kind else (x, unseen)
     measured = audit(net, *both, **SMALL)
     assert measured.held_out.outputs_by == ("loss" if kind else "confidence")
     verdicts = judge(measured)
-    assert verdicts["outputs"].degree == "shown"
-    assert verdicts["membership"].degree == "not shown beyond chance"
+    assert verdicts["outputs"].degree == "shown"  # but layer 2 multipliers, where y are classes
+    held = "shown" if kind == "classes" else "not shown beyond chance"
+    assert verdicts["membership"].degree == held
     assert (measured.data.conditions is None) == (kind != "classes")
 
 
@@ -636,10 +638,13 @@ def test_all_held_out_samples_serve_as_the_null_of_membership(trained):
     held_out = audit(net, (x[:6], y[:6]), unseen, **SMALL).held_out
     assert len(held_out.membership.others) == N
     assert len(held_out.matches.score) == len(held_out.reconstruction.others) == 6  # as many
-    scores = kkt_ref.attacks.membership_scores(
-        net, np.concatenate([x[:6], unseen]).reshape(-1, 30)
-    ).score
-    assert np.array_equal(held_out.membership.members, scores[:6])
+    rows, labels = np.concatenate([x[:6], unseen]).reshape(-1, 30), np.resize(y, N)
+    layer_1 = kkt_ref.attacks.membership_scores(net, rows).score
+    assert np.array_equal(held_out.membership.members, layer_1[:6])
+    both = audit(net, (x[:6], y[:6]), (unseen, labels), **SMALL).held_out.membership
+    added = np.concatenate([both.members, both.others]) - layer_1
+    lambdas = kkt_ref.attacks.multiplier_scores(net, rows, np.append(y[:6], labels)).multiplier
+    assert scipy.stats.spearmanr(added, lambdas)[0] > 0.999 and added.min() > 0
 
 
 def test_comparison_in_the_plane_counts_by_steps_of_the_grid():

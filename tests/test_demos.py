@@ -189,6 +189,7 @@ def test_multipliers_recognise_the_digits_of_a_lenet(tmp_path):
         assert trained[score]["tpr001"] >= 0.2 > 0.15 > untrained[score]["tpr001"]
         assert trained[score]["p_all"] < 1e-6
     assert trained["score"]["auc"] > trained["margin"]["auc"]
+    assert found["verdicts"]["membership"] == "shown"
 
 
 @pytest.mark.slow

@@ -116,7 +116,7 @@ def membership_scores(net: MLP, x: np.ndarray) -> Membership:
     sizes = np.sqrt(np.sum(inputs**2, axis=1) + outside / sigma**2)  # (n,)
     inputs /= np.maximum(sizes, 1e-300)[:, None]
     signal = _beyond_others(deltas, inputs, (deltas @ U) * (s * weights))
-    return Membership(_evidence(span) + _evidence(signal), span, signal)
+    return Membership(minus_log_p(span) + minus_log_p(signal), span, signal)
 
 
 def _signals(net: MLP, x: Array) -> Array:
@@ -200,7 +200,7 @@ def multiplier_scores(
     weights = tuple(float(1 / square) if square > 0 else 0.0 for square in squares)
     gram, toward = gram_matrix(net, x, directions.astype(net.dtype), weights, projection)
     multiplier = _in_deviations(gram.astype(np.float64), toward)
-    return MultiplierScores(_evidence(multiplier) + _evidence(margin), multiplier, margin)
+    return MultiplierScores(minus_log_p(multiplier) + minus_log_p(margin), multiplier, margin)
 
 
 def _margins(outputs: Array, y: Array) -> tuple[Array, Array]:
@@ -221,7 +221,9 @@ def _in_deviations(gram: Array, toward: Array) -> Array:
     scale = 1 / np.where(norms > 0, norms, np.inf)  # a sample without gradient has no multiplier
     gram = gram * scale[:, None] * scale
     np.fill_diagonal(gram, 1 + RIDGE)
-    inverse = np.linalg.inv(gram)
+    factor = scipy.linalg.cholesky(gram, lower=True, overwrite_a=True)
+    inverse = scipy.linalg.lapack.dpotri(factor, lower=True, overwrite_c=True)[0]
+    inverse += np.tril(inverse, -1).T
     return inverse @ (scale * toward) / np.sqrt(np.diag(inverse))
 
 
@@ -233,7 +235,7 @@ def _members_and_others(net: Network, x: Any, dtype: Any = None) -> Array:
     return x
 
 
-def _evidence(values: Array) -> Array:
+def minus_log_p(values: Array) -> Array:
     """Return −log p of values standardised by their median and spread, (n,)."""
     centre = np.median(values)
     spread = 1.4826 * np.median(np.abs(values - centre))

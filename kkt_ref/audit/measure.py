@@ -11,7 +11,7 @@ import scipy
 from kkt_ref._validation import Shape
 from kkt_ref.attacks import membership_scores, multiplier_scores
 from kkt_ref.attacks.base import Callback, Reconstruction
-from kkt_ref.attacks.membership import MOST
+from kkt_ref.attacks.membership import MOST, minus_log_p
 from kkt_ref.attacks.plane import default_step
 from kkt_ref.audit.attack import attack, attack_settings
 from kkt_ref.audit.decay import best_decay
@@ -24,6 +24,7 @@ from kkt_ref.audit.inputs import (
     check_inside,
 )
 from kkt_ref.kkt.equation import Equation
+from kkt_ref.kkt.gram import MEMORY
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.roc import ROC, roc
@@ -37,6 +38,7 @@ RADII = (2.5, 1.5, 0.5)  # of matches in the plane, in steps of the attack's gri
 # what shows weight decay: training without it leaves a larger residual, or fits a tiny μ only
 DECAY_RESIDUAL, DECAY = 0.5, 1e-5
 PLACEBOS, WORST = 5, 0.2
+PLACES = 2**14  # of a projection, for gradients that do not fit into memory
 MOST_MULTIPLIERS = 500  # the fit of the conditions takes time with the cube of their number
 
 
@@ -119,7 +121,7 @@ def audit(
     net : MLP of at least two inputs, or another network as in :class:`kkt_ref.network.Network`
         Another network is not attacked.  It is audited by the outputs and the multipliers
         (:func:`kkt_ref.attacks.multiplier_scores`) of data and held-out samples, which it needs
-        both, with classes y.
+        both, with classes y.  Gradients of more than 1 GB in all are projected to 16,384 numbers.
     data : x or (x, y), optional
         Training data as the network saw them (scaled, mean subtracted): x floating, of shape
         (n, d), (n, H, W) or (n, C, H, W); y of -1 and +1, of classes 0 ... K-1, (n,), of zeros
@@ -277,9 +279,10 @@ def measure_held_out(
     y = None
     if data.y is not None and unseen.y is not None:
         y = np.concatenate([data.y[own], unseen.y[rest]])
-    placebos = [weight_scores(placebo(net, rng), x, y) for _ in range(PLACEBOS)]
+    placebos = [weight_scores(placebo(net, rng), x, y, data.targets) for _ in range(PLACEBOS)]
     known = np.sum(placebos, axis=0)  # (N,)
-    by_weights, by_outputs = weight_scores(net, x, y), output_scores(net, x, y, data.targets)
+    by_weights = weight_scores(net, x, y, data.targets)
+    by_outputs = output_scores(net, x, y, data.targets)
     left = [without_size(scores, x, known) for scores in (by_weights, by_outputs)]
     return OnHeldOut(
         x=unseen.x[drawn],
@@ -321,11 +324,15 @@ def distinct_rows(x: np.ndarray) -> np.ndarray:
     return rows if len(rows) > 1 else np.arange(2)
 
 
-def weight_scores(net: Network, x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
-    """Score membership by layer 1 of an MLP, or by the multipliers of another network, (n,)."""
-    if isinstance(net, MLP):
-        return membership_scores(net, x).score
-    return multiplier_scores(net, x.astype(net.dtype), y).multiplier
+def weight_scores(net: Network, x: np.ndarray, y: np.ndarray | None, targets: str) -> np.ndarray:
+    """Score membership by layer 1 of an MLP and, if y are classes, by the multipliers, (n,)."""
+    if not isinstance(net, MLP):
+        places = None if len(x) * net.theta.nbytes <= MEMORY else PLACES
+        return multiplier_scores(net, x.astype(net.dtype), y, projection=places).multiplier
+    scores = membership_scores(net, x).score
+    if y is not None and targets == "classes":
+        scores += minus_log_p(multiplier_scores(_in_double(net), x, y).multiplier)
+    return scores
 
 
 def output_scores(net: Network, x: np.ndarray, y: np.ndarray | None, targets: str) -> np.ndarray:
