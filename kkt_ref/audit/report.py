@@ -18,6 +18,7 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
     """Return all that is known of the whole, as JSON can hold it."""
     found, degree = audit.found, overall(verdicts)
     said = degree if degree.startswith("cannot") else f"is {degree}"
+    p_values = [verdict.p for verdict in verdicts.values() if verdict.p is not None]
     numbers: dict[str, Any] = {
         "version": kkt_ref.__version__,
         "warnings": find_warnings(audit, activation_known=weights.activation_known),
@@ -26,6 +27,7 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
         "attack": audit.settings | {"candidates_found": len(found.labels)},
         "verdict": {
             "degree": degree,
+            "p": min(p_values, default=None),
             "meaning": MEANING[degree],
             "tests": {name: verdict._asdict() for name, verdict in verdicts.items()},
         },
@@ -33,7 +35,6 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
             f"Verdict: that the weights reveal training data {said}. {MEANING[degree]}",
             *(f"{name.capitalize()}: {v.text}" for name, v in verdicts.items()),
         ],
-        "figures": known_figures(audit, verdicts),
     }
     if found.runs and audit.net.d > 2:
         numbers["attack"]["residual_layer_1"] = min(run.by_layer[0] for run in found.runs)
@@ -49,6 +50,7 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
         numbers["files"] = _files(audit.held_out)
     if not isinstance(audit.net, MLP):
         del numbers["attack"], numbers["data"]
+    numbers["figures"] = known_figures(numbers)
     return numbers
 
 
