@@ -157,13 +157,11 @@ def audit(
     given = None if data is None else check_data(net, data, image_shape)
     unseen = None if held_out is None else check_held_out(net, held_out, given)
     image_shape = given.shape if given else image_shape
-    settings = dict[str, Any]()
-    if isinstance(net, MLP):
-        settings = attack_settings(net, image_shape, candidates, restarts, seed, box)
-        if given is not None and net.d == 2:
-            check_inside(given.x, settings["box"])
-    else:
-        _check_other(net, given, unseen, candidates, restarts, box)
+    settings = attack_settings(net, image_shape, candidates, restarts, seed, box)
+    if given is not None and "box" in settings:
+        check_inside(given.x, settings["box"])
+    if not isinstance(net, MLP):
+        _check_other(net, given, unseen)
 
     def begin(stage: str, run: int = 0) -> None:
         if callback is not None:
@@ -188,18 +186,12 @@ def audit(
     return Audit(net, image_shape, settings, found, failure, on_data, on_held_out)
 
 
-def _check_other(
-    net: Network, data: Samples | None, held_out: Samples | None, *of_attack: Any
-) -> None:
+def _check_other(net: Network, data: Samples | None, held_out: Samples | None) -> None:
     """Raise unless a network that is no MLP can be audited with these samples."""
     if held_out is None or data is None or {data.targets, held_out.targets} != {"classes"}:
         raise ValueError(
             "data, held_out: expected both, each a pair (x, y) with classes y, because a network "
             "that is no MLP is audited by given samples alone"
-        )
-    if any(value is not None for value in of_attack):
-        raise ValueError(
-            "candidates, restarts, box: expected None, a network that is no MLP is not attacked"
         )
     check_gradients(net, data.x.astype(net.dtype))
 
