@@ -514,6 +514,16 @@ def test_pictures_have_the_shape_of_the_data_or_the_argument(trained):
         assert all(a != b for a, b in zip(drawn[0], other, strict=True))
 
 
+def test_pictures_name_the_rows_of_the_files(trained, monkeypatch):
+    net, x, y, unseen = trained
+    measured, drawn = audit(net, (x[:6], y[:6]), unseen, **SMALL), []
+    monkeypatch.setattr("kkt_ref.audit.figures._cells", lambda *cells, **_: drawn.append(cells))
+    draw_pictures(measured)
+    for (rows, captions), file in zip(drawn, (x[:6], unseen), strict=False):
+        named = [int(caption.split()[-1]) for caption in captions]
+        assert np.array_equal(list(rows.values())[1], file.reshape(len(file), -1)[named])
+
+
 def test_a_network_of_three_classes(trained):
     rng, unseen = np.random.default_rng(0), trained[3]
     x, y = rng.normal(size=(N, 30)), np.arange(N) % 3

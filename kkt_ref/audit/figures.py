@@ -118,7 +118,7 @@ def _matched(
     matches = part.matches
     order = np.argsort(-matches.score, kind="stable")[:shown]
     best = order[matches.candidate[order] >= 0]
-    captions = [f"NCC {matches.score[row]:.2f}\nrow {row}" for row in best]
+    captions = [f"NCC {matches.score[row]:.2f}\nrow {part.rows[row]}" for row in best]
     return {"candidate": candidates[matches.candidate[best]], name: part.x[best]}, captions
 
 
