@@ -9,7 +9,7 @@ from kkt_ref.audit.conditions import known_figures
 from kkt_ref.audit.figures import Picture
 from kkt_ref.audit.measure import Audit, Evidence, OnHeldOut
 from kkt_ref.audit.verdict import MEANING, Verdict, overall
-from kkt_ref.audit.warnings import activation_text, find_warnings, layer_norms
+from kkt_ref.audit.warnings import find_warnings, layer_norms
 from kkt_ref.audit.weights import Weights
 from kkt_ref.network.mlp import MLP
 
@@ -56,9 +56,10 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
 def _network(weights: Weights) -> dict[str, Any]:
     net, of_mlp = weights.net, dict[str, Any]()
     if isinstance(net, MLP):
+        alpha = getattr(net.activation, "alpha", None)
         of_mlp = {
             "widths": net.widths,
-            "activation": activation_text(net),
+            "activation": net.activation.name + (f", alpha {alpha:g}" if alpha else ""),
             "biased": [layer for layer, b in enumerate(net.biases, 1) if b is not None],
             "homogeneous": net.homogeneous,
         }

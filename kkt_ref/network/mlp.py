@@ -95,11 +95,11 @@ class MLP(Network):
     def warnings(self) -> tuple[str, ...]:
         """What limits the meaning of the KKT conditions for this network."""
         warnings, name = [], self.activation.name
-        later = [layer for layer, b in enumerate(self.biases, 1) if b is not None and layer > 1]
-        if later:
-            warnings.append(f"Φ is not homogeneous: layers {later} have biases; {ASSUMED}")
+        late = [layer for layer, b in enumerate(self.biases, 1) if b is not None and layer > 1]
+        if late:
+            warnings.append(f"The network is not homogeneous: layers {late} have biases; {ASSUMED}")
         if not self.activation.homogeneous:
-            warnings.append(f"Φ is not homogeneous, because {name} is not; {ASSUMED}")
+            warnings.append(f"The network is not homogeneous, because {name} is not; {ASSUMED}")
         if name in ("gated", "authors"):
             warnings.append("∇θΦ is taken with smoothed gates; ReLU's own residual differs")
         return tuple(warnings)
