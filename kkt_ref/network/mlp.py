@@ -95,8 +95,8 @@ class MLP(Network):
     def warnings(self) -> tuple[str, ...]:
         """What limits the meaning of the KKT conditions for this network."""
         warnings, name = [], self.activation.name
-        late = [layer for layer, b in enumerate(self.biases, 1) if b is not None and layer > 1]
-        if late:
+        later = [layer for layer, b in enumerate(self.biases, 1) if b is not None and layer > 1]
+        if later:
             warnings.append(f"The network is not homogeneous: layers {late} have biases; {ASSUMED}")
         if not self.activation.homogeneous:
             warnings.append(f"The network is not homogeneous, because {name} is not; {ASSUMED}")
