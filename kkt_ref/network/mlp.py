@@ -97,7 +97,7 @@ class MLP(Network):
         warnings, name = [], self.activation.name
         later = [layer for layer, b in enumerate(self.biases, 1) if b is not None and layer > 1]
         if later:
-            warnings.append(f"The network is not homogeneous: layers {late} have biases; {ASSUMED}")
+            warnings.append(f"The network is not homogeneous: bias in layers {later}; {ASSUMED}")
         if not self.activation.homogeneous:
             warnings.append(f"The network is not homogeneous, because {name} is not; {ASSUMED}")
         if name in ("gated", "authors"):
