@@ -618,7 +618,7 @@ def warnings_of(net, *samples, known=True):
 def test_what_breaks_homogeneity_is_named():
     rng = np.random.default_rng(0)
     biased = kkt_ref.init_uniform((5, 4, 3, 1), rng, bias="all")
-    assert "bias in layers [2, 3]" in warnings_of(biased)[0]
+    assert "layers [2, 3] have biases" in warnings_of(biased)[0]
     smooth = kkt_ref.init_uniform((5, 4, 1), rng, activation=kkt_ref.Softplus(20.0))
     assert "because softplus is not" in warnings_of(smooth)[0]
     plain = kkt_ref.init_paper((5, 4, 1), rng)
