@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from kkt_ref.audit.inputs import MOST_SAMPLES
+from kkt_ref.attacks.membership import MOST
 from kkt_ref.audit.verdict import MEANING
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -27,8 +27,8 @@ class Figure(NamedTuple):
 FIGURES = {
     "verdict": Figure("verdict", "degree"),
     "p": Figure("verdict", "p"),
-    "ncc08": Figure("data", "samples with NCC >= 0.8", 0, MOST_SAMPLES),
-    "ncc09": Figure("data", "samples with NCC >= 0.9", 0, MOST_SAMPLES),
+    "ncc08": Figure("data", "samples with NCC >= 0.8", 0, MOST),
+    "ncc09": Figure("data", "samples with NCC >= 0.9", 0, MOST),
     "auc": Figure("membership", "AUC"),
     "auc_low": Figure("membership", "AUC, 95% interval"),
     "tpr001": Figure("membership", "TPR at FPR 1%", 100),

@@ -30,9 +30,7 @@ class Weights(NamedTuple):
     file: str  # its name
     names: tuple[str, ...] = ()  # of the layers, from input to output
     kind: str = "given in Python"  # or "npz of kkt_ref", "npz of a state dict", "safetensors"
-    activation_known: bool = (
-        True  # whether the file or the caller named it; otherwise ReLU is assumed
-    )
+    activation_known: bool = True  # to the file or the caller; otherwise ReLU is assumed
     stored: str = ""  # the dtypes in the file
 
 
