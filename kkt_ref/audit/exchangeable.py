@@ -22,6 +22,7 @@ Array = np.ndarray
 LEVEL = 0.002  # share of honest pairs of files that a control refuses
 DRAWS, MOST = 999, 1000  # divisions, and rows that are compared
 NEAREST, RIDGE, NAMED = 3, 0.3, 5
+LEAST_SPREAD = 0.3  # of the mean spread: a regression can fall below 0
 EXACT, MOST_COLUMNS = 1e-5, 0.9  # error of a fitted number, and share of the columns that have it
 
 
@@ -173,13 +174,20 @@ def placebo(net: Network, rng: np.random.Generator) -> Network:
 
 
 def without_size(scores: Array, x: Array, placebos: Array) -> Array:
-    """Return the normal scores (N,) less their regression on what no training explains.
+    """Return the normal scores (N,) less what no training explains, in units of their spread.
 
-    That is the sizes of the rows x (N, d), and the scores by placebo weights (N,).
+    That is their regression on the sizes of the rows x (N, d) and on the scores by placebo weights
+    (N,).  The spread is that of rows of such sizes: large rows have extreme losses of both signs.
     """
     size = normal_scores(np.linalg.norm(x, axis=1))
     others = np.linalg.norm(x - np.median(x, axis=0), axis=1), np.abs(x).max(axis=1), placebos
     known = np.column_stack([np.ones(len(x)), size, size**2, *map(normal_scores, others)])
+
+    def fitted(values: Array) -> Array:
+        fit: Array = known @ np.linalg.lstsq(known, values)[0]
+        return fit
+
     values = normal_scores(scores)
-    left: Array = values - known @ np.linalg.lstsq(known, values)[0]
-    return left
+    left: Array = values - fitted(values)
+    spread = np.maximum(fitted(np.abs(left)), LEAST_SPREAD * np.abs(left).mean())
+    return left / np.maximum(spread, 1e-12)
