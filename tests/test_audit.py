@@ -237,9 +237,8 @@ def test_files_of_one_pool_are_judged():
         (np.repeat(rows[:60], 2, axis=0), rows[60:]),
     ):
         assert degrees(net, x, unseen) == ["not shown beyond chance"] * 4
-    drawn = [
-        audit(net, rows[:60], by_class, seed=seed, **SMALL).held_out.rows for seed in (0, 0, 1)
-    ]
+    measured = [audit(net, rows[:60], by_class, seed=seed, **SMALL) for seed in (0, 0, 1)]
+    drawn = [each.held_out.rows for each in measured]
     assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
     assert drawn[0].max() > 100  # not the first rows
 
@@ -492,10 +491,7 @@ def test_hostile_names_and_warnings_are_text_in_the_report(folder, trained, caps
     assert "<script" not in text and "<img src=x>" not in text
     assert "&lt;script&gt;alert(1)" in text and "&lt;b&gt;&amp;.npz" in text
     said = capsys.readouterr().out
-    for warning in (
-        "The network does not separate the training data: 2 of 12",
-        "The file does not",
-    ):
+    for warning in ("The network does not separate the training data: 2 of 12", "The file does"):
         assert f"warning: {warning}" in said and warning in text
 
 
@@ -514,6 +510,16 @@ def test_pictures_have_the_shape_of_the_data_or_the_argument(trained):
     assert drawn[1] == drawn[2]
     for other in drawn[1], drawn[3]:
         assert all(a != b for a, b in zip(drawn[0], other, strict=True))
+
+
+def test_pictures_name_the_rows_of_the_files(trained, monkeypatch):
+    net, x, y, unseen = trained
+    measured, drawn = audit(net, (x[:6], y[:6]), unseen, **SMALL), []
+    monkeypatch.setattr("kkt_ref.audit.figures._cells", lambda *cells, **_: drawn.append(cells))
+    draw_pictures(measured)
+    for (rows, captions), file in zip(drawn, (x, unseen), strict=False):
+        named = [int(caption.split()[-1]) for caption in captions]
+        assert np.array_equal([*rows.values()][1], file.reshape(N, 30)[named])
 
 
 def test_a_network_of_three_classes(trained):
@@ -610,9 +616,9 @@ def warnings_of(net, *samples, known=True):
 def test_what_breaks_homogeneity_is_named():
     rng = np.random.default_rng(0)
     biased = kkt_ref.init_uniform((5, 4, 3, 1), rng, bias="all")
-    assert "bias in layer 2, 3." in warnings_of(biased)[0]
+    assert "layers [2, 3] have biases" in warnings_of(biased)[0]
     smooth = kkt_ref.init_uniform((5, 4, 1), rng, activation=kkt_ref.Softplus(20.0))
-    assert "softplus, alpha 20" in warnings_of(smooth)[0]
+    assert "because softplus is not" in warnings_of(smooth)[0]
     plain = kkt_ref.init_paper((5, 4, 1), rng)
     (only,) = warnings_of(plain)
     assert "No training data were given" in only

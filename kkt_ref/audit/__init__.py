@@ -2,7 +2,7 @@
 
     inputs        training and held-out samples, checked
     exchangeable  how the two files differ without the network
-    attack, decay the attack of the library, and the weight decay that explains the weights
+    attack        the attack of the library, with its defaults
     measure       the attack, membership, outputs and the KKT conditions: :func:`audit`
     verdict       one of six verdicts, and what each means: :func:`judge`
     conditions    conditions for CI on the verdict and its figures

@@ -6,7 +6,7 @@ import numpy as np
 
 from kkt_ref._parallel import one_thread
 from kkt_ref._validation import Shape, check_box, check_count
-from kkt_ref.attacks import reconstruct, reconstruct_first_layer
+from kkt_ref.attacks import reconstruct_components, reconstruct_first_layer, reconstruct_plane
 from kkt_ref.attacks.base import Callback, Reconstruction
 from kkt_ref.attacks.components import STARTS, span_of_images
 from kkt_ref.attacks.first_layer import FirstLayer
@@ -16,7 +16,7 @@ from kkt_ref.network.protocol import Network, check_net
 
 
 def attack_settings(
-    net: MLP,
+    net: Network,
     image_shape: Shape | None,
     candidates: int | None,
     restarts: int | None,
@@ -26,33 +26,34 @@ def attack_settings(
     """Return the arguments of the attack that suits a network, with its defaults; or raise.
 
     Images are attacked by their independent components, unless the first layer hides them or a
-    number of candidates asks for the alternation.
+    number of candidates asks for the alternation.  A network that is no MLP has no attack, and no
+    settings.
     """
+    takes: tuple[str, ...] = ("box",) if net.d == 2 else ("candidates", "restarts")
+    none = f"the attack on {net.d} inputs has none"
+    if not isinstance(net, MLP):
+        takes, none = (), "a network that is no MLP is not attacked"
+    for name, value in {"candidates": candidates, "restarts": restarts, "box": box}.items():
+        if value is not None and name not in takes:
+            raise ValueError(f"{name}: expected None, {none}")
+    if not isinstance(net, MLP):
+        return {}
     if net.d == 1:
         raise ValueError("net: expected at least two inputs, got one; no attack is known for that")
-    images = image_shape and candidates is None and _shows_images(net, image_shape)
-    useless = {"box": box} if net.d > 2 else {"candidates": candidates, "restarts": restarts}
-    for name, value in useless.items():
-        if value is not None:
-            raise ValueError(f"{name}: expected None, the attack on {net.d} inputs has none")
-    if net.d > 2:
-        with np.errstate(over="ignore"):
-            check_net(net.astype(np.float32))  # the attacks work in single precision
-        if images:
-            return {
-                "image_shape": image_shape,
-                "restarts": check_count(STARTS if restarts is None else restarts, "restarts"),
-                "seed": check_count(seed, "seed", 0),
-            }
-        problem = FirstLayer(net)
-        m = problem.default_candidates if candidates is None else candidates
-        starts = problem.default_restarts if restarts is None else restarts
-        return {
-            "candidates": check_count(m, "candidates"),
-            "restarts": check_count(starts, "restarts", 2),
-            "seed": check_count(seed, "seed", 0),
-        }
-    return {"box": check_box(BOX if box is None else box)}
+    if net.d == 2:
+        return {"box": check_box(BOX if box is None else box)}
+    with np.errstate(over="ignore"):
+        check_net(net.astype(np.float32))  # the attacks work in single precision
+    settings: dict[str, Any] = {"image_shape": image_shape, "restarts": STARTS}
+    if image_shape is None or candidates is not None or not _shows_images(net, image_shape):
+        of_net = FirstLayer(net)
+        settings = {"candidates": of_net.default_candidates, "restarts": of_net.default_restarts}
+    if candidates is not None:
+        settings["candidates"] = check_count(candidates, "candidates")
+    if restarts is not None:
+        least = 2 if "candidates" in settings else 1  # the alternation compares its starts
+        settings["restarts"] = check_count(restarts, "restarts", least)
+    return settings | {"seed": check_count(seed, "seed", 0)}
 
 
 def _shows_images(net: MLP, image_shape: Shape) -> bool:
@@ -67,18 +68,19 @@ def attack(
     net: Network, settings: dict[str, Any], callback: Callback | None
 ) -> tuple[Reconstruction, str]:
     """Reconstruct training data; the second result says why, if there is no candidate."""
-    failure = "reconstruction is known for MLPs only"
-    if "image_shape" in settings:
-        return reconstruct(net, **settings, callback=callback), ""
-    if "restarts" in settings:
+    none, index = np.zeros(0), np.zeros(0, int)
+    nothing = Reconstruction(np.zeros((0, net.d)), none, none, index, (), None)
+    if not isinstance(net, MLP):
+        return nothing, "reconstruction is known for MLPs only"
+    if net.d > 2:
+        method: Any = reconstruct_first_layer
+        if "image_shape" in settings:
+            method = reconstruct_components
         with np.errstate(all="ignore"):  # the solver of the multipliers refuses what overflows
-            found = reconstruct_first_layer(net, **settings, callback=callback)
+            found = method(net, **settings, callback=callback)
         return found, "" if len(found.labels) else "no candidate has a multiplier > 0 in any start"
-    if isinstance(net, MLP):
-        try:
-            with one_thread():
-                return reconstruct(net.astype(np.float64), **settings, callback=callback), ""
-        except ValueError as error:  # a result and no misuse, since all arguments were checked
-            failure = str(error)
-    empty, index = np.zeros(0), np.zeros(0, int)
-    return Reconstruction(np.zeros((0, net.d)), empty, empty, index, (), None), failure
+    try:
+        with one_thread():
+            return reconstruct_plane(net.astype(np.float64), **settings, callback=callback), ""
+    except ValueError as error:  # a result and no misuse, since all arguments were checked
+        return nothing, str(error)

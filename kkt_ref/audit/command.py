@@ -83,7 +83,7 @@ def run_command(options: argparse.Namespace, arguments: list[str]) -> int:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
     try:
         _check_extra()
-        _check_outputs(out, options)
+        _check_outputs(out, options.json)
         return _audit(options, out, shlex.join(["kkt-ref", *arguments]))
     except KeyboardInterrupt:
         _say("\nstopped; nothing was written")
@@ -111,7 +111,11 @@ def _audit(options: argparse.Namespace, out: Path, command: str) -> int:
     seen, unseen = ((f["x"], f.get("y")) if f else None for f in (data, held_out))
     measured = _measure(options, weights.net, seen, unseen)
     verdicts = judge(measured, activation_known=weights.activation_known)
-    figures, report = _import_figures()
+    backend = os.environ.pop("MPLBACKEND", None)  # Matplotlib refuses to start with Jupyter's
+    from kkt_ref.audit import figures, report
+
+    if backend is not None:
+        os.environ["MPLBACKEND"] = backend
     numbers = report.as_numbers(weights, measured, verdicts) | {"run": run}
     pictures = figures.draw_pictures(measured, mean)
 
@@ -213,35 +217,24 @@ def _check_extra() -> None:
         )
 
 
-def _check_outputs(out: Path, options: argparse.Namespace) -> None:
+def _check_outputs(out: Path, json_file: Path | None) -> None:
     """Raise if a file would be overwritten or could not be written."""
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"{out}: expected a folder for the results, got a file")
-    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    there = sorted(out.iterdir()) if out.is_dir() else [out] if out.exists() else []
     if there:
-        raise ValueError(
-            f"{out}: expected an empty or new folder, found {there[0]} and {len(there) - 1} more; "
-            "use another --out"
-        )
-    if options.json is not None and options.json.exists():
-        raise ValueError(f"{options.json}: exists already; choose another name for --json")
-    _check_writable(out)
-    if options.json is not None:
-        _check_writable(options.json.parent)
-
-
-def _check_writable(folder: Path) -> None:
-    """Raise if no file can be made in a folder, or in the nearest one that exists above it."""
-    folder = folder.resolve()
-    while not folder.exists():
-        folder = folder.parent
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"{folder}: expected a folder that can be written, but {error.strerror}; choose another"
-        ) from error
+        found = f"{there[0].name} and {len(there) - 1} more in it" if out.is_dir() else "a file"
+        raise ValueError(f"{out}: expected an empty or new folder, got {found}; use another --out")
+    if json_file is not None and json_file.exists():
+        raise ValueError(f"{json_file}: exists already; choose another name for --json")
+    for folder in (out, out if json_file is None else json_file.parent):
+        nearest = next(path for path in (folder / "a").resolve().parents if path.exists())
+        try:
+            with tempfile.TemporaryFile(dir=nearest):
+                pass
+        except OSError as error:
+            raise ValueError(
+                f"{nearest}: expected a folder that can be written, but {error.strerror}; choose "
+                "another"
+            ) from error
 
 
 def json_path(text: str) -> Path:
@@ -252,17 +245,6 @@ def json_path(text: str) -> Path:
     if not path.resolve().parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text}: its folder does not exist; create it first")
     return path
-
-
-def _import_figures() -> Any:
-    """Import Matplotlib, which refuses to start if MPLBACKEND names a backend of Jupyter."""
-    backend = os.environ.pop("MPLBACKEND", None)
-    try:
-        from kkt_ref.audit import figures, report
-    finally:
-        if backend is not None:
-            os.environ["MPLBACKEND"] = backend
-    return figures, report
 
 
 def _shape(text: str) -> tuple[int, ...]:

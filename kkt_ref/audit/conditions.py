@@ -6,21 +6,40 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from kkt_ref.audit.measure import Audit
-from kkt_ref.audit.verdict import MEANING, Verdict, overall
+from kkt_ref.attacks.membership import MOST
+from kkt_ref.audit.verdict import MEANING
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
     "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
-# figures, and how many held-out samples they need; 0: training data suffice
-NEEDS = {
-    "verdict": 2, "p": 2, "ncc08": 0, "ncc09": 0, "auc": 2, "auc_low": 2, "tpr001": 100,
-    "tpr0001": 1000,
-}  # fmt: skip
-COUNTS = ("ncc08", "ncc09")  # all other numbers lie between 0 and 1
+
+
+class Figure(NamedTuple):
+    """A figure that a condition can be about, as ``report.as_numbers`` has it."""
+
+    section: str
+    name: str
+    needs: int = 2  # held-out samples; 0: training data suffice
+    most: float = 1.0
+
+
+FIGURES = {
+    "verdict": Figure("verdict", "degree"),
+    "p": Figure("verdict", "p"),
+    "ncc08": Figure("data", "samples with NCC >= 0.8", 0, MOST),
+    "ncc09": Figure("data", "samples with NCC >= 0.9", 0, MOST),
+    "auc": Figure("membership", "AUC"),
+    "auc_low": Figure("membership", "AUC, 95% interval"),
+    "tpr001": Figure("membership", "TPR at FPR 1%", 100),
+    "tpr0001": Figure("membership", "TPR at FPR 0.1%", 1000),
+}
+
+
+def known_figures(numbers: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures among the numbers of a report; None where they are not known."""
+    found = {name: numbers.get(f.section, {}).get(f.name) for name, f in FIGURES.items()}
+    return {name: value[0] if isinstance(value, list) else value for name, value in found.items()}
 
 
 class Condition(NamedTuple):
@@ -33,7 +52,7 @@ class Condition(NamedTuple):
 
     def check(self, data: bool, held_out: int, d: int) -> None:
         """Raise, before any work, if the figure will not be known."""
-        needed = NEEDS[self.figure]
+        needed = FIGURES[self.figure].needs
         if not data or held_out < needed or (d == 2 and not needed):
             what = f"{needed} samples in --held-out" if needed else "--data of more than 2 inputs"
             raise ValueError(f"--fail-if {self.text}: expected at least {what}, got {held_out}")
@@ -53,39 +72,12 @@ def parse_condition(text: str) -> Condition:
     if figure == "verdict" and sign in ("==", "!="):
         if any(degree.startswith(value) for degree in MEANING):
             return Condition(text, figure, OPERATORS[sign], value)
-        raise argparse.ArgumentTypeError(
-            f"expected one of the verdicts {', '.join(map(repr, MEANING))}, got {text!r}"
-        )
-    try:
-        number = float(value)
-        good = figure in NEEDS and figure != "verdict" and np.isfinite(number)
-    except ValueError:
-        good = False
-    if not good:
-        raise argparse.ArgumentTypeError(
-            "expected a condition such as 'ncc08>0' or 'verdict == shown' on one of "
-            f"{', '.join(NEEDS)}, got {text!r}"
-        )
-    least, most = 0.0, np.inf if figure in COUNTS else 1.0
-    tried = {OPERATORS[sign](at, number) for at in (least, most, min(max(number, least), most))}
-    if len(tried) == 1:
-        raise argparse.ArgumentTypeError(
-            f"expected a condition that can hold or not: {figure} is between 0 and "
-            f"{'the number of samples' if figure in COUNTS else 1}, got {text!r}"
-        )
-    return Condition(text, figure, OPERATORS[sign], number)
-
-
-def known_figures(audit: Audit, verdicts: dict[str, Verdict]) -> dict[str, Any]:
-    """Return the figures that --fail-if knows; None where they are not known."""
-    known = [verdict.p for verdict in verdicts.values() if verdict.p is not None]
-    values: dict[str, Any] = dict.fromkeys(NEEDS)
-    values |= {"verdict": overall(verdicts), "p": min(known, default=None)}
-    if audit.data is not None and audit.net.d > 2 and audit.settings:
-        score = audit.data.matches.score
-        values |= {"ncc08": int(np.sum(score >= 0.8)), "ncc09": int(np.sum(score >= 0.9))}
-    if audit.held_out is not None:
-        roc = audit.held_out.membership.roc
-        values |= {"auc": roc.auc, "auc_low": roc.auc_interval[0]}
-        values |= {"tpr001": roc.tpr001, "tpr0001": roc.tpr0001}
-    return values
+    elif figure in FIGURES and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", value):
+        number, most, compare = float(value), FIGURES[figure].most, OPERATORS[sign]
+        if len({compare(at, number) for at in (0.0, most, min(max(number, 0.0), most))}) > 1:
+            return Condition(text, figure, compare, number)
+    raise argparse.ArgumentTypeError(
+        "expected a condition that can hold or not, such as 'ncc08>0' or 'verdict == shown', on "
+        f"one of {', '.join(FIGURES)} (ncc08 and ncc09 are counts, other numbers lie between 0 and "
+        f"1), with one of the verdicts {', '.join(map(repr, MEANING))}; got {text!r}"
+    )

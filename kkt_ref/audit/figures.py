@@ -45,18 +45,9 @@ def draw_pictures(audit: Audit, mean: np.ndarray | None = None) -> list[Picture]
     The user's settings of Matplotlib do not count.  A picture that fails is reported in its
     caption, so that nothing else is lost.
     """
-    parts: list[tuple[str, str, Callable[[], tuple[bytes, str]]]] = []
-    if "box" in audit.settings:
-        parts.append(("candidates", "Candidates in the plane", partial(_plane, audit)))
-    if audit.held_out is not None:
-        title = "How well training samples are told from held-out ones"
-        parts.append(("roc", title, partial(_roc, audit, audit.held_out)))
-    if audit.net.d > 2 and not audit.failure:
-        draw = partial(_cells, mean=0.0 if mean is None else mean, shape=audit.image_shape)
-        parts += _of_candidates(audit, draw)
     pictures = []
     with matplotlib.style.context("default"), matplotlib.rc_context({"font.size": FONT}):
-        for name, title, make in parts:
+        for name, title, make in _wanted(audit, 0.0 if mean is None else mean):
             try:
                 png, caption = make()
             except Exception as error:  # no picture is worth the results of an audit
@@ -66,13 +57,21 @@ def draw_pictures(audit: Audit, mean: np.ndarray | None = None) -> list[Picture]
     return pictures
 
 
-def _of_candidates(audit: Audit, draw: Any) -> Iterator[tuple[str, str, Any]]:
-    """Yield name, title and a function for each picture of candidates."""
-    candidates, shown_first = audit.found.candidates, "The first candidates"
+def _wanted(audit: Audit, mean: Any) -> Iterator[tuple[str, str, Callable[[], tuple[bytes, str]]]]:
+    """Yield name, title and a function for each picture of this audit."""
+    candidates, held_out = audit.found.candidates, audit.held_out
+    if "box" in audit.settings:
+        yield "candidates", "Candidates in the plane", partial(_plane, audit)
+    if held_out is not None:
+        title = "How well training samples are told from held-out ones"
+        yield "roc", title, partial(_roc, audit, held_out)
+    if audit.net.d == 2 or audit.failure:
+        return
     if audit.image_shape is None and audit.net.d > MOST_LINE:
         flat = "The samples are flat. If they are images, --shape C,H,W or --shape H,W shows them."
-        yield "candidates", shown_first, lambda: (b"", flat)
+        yield "candidates", "The first candidates", lambda: (b"", flat)
         return
+    draw = partial(_cells, mean=mean, shape=audit.image_shape)
     if audit.data is not None:  # shows candidates with the contrast of the data
         typical = np.median(np.linalg.norm(audit.data.x, axis=1))
         candidates = candidates * (typical / np.linalg.norm(candidates, axis=1, keepdims=True))
@@ -90,17 +89,16 @@ def _of_candidates(audit: Audit, draw: Any) -> Iterator[tuple[str, str, Any]]:
         title = "Best candidates beside the training samples that they match"
         rows = _matched(candidates, audit.data, SHOWN, "training\nsample")
         yield "matches", title, lambda: (draw(*rows), said)
-    if audit.held_out is not None:
+    if held_out is not None:
         title = "The same candidates beside samples that the network never saw"
-        others = _matched(candidates, audit.held_out, SHOWN_HELD_OUT, "held-out\nsample")
+        others = _matched(candidates, held_out, SHOWN_HELD_OUT, "held-out\nsample")
         yield "held_out", title, lambda: (draw(*others), "These matches occur by chance.")
 
     def attackers_view() -> tuple[bytes, str]:
         first = distinct(candidates)[:SHOWN]
         rows = [int(np.argmax((candidates == candidate).all(axis=1))) for candidate in first]
-        agreement = np.asarray(audit.found.agreement)  # which the attack on images measures
-        png = draw({"candidate": first}, [f"agreement\n{agreement[row]:.2f}" for row in rows])
-        return png, (
+        agreement = np.asarray(audit.found.agreement)[rows]
+        return draw({"candidate": first}, [f"agreement\n{value:.2f}" for value in agreement]), (
             "The attack makes candidates for any network, so a candidate is no evidence by itself; "
             "most are noise. They are sorted by how well another start of the attack agrees with "
             "them (1 is the same); near copies are left out. A candidate may be the negative of a "
@@ -118,7 +116,7 @@ def _matched(
     matches = part.matches
     order = np.argsort(-matches.score, kind="stable")[:shown]
     best = order[matches.candidate[order] >= 0]
-    captions = [f"NCC {matches.score[row]:.2f}\nrow {row}" for row in best]
+    captions = [f"NCC {matches.score[row]:.2f}\nrow {part.rows[row]}" for row in best]
     return {"candidate": candidates[matches.candidate[best]], name: part.x[best]}, captions
 
 

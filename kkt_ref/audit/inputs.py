@@ -10,10 +10,10 @@ import scipy
 
 from kkt_ref._validation import Shape, as_array, check_points, check_separable, check_targets
 from kkt_ref._validation import check_image_shape as check_shape
+from kkt_ref.attacks.membership import MOST
 from kkt_ref.network.protocol import Network
 from kkt_ref.stationarity.problems import max_margin
 
-MOST_SAMPLES = 10_000
 NEAR_COPY = 1e-4  # distance of copies, as a share of the spread of each column
 
 
@@ -33,9 +33,9 @@ def check_data(net: Network, data: Any, image_shape: Shape | None) -> Samples:
     """
     x, y = data if isinstance(data, (tuple, list)) and len(data) == 2 else (data, None)
     flat, shape = _flat(net, x, "data: x")
-    if len(flat) > MOST_SAMPLES:
+    if len(flat) > MOST:
         raise ValueError(
-            f"data: expected at most {MOST_SAMPLES} samples, because the fit of the multipliers "
+            f"data: expected at most {MOST} samples, because the fit of the multipliers "
             f"needs memory for an n x n matrix, got {len(flat)}; select the samples that matter"
         )
     if image_shape is not None and shape not in (None, image_shape):
@@ -150,14 +150,12 @@ def _near_copies(seen: np.ndarray, unseen: np.ndarray) -> tuple[np.ndarray, np.n
     """
     both = np.concatenate([seen, unseen])
     spread = both.std(axis=0)
-    used = spread > 1e-12 * np.abs(both).max(axis=0)
-    scaled = (both[:, used] - both[:, used].mean(axis=0)) / spread[used]
-    d = scaled.shape[1]
-    if not d:  # all rows are equal
-        return np.arange(len(unseen)), np.zeros(len(unseen), int)
-    rng = np.random.default_rng(0)
-    basis = np.linalg.qr(rng.normal(size=(d, min(d, 8))))[0]  # (d, 8), shortens every distance
-    width, (seen, unseen) = NEAR_COPY * np.sqrt(d), np.split(scaled, [len(seen)])
+    used = spread > 1e-12 * np.abs(both).max(axis=0)  # (d,)
+    scaled = (both - both.mean(axis=0)) / np.where(used, spread, np.inf)
+    seen, unseen = np.split(scaled, [len(seen)])
+    directions = np.random.default_rng(0).normal(size=(len(used), min(len(used), 8)))
+    basis = np.linalg.qr(directions)[0]  # (d, 8), shortens every distance
+    width = NEAR_COPY * np.sqrt(max(used.sum(), 1))
     near, row = scipy.spatial.cKDTree(seen @ basis).query(
         unseen @ basis, distance_upper_bound=width
     )

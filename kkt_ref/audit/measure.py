@@ -14,7 +14,6 @@ from kkt_ref.attacks.base import Callback, Reconstruction
 from kkt_ref.attacks.membership import MOST, minus_log_p
 from kkt_ref.attacks.plane import default_step
 from kkt_ref.audit.attack import attack, attack_settings
-from kkt_ref.audit.decay import best_decay
 from kkt_ref.audit.exchangeable import Differences, compare_files, placebo, without_size
 from kkt_ref.audit.inputs import (
     Samples,
@@ -25,6 +24,7 @@ from kkt_ref.audit.inputs import (
 )
 from kkt_ref.kkt.equation import Equation
 from kkt_ref.kkt.gram import MEMORY
+from kkt_ref.kkt.weight_decay import DecayFit, weight_decay_stationarity
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.roc import ROC, roc
@@ -71,6 +71,11 @@ class OnData(NamedTuple):
     matches: Comparison  # of the candidates with the training data
     # of classes, unless left out: floors of the residual, and the four conditions if q > 0
     conditions: dict[str, Any] | None = None
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The rows of x in the file, (n,)."""
+        return np.arange(len(self.x))
 
 
 class OnHeldOut(NamedTuple):
@@ -159,13 +164,11 @@ def audit(
     given = None if data is None else check_data(net, data, image_shape)
     unseen = None if held_out is None else check_held_out(net, held_out, given)
     image_shape = given.shape if given else image_shape
-    settings = dict[str, Any]()
-    if isinstance(net, MLP):
-        settings = attack_settings(net, image_shape, candidates, restarts, seed, box)
-        if given is not None and net.d == 2:
-            check_inside(given.x, settings["box"])
-    else:
-        _check_other(net, given, unseen, candidates, restarts, box)
+    settings = attack_settings(net, image_shape, candidates, restarts, seed, box)
+    if given is not None and "box" in settings:
+        check_inside(given.x, settings["box"])
+    if not isinstance(net, MLP):
+        _check_other(net, given, unseen)
 
     def begin(stage: str, run: int = 0) -> None:
         if callback is not None:
@@ -190,18 +193,12 @@ def audit(
     return Audit(net, image_shape, settings, found, failure, on_data, on_held_out)
 
 
-def _check_other(
-    net: Network, data: Samples | None, held_out: Samples | None, *of_attack: Any
-) -> None:
+def _check_other(net: Network, data: Samples | None, held_out: Samples | None) -> None:
     """Raise unless a network that is no MLP can be audited with these samples."""
     if held_out is None or data is None or {data.targets, held_out.targets} != {"classes"}:
         raise ValueError(
             "data, held_out: expected both, each a pair (x, y) with classes y, because a network "
             "that is no MLP is audited by given samples alone"
-        )
-    if any(value is not None for value in of_attack):
-        raise ValueError(
-            "candidates, restarts, box: expected None, a network that is no MLP is not attacked"
         )
     check_gradients(net, data.x.astype(net.dtype))
 
@@ -229,7 +226,7 @@ def measure_conditions(net: Network, x: np.ndarray, y: Any, seed: int) -> dict[s
     equation = _equation(net, x[rows], y[rows], problem)
     u, multipliers = equation.margins, equation.fit()  # (n,)
     layer_1 = (1.0, *(0.0,) * (net.depth - 1))
-    loss, decayed = best_decay(net, equation.x, equation.y)
+    loss, decayed = best_decay(equation)
     numbers = {
         "samples": n,
         "constraints": "of the runner-up class" if problem else "of all wrong classes",
@@ -249,6 +246,21 @@ def measure_conditions(net: Network, x: np.ndarray, y: Any, seed: int) -> dict[s
     if u.min() > 0 and every_class:  # else there is no margin
         numbers |= equation.report(multipliers).as_dict()
     return numbers
+
+
+def best_decay(equation: Equation) -> tuple[str, DecayFit]:
+    """Return the loss whose weight decay explains the weights of a classifier best, and its fit.
+
+    Each loss leaves one number free, μ.  Training without decay to a small loss ℓ looks like decay
+    with a tiny μ, of about L ℓ log(1/ℓ) / ‖θ‖².  The targets of "mse" and "huber" are y, or for
+    several outputs 1 for the class and 0 elsewhere; these two differ only for outputs that are more
+    than 1 from their target.
+    """
+    net, x, y = equation.net, equation.x, equation.y
+    numbers = y if net.K == 1 else np.eye(net.K)[y]  # (n,) or (n, K)
+    targets = {"logistic" if net.K == 1 else "cross_entropy": y, "mse": numbers, "huber": numbers}
+    fits = {loss: weight_decay_stationarity(net, x, t, loss=loss) for loss, t in targets.items()}
+    return min(fits.items(), key=lambda fit: fit[1].stationarity.relative)
 
 
 def measure_held_out(

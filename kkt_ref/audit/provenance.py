@@ -1,8 +1,8 @@
 """What a report is about: when it was made, by which command, and from which files."""
 
-import hashlib
 import os
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,10 @@ def describe_run(command: str, inputs: dict[str, Path | None]) -> dict[str, Any]
         "date": now.strftime("%d %B %Y, %H:%M UTC"),
         "version": f"kkt_ref {kkt_ref.__version__}, NumPy {np.__version__}",
         "command": command,
-        "files": [_describe_file(role, path) for role, path in inputs.items() if path is not None],
+        "files": [
+            {"role": role, "name": path.name, "bytes": len(raw), "sha256": sha256(raw).hexdigest()}
+            for role, path in inputs.items()
+            if path is not None
+            for raw in [path.read_bytes()]
+        ],
     }
-
-
-def _describe_file(role: str, path: Path) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"role": role, "name": path.name, "bytes": path.stat().st_size, "sha256": digest}

@@ -9,7 +9,7 @@ from kkt_ref.audit.conditions import known_figures
 from kkt_ref.audit.figures import Picture
 from kkt_ref.audit.measure import Audit, Evidence, OnHeldOut
 from kkt_ref.audit.verdict import MEANING, Verdict, overall
-from kkt_ref.audit.warnings import activation_text, find_warnings, layer_norms
+from kkt_ref.audit.warnings import find_warnings, layer_norms
 from kkt_ref.audit.weights import Weights
 from kkt_ref.network.mlp import MLP
 
@@ -18,14 +18,15 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
     """Return all that is known of the whole, as JSON can hold it."""
     found, degree = audit.found, overall(verdicts)
     said = degree if degree.startswith("cannot") else f"is {degree}"
+    p_values = [verdict.p for verdict in verdicts.values() if verdict.p is not None]
     numbers: dict[str, Any] = {
         "version": kkt_ref.__version__,
         "warnings": find_warnings(audit, activation_known=weights.activation_known),
         "targets": audit.data.targets if audit.data else "",
         "network": _network(weights),
-        "attack": audit.settings | {"candidates_found": len(found.labels)},
         "verdict": {
             "degree": degree,
+            "p": min(p_values, default=None),
             "meaning": MEANING[degree],
             "tests": {name: verdict._asdict() for name, verdict in verdicts.items()},
         },
@@ -33,45 +34,44 @@ def as_numbers(weights: Weights, audit: Audit, verdicts: dict[str, Verdict]) -> 
             f"Verdict: that the weights reveal training data {said}. {MEANING[degree]}",
             *(f"{name.capitalize()}: {v.text}" for name, v in verdicts.items()),
         ],
-        "figures": known_figures(audit, verdicts),
     }
+    if audit.settings:
+        numbers["attack"] = audit.settings | {"candidates_found": len(found.labels)}
     if found.runs and audit.net.d > 2:
         numbers["attack"]["residual_layer_1"] = min(run.by_layer[0] for run in found.runs)
-    if audit.data is not None:
+    if audit.settings and audit.data is not None:
         numbers["data"] = audit.data.matches.numbers
         numbers["held_out"] = audit.held_out.matches.numbers if audit.held_out else None
-        if audit.data.conditions is not None:
-            numbers["conditions"] = audit.data.conditions
+    if audit.data is not None and audit.data.conditions is not None:
+        numbers["conditions"] = audit.data.conditions
     if audit.held_out is not None:
         numbers["membership"] = _figures_of(audit.held_out.membership)
         numbers["outputs"] = {"scores": audit.held_out.outputs_by}
         numbers["outputs"] |= _figures_of(audit.held_out.outputs)
         numbers["files"] = _files(audit.held_out)
-    if not isinstance(audit.net, MLP):
-        del numbers["attack"], numbers["data"]
+    numbers["figures"] = known_figures(numbers)
     return numbers
 
 
 def _network(weights: Weights) -> dict[str, Any]:
-    net = weights.net
+    net, of_mlp = weights.net, dict[str, Any]()
+    if isinstance(net, MLP):
+        alpha = getattr(net.activation, "alpha", None)
+        of_mlp = {
+            "widths": net.widths,
+            "activation": net.activation.name + (f", alpha {alpha:g}" if alpha else ""),
+            "biased": [layer for layer, b in enumerate(net.biases, 1) if b is not None],
+            "homogeneous": net.homogeneous,
+        }
     return {
         "file": weights.file,
         "kind": weights.kind,
         "layers": [f"{i} ({name})" for i, name in enumerate(weights.names, start=1)],
-        **(_of_mlp(net) if isinstance(net, MLP) else {}),
+        **of_mlp,
         "parameters": net.theta.size,
         "dtype": weights.stored or str(net.dtype),
         "computed_in": str(net.dtype),
         "norms": layer_norms(net),
-    }
-
-
-def _of_mlp(net: MLP) -> dict[str, Any]:
-    return {
-        "widths": net.widths,
-        "activation": activation_text(net),
-        "biased": [layer for layer, b in enumerate(net.biases, 1) if b is not None],
-        "homogeneous": net.homogeneous,
     }
 
 

@@ -9,7 +9,7 @@ import io
 import numpy as np
 
 from kkt_ref.attacks.base import Reconstruction
-from kkt_ref.audit.measure import Comparison, OnData, OnHeldOut
+from kkt_ref.audit.measure import OnData, OnHeldOut
 
 Columns = dict[str, np.ndarray]
 
@@ -17,7 +17,7 @@ Columns = dict[str, np.ndarray]
 def sample_columns(data: OnData, held_out: OnHeldOut | None) -> Columns:
     """Return, for each training sample, its candidate (-1: none) and its scores (NaN: none)."""
     n, candidate = len(data.x), data.matches.candidate
-    columns = {"row": np.arange(n), "candidate": candidate}
+    columns = {"row": data.rows, "candidate": candidate}
     if data.y is not None and data.y.ndim == 1:
         columns["label"] = data.y
     columns["score"] = np.where(candidate >= 0, data.matches.score, np.nan)
@@ -44,17 +44,13 @@ def candidate_columns(
     }
     if found.agreement is not None:
         columns["agreement"] = found.agreement
-    matches: dict[str, tuple[Comparison, np.ndarray]] = {}
-    if data is not None:
-        matches["training"] = data.matches, np.arange(len(data.x))
-    if held_out is not None:
-        matches["held-out"] = held_out.matches, held_out.rows
-    for name, (matched, numbers) in matches.items():
-        row, score = np.full(k, None, object), np.full(k, np.nan)
-        rows = np.flatnonzero(matched.candidate >= 0)
-        row[matched.candidate[rows]] = numbers[rows]
-        score[matched.candidate[rows]] = matched.score[rows]
-        columns |= {f"{name} row": row, f"{name} score": score}
+    for name, part in (("training", data), ("held-out", held_out)):
+        if part is not None:
+            row, score = np.full(k, None, object), np.full(k, np.nan)
+            matched = np.flatnonzero(part.matches.candidate >= 0)
+            candidate = part.matches.candidate[matched]
+            row[candidate], score[candidate] = part.rows[matched], part.matches.score[matched]
+            columns |= {f"{name} row": row, f"{name} score": score}
     return columns
 
 

@@ -15,8 +15,9 @@ OFF_CENTRE = 0.1  # the share of the mean of the data in their energy
 
 def find_warnings(audit: Audit, *, activation_known: bool = True) -> list[str]:
     """Return what limits the meaning of an audit."""
-    net = audit.net
-    found = list(_about_network(net, activation_known) if isinstance(net, MLP) else net.warnings)
+    found = list(audit.net.warnings)
+    if isinstance(audit.net, MLP):
+        found += _about_mlp(audit.net, activation_known)
     if audit.data is None:
         return [
             *found,
@@ -32,30 +33,15 @@ def find_warnings(audit: Audit, *, activation_known: bool = True) -> list[str]:
     return found
 
 
-def activation_text(net: MLP) -> str:
-    """Return the name of the activation, and its sharpness if it has one."""
-    alpha = getattr(net.activation, "alpha", None)
-    return net.activation.name + (f", alpha {alpha:g}" if alpha else "")
-
-
 def layer_norms(net: Network) -> list[float]:
     """Return the norm of the parameters of each layer."""
     return [float(np.linalg.norm(np.float64(net.theta[s]))) for s in net.layer_slices]
 
 
-def _about_network(net: MLP, activation_known: bool) -> Iterator[str]:
+def _about_mlp(net: MLP, activation_known: bool) -> Iterator[str]:
     norms = layer_norms(net)
-    later = [str(layer) for layer, b in enumerate(net.biases, 1) if b is not None and layer > 1]
-    if later:
-        yield (
-            f"The network is not homogeneous: it has a bias in layer {', '.join(later)}. Expect "
-            "fewer and more blurred candidates."
-        )
-    if not net.activation.homogeneous:
-        yield (
-            f"The network is not homogeneous, because of its activation ({activation_text(net)}). "
-            "The theory holds for homogeneous networks, such as those with ReLU."
-        )
+    if not net.homogeneous:
+        yield "Expect fewer and more blurred candidates than from a homogeneous network."
     if not activation_known:
         yield (
             "The file does not name the activation, so ReLU is assumed. If that is wrong, the "

@@ -3,7 +3,6 @@
 Nothing in a file is ever executed.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +17,11 @@ from kkt_ref.network.activations import activation_by_name
 from kkt_ref.network.mlp import MLP
 from kkt_ref.network.protocol import Network
 
+KINDS = {  # of safetensors, as NumPy names them
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
+    "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+
 
 class Weights(NamedTuple):
     """A network, and what its file says of it."""
@@ -26,9 +30,7 @@ class Weights(NamedTuple):
     file: str  # its name
     names: tuple[str, ...] = ()  # of the layers, from input to output
     kind: str = "given in Python"  # or "npz of kkt_ref", "npz of a state dict", "safetensors"
-    activation_known: bool = (
-        True  # whether the file or the caller named it; otherwise ReLU is assumed
-    )
+    activation_known: bool = True  # to the file or the caller; otherwise ReLU is assumed
     stored: str = ""  # the dtypes in the file
 
 
@@ -106,22 +108,19 @@ def _in_order(
 def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], set[str]]:
     """Return the arrays, and the names of those in bfloat16, which are returned as float32."""
     try:
-        from safetensors.numpy import load
+        from safetensors import deserialize
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{path}: reading safetensors files needs an extra: pip install 'kkt_ref[safetensors]'"
         ) from error
-    raw = path.read_bytes()
-    size = 8 + int.from_bytes(raw[:8], "little")
-    header, halves = raw[:size], set[str]()
+    state, halves = {}, set()
     try:
-        if b'"BF16"' in header:  # NumPy does not have it: read as integers, the upper half
-            entries = json.loads(header[8:])
-            halves = {name for name, entry in entries.items() if entry.get("dtype") == "BF16"}
-            raw = header.replace(b'"BF16"', b'"U16" ') + raw[size:]
-        state = load(raw)
-        for name in halves:
-            state[name] = (state[name].astype(np.uint32) << 16).view(np.float32)
+        for name, entry in deserialize(path.read_bytes()):
+            array = np.frombuffer(entry["data"], KINDS[entry["dtype"]]).reshape(entry["shape"])
+            if entry["dtype"] == "BF16":  # NumPy does not have it: the upper half of a float32
+                halves.add(name)
+                array = (array.astype(np.uint32) << 16).view(np.float32)
+            state[name] = array
     except Exception as error:  # the library's own error, or KeyError for a dtype unknown to NumPy
         raise ValueError(
             f"{path}: expected a safetensors file of floating arrays, but {error!r}"

@@ -94,15 +94,15 @@ class MLP(Network):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What limits the meaning of the KKT conditions for this network."""
-        warnings, name = [], self.activation.name
+        limits, name = [], self.activation.name
         later = [layer for layer, b in enumerate(self.biases, 1) if b is not None and layer > 1]
         if later:
-            warnings.append(f"Φ is not homogeneous: layers {later} have biases; {ASSUMED}")
+            limits.append(f"The network is not homogeneous: layers {later} have biases; {ASSUMED}")
         if not self.activation.homogeneous:
-            warnings.append(f"Φ is not homogeneous, because {name} is not; {ASSUMED}")
+            limits.append(f"The network is not homogeneous, because {name} is not; {ASSUMED}")
         if name in ("gated", "authors"):
-            warnings.append("∇θΦ is taken with smoothed gates; ReLU's own residual differs")
-        return tuple(warnings)
+            limits.append("∇θΦ is taken with smoothed gates; ReLU's own residual differs")
+        return tuple(limits)
 
     def with_arrays(self, arrays: Any) -> Self:
         """Return this network with other parameters, given in the order of `arrays`."""
