@@ -23,7 +23,7 @@ def slope(function, where, direction, h=1e-6):
 
 @given(problems(activations=ACTIVATIONS), st.floats(0.1, 2.0))
 def test_published_loss_and_its_gradient(problem, lambda_min):
-    net, x, y, l_, rng = problem
+    net, x, y, l_, *_, rng = problem
     x = 2 * x  # some coordinates beyond the box
     loss = published_loss(net, x, y, l_, lambda_min=lambda_min)
     stationarity = kkt_ref.stationarity_loss(net, x, y, l_ / len(y))
@@ -90,7 +90,7 @@ def test_published_loss_equals_pytorch_s_double_backward(activation):
 
 @given(problems(activations=ACTIVATIONS[1:]), st.floats(0.1, 10.0))
 def test_the_loss_for_lbfgs_is_the_weighted_residual_and_has_its_gradient(problem, scale):
-    net, x, y, lam, rng = problem
+    net, x, y, lam, *_, rng = problem
     weights = tuple(rng.uniform(0.5, 2.0, net.depth))
     loss = RelativeLoss(net, y, PaperSettings(layer_weights=weights))
     loss.scale = scale
@@ -108,7 +108,7 @@ def test_the_loss_for_lbfgs_is_the_weighted_residual_and_has_its_gradient(proble
 
 @given(problems())
 def test_balanced_variables_have_gradients_of_one_size(problem):
-    net, x, y, lam, _ = problem
+    net, x, y, lam, *_ = problem
     loss = RelativeLoss(net, y, PaperSettings())
     loss.balance(x, lam)
     vector = loss.pack(x, lam)
