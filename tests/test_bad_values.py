@@ -73,7 +73,8 @@ def bad_values(name, value):
     if isinstance(value, (int, float)):
         return {repr(v): v for v in NUMBERS}
     if isinstance(value, At) or name == "paths":
-        return {repr(v): v for v in (None, 3, 1.5, b"\xff", [3], "missing/file", "")}
+        wrong = (None, 3, 1.5, b"\xff", [3], "missing/file", "net.npz/file", "", ".")
+        return {repr(v): v for v in wrong}
     if isinstance(value, str):
         return {repr(v): v for v in (None, "nonsense", 3, ["a"])}
     if isinstance(value, tuple) and all(isinstance(v, (int, float, str)) for v in value):
@@ -132,7 +133,7 @@ def not_named(error, public, argument):
     about, colon, _ = str(error).partition(": ")
     known = set(GOOD[public]) | {PARTS.get(argument, argument)}
     words = re.findall(r"[A-Za-z]+_(?=\d)|\w+", about)
-    names = [str(v) for v in GOOD[public].values() if isinstance(v, str)] + ["missing/file"]
+    names = [str(v) for v in GOOD[public].values() if isinstance(v, str)] + ["missing/file", "."]
     if not colon or not (known & set(words) or any(name in about for name in names)):
         return f"names no argument: {error!r}"
     return None
