@@ -30,6 +30,8 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         If the block raises, a file named ``path`` stays as it was.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected the name of a file, got a folder")
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with open(temporary, "xb") as file:

@@ -65,12 +65,14 @@ def run_all(
     this process is a worker that may start no others, as those of ``multiprocessing.Pool``, and by
     default also if this is any worker or all runs together take about ``seconds`` < 2.  With
     threadpoolctl installed, BLAS has one thread everywhere, so that results do not depend on
-    ``workers`` in any bit; without it one worker is a process of its own, unless a variable such
-    as OPENBLAS_NUM_THREADS is 1.
+    ``workers`` in any bit on processors of one kind; without it one worker is a process of its
+    own, unless a variable such as OPENBLAS_NUM_THREADS is 1.
     """
     numbers, task = list(numbers), partial(_call, run, np.geterr())
     if isinstance(workers, Executor):
-        _collect({workers.submit(task, number): number for number in numbers}, done)
+        content = _pickled(task)  # arrays that an engine unpickles itself may not be aligned
+        sent = task if content is None else partial(_run_pickled, content)
+        _collect({workers.submit(sent, number): number for number in numbers}, done)
         return
     count = min(workers or usable_cores(), len(numbers))
     short = workers is None and seconds < _SHORT
@@ -78,7 +80,7 @@ def run_all(
     nested |= bool(multiprocessing.current_process().daemon)  # may start no processes
     threaded = usable_cores() > 1 and importlib.util.find_spec("threadpoolctl") is None
     threaded &= "1" not in (os.environ.get(name) for name in _THREADS)
-    if short or nested or (count <= 1 and not threaded) or not _can_be_sent(task):
+    if short or nested or (count <= 1 and not threaded) or _pickled(task) is None:
         for number in numbers:
             done(number, task(number))
         return
@@ -130,11 +132,18 @@ def _call(run: Callable[[int], Result], errors: Any, number: int) -> Result:
         return run(number)
 
 
-def _can_be_sent(task: object) -> bool:
+def _pickled(task: object) -> bytes | None:
+    """Return the task as bytes, or None if it cannot be sent to another process in this way."""
     try:
-        return b"__main__" not in pickle.dumps(task)
+        content = pickle.dumps(task)
     except (pickle.PicklingError, AttributeError, TypeError):
-        return False
+        return None
+    return None if b"__main__" in content else content
+
+
+def _run_pickled(content: bytes, number: int) -> Any:
+    """Run a task of :func:`_pickled`: NumPy rounds a product of unaligned arrays in another way."""
+    return pickle.loads(content)(number)
 
 
 @contextmanager

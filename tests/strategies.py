@@ -24,55 +24,35 @@ WITH_AUTHORS = (*ACTIVATIONS, AuthorsGatedReLU(4.0))  # the last is the gradient
 class Problem(NamedTuple):
     net: kkt_ref.MLP
     x: np.ndarray  # (n, d)
-    y: np.ndarray  # (n,)
-    multipliers: np.ndarray  # (n,)
-    rng: np.random.Generator
-
-
-@st.composite
-def problems(draw, activations=ACTIVATIONS, biases=("first", "all", "none"), min_depth=1):
-    """A random network of depth 1 to 5 with random data that fit it."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    depth = draw(st.integers(min_depth, 5))
-    widths = (*draw(st.lists(st.integers(1, 7), min_size=depth, max_size=depth)), 1)
-    net = kkt_ref.init_uniform(
-        widths,
-        rng,
-        bias=draw(st.sampled_from(biases)),
-        activation=draw(st.sampled_from(activations)),
-    )
-    n = draw(st.integers(1, 6))
-    x = rng.normal(size=(n, net.d))
-    y = np.where(rng.uniform(size=n) < 0.5, -1.0, 1.0)
-    return Problem(net, x, y, rng.uniform(0.1, 1.0, n), rng)
-
-
-class Sum(NamedTuple):
-    """Σ U_ic ∇θΦ_c(x_i) of any problem, and the weights of the layers in the loss."""
-
-    net: kkt_ref.MLP
-    x: np.ndarray  # (n, d)
-    y: np.ndarray
-    multipliers: np.ndarray
+    y: np.ndarray  # (n,), or (n, K) for a regression
+    multipliers: np.ndarray  # (n,), or (n, K) if each output has its own
     problem: object
     layer_weights: tuple
     rng: np.random.Generator
 
 
 @st.composite
-def sums(draw, activation):
-    """Networks of depth 1 to 5, narrow or so wide that Gram matrices are cheaper."""
-    K, seed = draw(st.sampled_from([1, 2, 5])), draw(st.integers(0, 2**32 - 1))
-    rng = np.random.default_rng(seed)
-    wide, depth = draw(st.booleans()), draw(st.integers(1, 5))
-    widths = rng.integers(20, 30, depth) if wide else rng.integers(1, 8, depth)
-    bias = draw(st.sampled_from(["first", "all", "none"]))
-    net = kkt_ref.init_uniform((*widths.tolist(), K), rng, bias=bias, activation=activation)
+def problems(
+    draw, activations=ACTIVATIONS, biases=("first", "all", "none"), min_depth=1, any_kind=False
+):
+    """A random network of depth 1 to 5, and random data of two classes that fit it.
+
+    ``any_kind`` of problem also has networks so wide that Gram matrices are cheaper.
+    """
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    depth, wide = draw(st.integers(min_depth, 5)), any_kind and draw(st.booleans())
+    K = draw(st.sampled_from([1, 2, 5] if any_kind else [1]))
+    net = kkt_ref.init_uniform(
+        (*rng.integers(*((20, 30) if wide else (1, 8)), depth).tolist(), K),
+        rng,
+        bias=draw(st.sampled_from(biases)),
+        activation=draw(st.sampled_from(activations)),
+    )
     x = rng.normal(size=(draw(st.integers(1, 9)), net.d))
     kinds = [TwoClasses(), WeightDecay(loss_by_name("logistic")), Regression()]
     if K > 1:
         kinds = [Classes(), RunnerUp(), WeightDecay(loss_by_name("cross_entropy")), Regression()]
-    problem = draw(st.sampled_from(kinds))
+    problem = draw(st.sampled_from(kinds if any_kind else kinds[:1]))
     y = rng.integers(K, size=len(x)) if K > 1 else rng.choice([-1.0, 1.0], len(x))
     if isinstance(problem, Regression):
         y = rng.normal(size=(len(x), K))
@@ -80,7 +60,7 @@ def sums(draw, activation):
     lam = rng.uniform(0.1, 1.0, D.shape[:2] if D.shape[1] > 1 else len(x))
     weights = rng.uniform(0.1, 2.0, depth)
     weights[rng.integers(depth)] *= depth == 1 or draw(st.booleans())
-    return Sum(net, x, y, lam, problem, tuple(weights.tolist()), rng)
+    return Problem(net, x, y, lam, problem, tuple(weights.tolist()), rng)
 
 
 def away_from_kinks(net, x, distance=1e-4):

@@ -141,6 +141,7 @@ def content(**changes):
         (content(format="1"), "expected format"),
         (content(dtype="float16"), "dtype: expected float64"),
         (content(seed=-1), "seed: expected an integer"),
+        (content(), r"answers\.json: expected names such as .* none of them"),
         (content(arrays={"a": 1}), r"got \['a'\]"),
     ],
 )

@@ -108,7 +108,9 @@ def test_quick_image_demo(tmp_path, name):
     assert found["attack"] == "components" and found["restarts"] == 2
     assert found["train"]["loss"] <= 4e-6 and found["train"]["train_error"] == 0
     scores = found["scores"]
-    assert scores["data"]["ncc_08"] >= 4 > scores["unseen"]["ncc_08"] and found["right_of_20"] >= 4
+    least = {"mnist": 8, "cifar10": 5}[name]  # of 10
+    assert scores["data"]["ncc_08"] >= least and found["right_of_20"] >= least
+    assert scores["unseen"]["ncc_08"] == 0
     assert scores["data"]["ssim_top10"] > scores["unseen"]["ssim_top10"]
 
 

@@ -16,7 +16,6 @@ import kkt_ref
 from kkt_ref import _io as files
 from kkt_ref._io import read_npz
 from kkt_ref.audit.weights import load_weights
-from kkt_ref.conformance import check_answers, write_questions
 from kkt_ref.stationarity import closed_form
 from tests.networks import state_dict
 from tests.programs import run_python
@@ -150,13 +149,6 @@ def test_nothing_in_a_file_is_executed(whole, name, tmp_path):
     assert trap.exists()  # the trap works
 
 
-@pytest.mark.parametrize("name", LOAD)
-def test_a_folder_in_place_of_a_file(name, tmp_path):
-    (tmp_path / name).mkdir()
-    with pytest.raises((OSError, ValueError), match=name):
-        LOAD[name](tmp_path / name)
-
-
 def save(folder, number):
     """Save another network for each number."""
     kkt_ref.save_net(LARGE.scaled(number), folder / "net.npz")
@@ -179,21 +171,6 @@ def test_a_full_disk_changes_nothing(tmp_path, monkeypatch, at):
     monkeypatch.undo()
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     save(tmp_path, 2)  # with room again it goes on
-
-
-def test_a_file_in_place_of_the_folder_is_named(tmp_path):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(OSError, match="file"):
-        save(tmp_path / "file", 1)
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_a_file_of_answers_without_an_answer_is_refused(tmp_path):
-    write_questions(tmp_path / "whole.npz")
-    arrays = read_npz(tmp_path / "whole.npz", "", ("format", "seed", "dtype"))
-    np.savez(tmp_path / "none.npz", **arrays)
-    with pytest.raises(ValueError, match="none.npz: expected names such as .* none of them"):
-        check_answers(tmp_path / "none.npz")
 
 
 @pytest.mark.slow

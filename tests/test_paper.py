@@ -23,7 +23,7 @@ def slope(function, where, direction, h=1e-6):
 
 @given(problems(activations=ACTIVATIONS), st.floats(0.1, 2.0))
 def test_published_loss_and_its_gradient(problem, lambda_min):
-    net, x, y, l_, rng = problem
+    net, x, y, l_, *_, rng = problem
     x = 2 * x  # some coordinates beyond the box
     loss = published_loss(net, x, y, l_, lambda_min=lambda_min)
     stationarity = kkt_ref.stationarity_loss(net, x, y, l_ / len(y))
@@ -42,26 +42,12 @@ def test_published_loss_and_its_gradient(problem, lambda_min):
     assert abs(found - expected) <= 1e-6 * (size * np.hypot(*map(np.linalg.norm, v)) + loss.value)
 
 
-def published_by_torch(torch, net, activate, x, y, l_, lambda_min):
-    """The published loss by double backward, as the authors' code has it."""
-    arrays = [torch.tensor(p, requires_grad=True) for p in net.arrays]
-    x, l_ = (torch.tensor(a, requires_grad=True) for a in (x, l_))
-    given, a = iter(arrays), x
-    for layer, b in enumerate(net.biases):
-        a = (a if layer == 0 else activate(a)) @ next(given).T
-        a = a if b is None else a + next(given)
-    phi = (l_ * torch.tensor(y) * a[:, 0]).mean()
-    sums = torch.autograd.grad(phi, arrays, create_graph=True)
-    value = sum(((p.detach() - g) ** 2).sum() for p, g in zip(arrays, sums, strict=True))
-    value = value + ((x - 1).relu() ** 2).sum() + ((-1 - x).relu() ** 2).sum()
-    value = value + 5 * ((lambda_min - l_).relu() ** 2).sum()
-    return value.item(), *(g.numpy() for g in torch.autograd.grad(value, (x, l_)))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", [kkt_ref.Softplus(3.0), AuthorsGatedReLU(3.0)], ids=repr)
 def test_published_loss_equals_pytorch_s_double_backward(activation):
+    """The loss as the authors' code has it."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed; CI has it")
+    from tests.planted.torch_modules import Model, residuals
 
     class ReluForwardSigmoidBackward(torch.autograd.Function):
         @staticmethod
@@ -73,24 +59,26 @@ def test_published_loss_equals_pytorch_s_double_backward(activation):
         def backward(ctx, slope):
             return slope * torch.sigmoid(3.0 * ctx.saved_tensors[0])
 
-    activations = {
-        "softplus": lambda z: torch.nn.functional.softplus(z, beta=3.0, threshold=1e4),
-        "authors": ReluForwardSigmoidBackward.apply,
-    }
     rng = np.random.default_rng(0)
     net = kkt_ref.init_uniform((5, 9, 7, 1), rng, activation=activation)
     x, y, l_ = rng.normal(size=(6, 5)), np.resize([-1.0, 1.0], 6), rng.uniform(size=6)
-    expected = published_by_torch(torch, net, activations[activation.name], x, y, l_, 0.5)
-    loss = published_loss(net, x, y, l_, lambda_min=0.5)
-    for ours, theirs in zip(
-        (loss.value, loss.grad_x, loss.grad_multipliers), expected, strict=True
-    ):
-        assert np.linalg.norm(ours - theirs) <= 1e-12 * np.linalg.norm(theirs)
+    loss, model = published_loss(net, x, y, l_, lambda_min=0.5), Model(net)
+    if activation.name == "authors":
+        model.act = ReluForwardSigmoidBackward.apply
+    x, l_ = (torch.tensor(a, requires_grad=True) for a in (x, l_))
+    parts = residuals(model, (l_ * torch.tensor(y) * model(x)[:, 0]).mean())
+    value = sum((part**2).sum() for part in parts)
+    value = value + ((x - 1).relu() ** 2).sum() + ((-1 - x).relu() ** 2).sum()
+    value = value + 5 * ((0.5 - l_).relu() ** 2).sum()
+    theirs = value.item(), *(g.numpy() for g in torch.autograd.grad(value, (x, l_)))
+    ours = loss.value, loss.grad_x, loss.grad_multipliers
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.linalg.norm(one - other) <= 1e-12 * np.linalg.norm(other)
 
 
 @given(problems(activations=ACTIVATIONS[1:]), st.floats(0.1, 10.0))
 def test_the_loss_for_lbfgs_is_the_weighted_residual_and_has_its_gradient(problem, scale):
-    net, x, y, lam, rng = problem
+    net, x, y, lam, *_, rng = problem
     weights = tuple(rng.uniform(0.5, 2.0, net.depth))
     loss = RelativeLoss(net, y, PaperSettings(layer_weights=weights))
     loss.scale = scale
@@ -108,7 +96,7 @@ def test_the_loss_for_lbfgs_is_the_weighted_residual_and_has_its_gradient(proble
 
 @given(problems())
 def test_balanced_variables_have_gradients_of_one_size(problem):
-    net, x, y, lam, _ = problem
+    net, x, y, lam, *_ = problem
     loss = RelativeLoss(net, y, PaperSettings())
     loss.balance(x, lam)
     vector = loss.pack(x, lam)

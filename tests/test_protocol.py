@@ -1,6 +1,7 @@
 """A network that a user brings: everything that asks for Φ and ∇θΦ works as for the MLP."""
 
 from dataclasses import dataclass
+from unittest import mock
 
 import autograd.numpy as anp
 import numpy as np
@@ -8,8 +9,11 @@ import pytest
 from autograd import grad
 
 import kkt_ref
+from kkt_ref.attacks import multiplier_scores
+from kkt_ref.kkt import equation
 from kkt_ref.kkt.weight_decay import weight_decay_stationarity
 from kkt_ref.network import Network
+from kkt_ref.stationarity import RunnerUp
 from kkt_ref.training import weight_decay_optimum
 from tests.strategies import error
 
@@ -61,10 +65,16 @@ def test_it_has_the_definition_the_conditions_and_the_fits_of_the_mlp(K):
     assert error(kkt_ref.margins(net, x, y), kkt_ref.margins(mlp, x, y)) < 1e-12
     fit = kkt_ref.fit_multipliers(mlp, x, y)
     assert error(kkt_ref.fit_multipliers(net, x, y), fit) < 1e-8
+    with mock.patch.object(equation, "LARGEST_MATRIX", 0):
+        assert error(kkt_ref.fit_multipliers(net, x, y), fit) < 1e-3
+    for a, b in zip(*(multiplier_scores(each, x, y) for each in (net, mlp)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
     floors = [kkt_ref.residual_floor(each, x, y).by_layer for each in (net, mlp)]
     assert np.allclose(*floors, rtol=1e-10)
-    reports = [kkt_ref.kkt_report(each, x, y, lam, margin=0.3) for each in (net, mlp)]
-    assert np.allclose(reports[0][1:8], reports[1][1:8], rtol=1e-10)
+    for problem, given in [(None, lam), (RunnerUp(), None)][: 1 + (K > 1)]:
+        kind = dict(margin=0.3, problem=problem)
+        reports = [kkt_ref.kkt_report(each, x, y, given, **kind) for each in (net, mlp)]
+        assert np.allclose(reports[0][1:8], reports[1][1:8], rtol=1e-7)
     assert reports[0].warnings == () != reports[1].warnings  # the MLP knows that it is smooth at 0
 
 

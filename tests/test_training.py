@@ -6,6 +6,7 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd import grad, jacobian
+from autograd.misc import flatten
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,12 +58,10 @@ def test_descent_with_more_inputs_than_samples_follows_the_definition(K):
         start, x, y, max_steps=40, callback=lambda _, net: seen.append(net), **fit
     )
 
+    theta, as_arrays = flatten(start.arrays)
+
     def soft_margins(theta):  # as the module says
-        parts, last = [], 0
-        for p in start.arrays:
-            parts.append(theta[last : last + p.size].reshape(p.shape))
-            last += p.size
-        outputs = start.with_arrays(parts).outputs(x)  # (n, K)
+        outputs = start.with_arrays(as_arrays(theta)).outputs(x)  # (n, K)
         if K == 1:
             return y * outputs[:, 0]
         gaps = [
@@ -74,7 +73,6 @@ def test_descent_with_more_inputs_than_samples_follows_the_definition(K):
     def log_loss(theta):
         return anp.log(anp.mean(anp.log1p(anp.exp(-soft_margins(theta)))))
 
-    theta = start.theta
     for step in range(40):
         if step % 7 == 0:
             assert error(seen[step // 7].theta, theta) < 1e-12
