@@ -1,4 +1,4 @@
-"""Independent runs in several processes.
+"""Independent runs in several processes, or in the executor of another engine.
 
 The processes are those of ``concurrent.futures``, started in another way: a worker has one BLAS
 thread, and it does not import the user's script, so that a script needs no
@@ -13,8 +13,8 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ import numpy as np
 from kkt_ref._validation import check_count
 
 Result = TypeVar("Result")
+Workers = Executor | int | None
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _SHORT = 2.0  # seconds; workers take one to start
@@ -36,55 +37,72 @@ def usable_cores() -> int:
     return min(os.cpu_count() or 1, 61)  # Windows waits for no more processes
 
 
-def check_workers(workers: int | None) -> int | None:
-    """Return a number of processes, or None for the default; or raise."""
-    return None if workers is None else check_count(workers, "workers")
+def check_workers(workers: Workers) -> Workers:
+    """Return ``workers``, or raise if it is no executor and no count."""
+    if workers is None or isinstance(workers, Executor):
+        return workers
+    if isinstance(workers, (int, np.integer)):
+        return check_count(workers, "workers")
+    raise TypeError(
+        "workers: expected a number of processes or a concurrent.futures.Executor, as Dask's "
+        f"Client.get_executor(), got {type(workers).__name__}"
+    )
 
 
 def run_all(
     run: Callable[[int], Result],
-    count: int,
-    after: Callable[[int, Result], object],
+    numbers: Iterable[int],
+    done: Callable[[int, Result], object],
     *,
-    workers: int | None = None,
+    workers: Workers = None,
     seconds: float = np.inf,
-) -> list[Result]:
-    """Return run(0) ... run(count - 1); call ``after(number, result)`` when each has ended.
+) -> None:
+    """Call ``done(number, run(number))`` for all numbers, in the order in which they complete.
 
-    ``after`` is called in this process.  ``run`` is called in ``workers`` processes, by default as
-    many as there are usable cores.  It stays in this process if it cannot be sent to another one
-    (it uses a class of the user's script, or a lambda), if this process is a worker that may start
-    no others, as those of ``multiprocessing.Pool``, and by default also if this is any worker or
-    all runs together take about ``seconds`` < 2.  With threadpoolctl installed, BLAS has one thread
-    everywhere, so that results do not depend on ``workers`` in any bit; without it one worker is a
-    process of its own, unless a variable such as OPENBLAS_NUM_THREADS is 1.
+    ``done`` is called in this process.  ``run`` is called in ``workers`` processes, by default as
+    many as there are usable cores, or in an executor, which stays open.  It stays in this process
+    if it cannot be sent to another one (it uses a class of the user's script, or a lambda), if
+    this process is a worker that may start no others, as those of ``multiprocessing.Pool``, and by
+    default also if this is any worker or all runs together take about ``seconds`` < 2.  With
+    threadpoolctl installed, BLAS has one thread everywhere, so that results do not depend on
+    ``workers`` in any bit; without it one worker is a process of its own, unless a variable such
+    as OPENBLAS_NUM_THREADS is 1.
     """
-    task = partial(_call, run, np.geterr())
-    processes = min(workers or usable_cores(), count)
+    numbers, task = list(numbers), partial(_call, run, np.geterr())
+    if isinstance(workers, Executor):
+        _collect({workers.submit(task, number): number for number in numbers}, done)
+        return
+    count = min(workers or usable_cores(), len(numbers))
     short = workers is None and seconds < _SHORT
     nested = workers in (None, 1) and multiprocessing.parent_process() is not None
     nested |= bool(multiprocessing.current_process().daemon)  # may start no processes
     threaded = usable_cores() > 1 and importlib.util.find_spec("threadpoolctl") is None
     threaded &= "1" not in (os.environ.get(name) for name in _THREADS)
-    if short or nested or (processes <= 1 and not threaded) or not _can_be_sent(task):
-        results = []
-        for number in range(count):
-            results.append(task(number))
-            after(number, results[-1])
-        return results
+    if short or nested or (count <= 1 and not threaded) or not _can_be_sent(task):
+        for number in numbers:
+            done(number, task(number))
+        return
     spawn = multiprocessing.get_context("spawn")
     before = multiprocessing.active_children()
-    with ProcessPoolExecutor(processes, spawn, _start_worker) as pool:
+    with ProcessPoolExecutor(count, spawn, _start_worker) as pool:
         try:
             with _starting_workers():  # they start when runs are submitted
-                futures = {pool.submit(task, number): number for number in range(count)}
-            for future in as_completed(futures):
-                after(futures[future], future.result())
+                futures = {pool.submit(task, number): number for number in numbers}
+            _collect(futures, done)
         except BaseException:
             for worker in set(multiprocessing.active_children()).difference(before):
                 worker.kill()  # workers have no other state than their results
             raise
-    return [future.result() for future in futures]
+
+
+def _collect(futures: dict[Future[Result], int], done: Callable[[int, Result], object]) -> None:
+    try:
+        for future in as_completed(list(futures)):
+            done(futures.pop(future), future.result())
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
 
 
 @contextmanager

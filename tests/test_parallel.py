@@ -1,10 +1,11 @@
-"""Runs give the same numbers in one process and in several."""
+"""Runs give the same numbers in one process, in several, and in the executor of another engine."""
 
 import multiprocessing
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -75,6 +76,25 @@ def test_the_number_of_processes_changes_no_bit_and_no_event(name):
         assert a[:2] == b[:2] and np.array_equal(a[2], b[2]) and np.array_equal(a[3], b[3])
 
 
+@pytest.mark.parametrize("name", ATTACKS)
+def test_any_executor_runs_them_and_stays_open(name):
+    with ThreadPoolExecutor(2) as executor:
+        found = ATTACKS[name](workers=executor)
+        assert executor.submit(int, 3).result() == 3
+    assert_equal(found, ATTACKS[name]())
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_runs_them():
+    distributed = pytest.importorskip("distributed")
+    options = dict(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with distributed.Client(**options) as client:
+        for name in ("paper", "first-layer"):
+            with client.get_executor() as executor:
+                found = ATTACKS[name](workers=executor)
+            assert_equal(found, ATTACKS[name](workers=2))
+
+
 def state_of_a_worker(slept, number):
     if number == 2:
         time.sleep(30)
@@ -97,7 +117,7 @@ def test_workers_have_one_thread_and_an_interrupt_ends_them_and_keeps_the_enviro
 
     run = partial(state_of_a_worker, tmp_path / "slept")
     with np.errstate(under="raise"), pytest.raises(KeyboardInterrupt):
-        run_all(run, 3, interrupt, workers=2)
+        run_all(run, range(3), interrupt, workers=2)
     assert not multiprocessing.active_children() and not (tmp_path / "slept").exists()
     assert seen.keys() == {0, 1}
     for process, *state in seen.values():
@@ -108,6 +128,21 @@ def test_workers_have_one_thread_and_an_interrupt_ends_them_and_keeps_the_enviro
 def test_a_process_that_may_start_no_others_runs_all_by_itself(monkeypatch):
     monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # as in a Pool
     assert_equal(paper(workers=2), paper())
+
+
+def test_an_interrupt_cancels_what_has_not_begun():
+    begun = []
+
+    def run(number):
+        begun.append(number)
+        time.sleep(0.01)
+
+    def interrupt(number, result):
+        raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as executor, pytest.raises(KeyboardInterrupt):
+        run_all(run, range(50), interrupt, workers=executor)
+    assert len(begun) < 50
 
 
 def test_a_plain_script_needs_no_guard_and_its_workers_end_when_it_is_killed(tmp_path):

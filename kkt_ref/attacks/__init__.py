@@ -13,6 +13,7 @@ r"""Attacks: training data from the weights of a network, listed in reading orde
 
 from typing import Any
 
+from kkt_ref._parallel import Workers
 from kkt_ref._validation import check_count
 from kkt_ref.attacks.base import Callback, Reconstruction
 from kkt_ref.attacks.components import STARTS, reconstruct_components
@@ -50,7 +51,7 @@ def reconstruct(
     restarts: int | None = None,
     seed: int = 0,
     callback: Callback | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
 ) -> Reconstruction:
     """Reconstruct training data by the attack that suits the network.
 
@@ -76,10 +77,11 @@ def reconstruct(
     callback : callable, optional
         Called as ``callback(stage, run, x, multipliers)`` with copies of the candidates
         (m, d) and multipliers (m,), run by run in the order in which the runs end.
-    workers : int, optional
+    workers : int or concurrent.futures.Executor, optional
         For d > 2 only: the number of processes that share the runs, by default the number of
-        usable cores (one if all runs take under about two seconds).  The result does not depend
-        on it.
+        usable cores (one if all runs take under about two seconds), or an executor of another
+        engine, such as Dask's ``Client.get_executor()`` or
+        ``mpi4py.futures.MPIPoolExecutor()``, which stays open.  The result does not depend on it.
     """
     check_mlp(net)
     runs = dict(seed=seed, callback=callback, workers=workers)

@@ -45,7 +45,7 @@ import autograd.numpy as anp
 import numpy as np
 import scipy
 
-from kkt_ref._parallel import check_workers, one_thread, run_all
+from kkt_ref._parallel import Workers, check_workers, one_thread, run_all
 from kkt_ref._validation import Shape, as_array, check_count, check_image_shape, check_points
 from kkt_ref.attacks.base import Callback, Reconstruction, Run, one_multiplier
 from kkt_ref.kkt.equation import Equation, Stationarity
@@ -81,7 +81,7 @@ def reconstruct_components(
     seed: int = 0,
     restarts: int = STARTS,
     callback: Callback | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
 ) -> Reconstruction:
     """Reconstruct training images as independent components of the first layer.
 
@@ -119,22 +119,23 @@ def reconstruct_components(
     seed, restarts = check_count(seed, "seed", 0), check_count(restarts, "restarts")
     workers = check_workers(workers)
 
-    span = span_of_images(net.weights[0])
+    span, starts = span_of_images(net.weights[0]), dict[int, Components]()
 
     def after(number: int, found: Components) -> None:
+        starts[number] = found
         if callback is not None:
             callback("components", number, found.images.copy(), np.ones(len(found.images)))
 
     # one evaluation multiplies (k, k) by (k, C·P) twice
     products = restarts * 10 * STEPS * len(span) ** 2 * 4 * net.d
-    starts = run_all(
+    run_all(
         _Search(span, shape, mean, seed),
-        restarts,
+        range(restarts),
         after,
         workers=workers,
         seconds=products * 1e-10,
     )
-    return _pooled(net, starts, seed)
+    return _pooled(net, [starts[number] for number in range(restarts)], seed)
 
 
 def component_loss(B: Array, shares: Array, mean: Array, V: Array, shape: Shape) -> Array:

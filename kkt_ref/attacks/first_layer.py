@@ -43,7 +43,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kkt_ref._parallel import check_workers, one_thread, run_all
+from kkt_ref._parallel import Workers, check_workers, one_thread, run_all
 from kkt_ref._validation import check_count
 from kkt_ref.attacks.base import Callback, Reconstruction, measured_run
 from kkt_ref.attacks.paper import with_gates
@@ -258,7 +258,7 @@ def reconstruct_first_layer(
     seed: int = 0,
     restarts: int | None = None,
     callback: Callback | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
 ) -> Reconstruction:
     """Reconstruct training data from the first layer, by alternating least squares.
 
@@ -286,21 +286,23 @@ def reconstruct_first_layer(
     restarts = problem.default_restarts if restarts is None else restarts
     m, restarts = check_count(m, "candidates"), check_count(restarts, "restarts", 2)
     seed, workers = check_count(seed, "seed", 0), check_workers(workers)
+    runs = dict[int, Alternation]()
 
     def after(number: int, run: Alternation) -> None:
+        runs[number] = run
         if callback is not None:
             x, multipliers = problem.inputs(run.coordinates), run.multipliers.astype(np.float64)
             callback("alternation", number, x, multipliers)
 
     products = m * (net.theta.size + m * len(problem.target))
-    runs = run_all(
+    run_all(
         partial(_run, problem, (m, problem.k), seed),
-        restarts,
+        range(restarts),
         after,
         workers=workers,
         seconds=restarts * 5e-9 * products,
     )
-    return _pooled(problem, runs, seed)
+    return _pooled(problem, [runs[number] for number in range(restarts)], seed)
 
 
 def _run(problem: FirstLayer, shape: tuple[int, int], seed: int, number: int) -> Alternation:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy
 
-from kkt_ref._parallel import check_workers, run_all
+from kkt_ref._parallel import Workers, check_workers, run_all
 from kkt_ref._validation import (
     check_array,
     check_box,
@@ -149,7 +149,7 @@ def reconstruct_paper(
     restarts: int = 1,
     seed: int = 0,
     callback: Callback | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     **settings: Any,
 ) -> Reconstruction:
     """Reconstruct training data by stationarity alone, from random starts.
@@ -196,28 +196,31 @@ def reconstruct_paper(
     else:
         y = np.arange(m) % net.K if problem.signed else np.zeros((m, net.K))
 
+    runs: dict[int, Reconstruction] = {}
+
     def after(number: int, ended: tuple[Reconstruction, list[Event]]) -> None:
-        for stage, _, x, multipliers in ended[1]:
+        runs[number], events = ended
+        for stage, _, x, multipliers in events:
             callback(stage, number, x, multipliers)  # type: ignore[misc]
 
     live = restarts == 1 and callback is not None
     # a callback is called by this process, and one device serves one process
     here = live or checked.backend != "numpy"
     each = 0.0 if here else 5e-4 + 6e-10 * m * net.theta.size
-    ended = run_all(
+    run_all(
         partial(_run, net, y, start_scale, seed, checked, callback if live else bool(callback)),
-        restarts,
+        range(restarts),
         after,
         workers=None if live else workers,
         seconds=restarts * checked.max_iterations * len(checked.alphas) * each,
     )
-    runs = [run for run, _ in ended]
+    ordered = [runs[number] for number in range(restarts)]
     return Reconstruction(
-        np.concatenate([one.candidates for one in runs]),
-        np.concatenate([one.labels for one in runs]),
-        np.concatenate([one.multipliers for one in runs]),
+        np.concatenate([one.candidates for one in ordered]),
+        np.concatenate([one.labels for one in ordered]),
+        np.concatenate([one.multipliers for one in ordered]),
         np.repeat(np.arange(restarts), m),
-        tuple(one.runs[0] for one in runs),
+        tuple(one.runs[0] for one in ordered),
         seed,
     )
 
