@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
@@ -51,15 +51,15 @@ def check_workers(workers: Workers) -> Workers:
 
 def run_all(
     run: Callable[[int], Result],
-    numbers: Iterable[int],
-    done: Callable[[int, Result], object],
+    count: int,
+    after: Callable[[int, Result], object],
     *,
     workers: Workers = None,
     seconds: float = np.inf,
-) -> None:
-    """Call ``done(number, run(number))`` for all numbers, in the order in which they complete.
+) -> list[Result]:
+    """Return run(0) ... run(count - 1); call ``after(number, result)`` when each has ended.
 
-    ``done`` is called in this process.  ``run`` is called in ``workers`` processes, by default as
+    ``after`` is called in this process.  ``run`` is called in ``workers`` processes, by default as
     many as there are usable cores, or in an executor, which stays open.  It stays in this process
     if it cannot be sent to another one (it uses a class of the user's script, or a lambda), if
     this process is a worker that may start no others, as those of ``multiprocessing.Pool``, and by
@@ -68,39 +68,43 @@ def run_all(
     ``workers`` in any bit on processors of one kind; without it one worker is a process of its
     own, unless a variable such as OPENBLAS_NUM_THREADS is 1.
     """
-    numbers, task = list(numbers), partial(_call, run, np.geterr())
+    task = partial(_call, run, np.geterr())
     if isinstance(workers, Executor):
         content = _pickled(task)  # arrays that an engine unpickles itself may not be aligned
         sent = task if content is None else partial(_run_pickled, content)
-        _collect({workers.submit(sent, number): number for number in numbers}, done)
-        return
-    count = min(workers or usable_cores(), len(numbers))
+        return _collect({workers.submit(sent, number): number for number in range(count)}, after)
+    processes = min(workers or usable_cores(), count)
     short = workers is None and seconds < _SHORT
     nested = workers in (None, 1) and multiprocessing.parent_process() is not None
     nested |= bool(multiprocessing.current_process().daemon)  # may start no processes
     threaded = usable_cores() > 1 and importlib.util.find_spec("threadpoolctl") is None
     threaded &= "1" not in (os.environ.get(name) for name in _THREADS)
-    if short or nested or (count <= 1 and not threaded) or _pickled(task) is None:
-        for number in numbers:
-            done(number, task(number))
-        return
+    if short or nested or (processes <= 1 and not threaded) or _pickled(task) is None:
+        results = []
+        for number in range(count):
+            results.append(task(number))
+            after(number, results[-1])
+        return results
     spawn = multiprocessing.get_context("spawn")
     before = multiprocessing.active_children()
-    with ProcessPoolExecutor(count, spawn, _start_worker) as pool:
+    with ProcessPoolExecutor(processes, spawn, _start_worker) as pool:
         try:
             with _starting_workers():  # they start when runs are submitted
-                futures = {pool.submit(task, number): number for number in numbers}
-            _collect(futures, done)
+                futures = {pool.submit(task, number): number for number in range(count)}
+            return _collect(futures, after)
         except BaseException:
             for worker in set(multiprocessing.active_children()).difference(before):
                 worker.kill()  # workers have no other state than their results
             raise
 
 
-def _collect(futures: dict[Future[Result], int], done: Callable[[int, Result], object]) -> None:
+def _collect(
+    futures: dict[Future[Result], int], after: Callable[[int, Result], object]
+) -> list[Result]:
     try:
-        for future in as_completed(list(futures)):
-            done(futures.pop(future), future.result())
+        for future in as_completed(futures):
+            after(futures[future], future.result())
+        return [future.result() for future in futures]
     except BaseException:
         for future in futures:
             future.cancel()

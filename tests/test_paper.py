@@ -175,15 +175,6 @@ def test_labels_may_be_given():
     assert np.array_equal(attack(labels=labels, restarts=2).labels, np.tile(labels, 2))
 
 
-def test_a_schedule_ends_at_its_last_alpha():
-    schedule, sharp = attack(alpha=[5.0, 50.0]), attack(alpha=50.0)
-    assert schedule.runs[0].steps > sharp.runs[0].steps
-    assert np.isclose(norms(schedule, 50.0).relative, schedule.runs[0].objective ** 0.5)
-    smooth = relu_net().with_activation(kkt_ref.Softplus(5.0))  # keeps its gates: one stage
-    settings = dict(m=4, alpha=[5.0, 50.0], max_iterations=5)
-    assert reconstruct_paper(smooth, **settings).runs[0].steps == 5
-
-
 def test_descent_lowers_the_objective_and_says_why_it_stopped():
     seen = []
     found = attack(callback=lambda stage, run, x, lam: seen.append((stage, run, x, lam)))
@@ -197,7 +188,7 @@ def test_descent_lowers_the_objective_and_says_why_it_stopped():
     assert np.all(np.diff(values) <= 0)
 
 
-def test_a_callback_may_end_the_run_before_the_next_alpha():
+def test_a_callback_may_end_the_run():
     calls = []
 
     def enough(*event):
@@ -205,7 +196,7 @@ def test_a_callback_may_end_the_run_before_the_next_alpha():
         if len(calls) == 5:
             raise StopIteration
 
-    run = attack(alpha=[5.0, 50.0], callback=enough).runs[0]
+    run = attack(callback=enough).runs[0]
     assert len(calls) == run.steps == 5 and run.stop_reason == "The callback ended the run."
 
 

@@ -128,7 +128,7 @@ def test_workers_have_one_thread_and_an_interrupt_ends_them_and_keeps_the_enviro
 
     run = partial(state_of_a_worker, tmp_path / "slept")
     with np.errstate(under="raise"), pytest.raises(KeyboardInterrupt):
-        run_all(run, range(3), interrupt, workers=2)
+        run_all(run, 3, interrupt, workers=2)
     assert not multiprocessing.active_children() and not (tmp_path / "slept").exists()
     assert seen.keys() == {0, 1}
     for process, *state in seen.values():
@@ -152,7 +152,7 @@ def test_an_interrupt_cancels_what_has_not_begun():
         raise KeyboardInterrupt
 
     with ThreadPoolExecutor(1) as executor, pytest.raises(KeyboardInterrupt):
-        run_all(run, range(50), interrupt, workers=executor)
+        run_all(run, 50, interrupt, workers=executor)
     assert len(begun) < 50
 
 

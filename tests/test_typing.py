@@ -13,7 +13,7 @@ def use(net: kkt_ref.MLP) -> list[Reconstruction]:
     found = [kkt_ref.reconstruct(net, m=7, seed=3, restarts=2, callback=watch)]
     found.append(kkt_ref.attacks.reconstruct_plane(net, box=(-1, 1), step=0.1, callback=watch))
     found.append(kkt_ref.attacks.reconstruct_first_layer(net, restarts=2))
-    found.append(reconstruct_paper(net, 7, seed=3, box=(-1, 1), alpha=[1.0, 2.0]))
+    found.append(reconstruct_paper(net, 7, seed=3, box=(-1, 1), alpha=2.0))
     best = found[0].of_run(found[0].best)
     loss = published_loss(net, best.candidates, best.labels, best.multipliers, lambda_min=0.5)
     print(loss.value + best.runs[0].residual, best.runs[0].stop_reason.upper())

@@ -74,6 +74,13 @@ class Reconstruction:
         return replace(self, **kept, runs=(self.runs[index],))
 
 
+def predicted_labels(outputs: np.ndarray) -> np.ndarray:
+    """Return the labels (m,) that outputs (m, K) give: their signs, or the largest class."""
+    if outputs.shape[1] == 1:
+        return np.where(outputs[:, 0] < 0, -1.0, 1.0)
+    return outputs.argmax(axis=1)
+
+
 def one_multiplier(K: int) -> Problem:
     """Return the problem with one multiplier for each candidate, for K outputs."""
     return TwoClasses() if K == 1 else RunnerUp()

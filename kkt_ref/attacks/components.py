@@ -47,7 +47,7 @@ import scipy
 
 from kkt_ref._parallel import Workers, check_workers, one_thread, run_all
 from kkt_ref._validation import Shape, as_array, check_count, check_image_shape, check_points
-from kkt_ref.attacks.base import Callback, Reconstruction, Run, one_multiplier
+from kkt_ref.attacks.base import Callback, Reconstruction, Run, one_multiplier, predicted_labels
 from kkt_ref.kkt.equation import Equation, Stationarity
 from kkt_ref.network.mlp import MLP, check_mlp
 
@@ -119,23 +119,22 @@ def reconstruct_components(
     seed, restarts = check_count(seed, "seed", 0), check_count(restarts, "restarts")
     workers = check_workers(workers)
 
-    span, starts = span_of_images(net.weights[0]), dict[int, Components]()
+    span = span_of_images(net.weights[0])
 
     def after(number: int, found: Components) -> None:
-        starts[number] = found
         if callback is not None:
             callback("components", number, found.images.copy(), np.ones(len(found.images)))
 
     # one evaluation multiplies (k, k) by (k, C·P) twice
     products = restarts * 10 * STEPS * len(span) ** 2 * 4 * net.d
-    run_all(
+    starts = run_all(
         _Search(span, shape, mean, seed),
-        range(restarts),
+        restarts,
         after,
         workers=workers,
         seconds=products * 1e-10,
     )
-    return _pooled(net, [starts[number] for number in range(restarts)], seed)
+    return _pooled(net, starts, seed)
 
 
 def component_loss(B: Array, shares: Array, mean: Array, V: Array, shape: Shape) -> Array:
@@ -372,17 +371,9 @@ def _pooled(net: MLP, starts: list[Components], seed: int) -> Reconstruction:
         sizes = np.linalg.norm(start.images, axis=1, keepdims=True) / norm
         x.append(start.images / sizes)
         pictures.append(x[-1] + start.shares[:, None] / sizes * start.mean)
-        multipliers, residual = _explained(net, x[-1])
+        multipliers, (_, residual, by_layer) = _explained(net, x[-1])
         fitted.append(multipliers)
-        runs.append(
-            Run(
-                objective=start.objective,
-                residual=residual.relative,
-                by_layer=residual.by_layer,
-                steps=start.steps,
-                stop_reason=start.stop_reason,
-            )
-        )
+        runs.append(Run(start.objective, residual, by_layer, start.steps, start.stop_reason))
     run_index = np.repeat(np.arange(len(x)), [len(images) for images in x])  # (p,)
     x, pictures, fitted = map(np.concatenate, (x, pictures, fitted))  # (p, d), (p, d), (p, 2)
 
@@ -408,7 +399,7 @@ def _pooled(net: MLP, starts: list[Components], seed: int) -> Reconstruction:
     candidates = both(x)
     return Reconstruction(
         candidates=candidates,
-        labels=_labels(net, candidates),
+        labels=predicted_labels(net.outputs(candidates.astype(net.dtype))),
         multipliers=fitted[first].reshape(-1),
         run_index=np.repeat(run_index[first], 2),
         runs=tuple(runs),
@@ -418,16 +409,10 @@ def _pooled(net: MLP, starts: list[Components], seed: int) -> Reconstruction:
     )
 
 
-def _labels(net: MLP, x: Array) -> Array:
-    outputs = net.outputs(x.astype(net.dtype))
-    if net.K == 1:
-        return np.where(outputs[:, 0] < 0, -1.0, 1.0)
-    return np.argmax(outputs, axis=1)
-
-
 def _explained(net: MLP, x: Array) -> tuple[Array, Stationarity]:
     """Return the best λ ≥ 0 of the images and their negatives, (k, 2), and the residual."""
     net, both = net.astype(np.float64), np.stack([x, -x], axis=1).reshape(-1, net.d)  # (2 k, d)
-    equation = Equation(net, both, _labels(net, both), one_multiplier(net.K))
+    labels = predicted_labels(net.outputs(both))  # (2 k,)
+    equation = Equation(net, both, labels, one_multiplier(net.K))
     multipliers = equation.fit()
     return multipliers.reshape(-1, 2), equation.norms(multipliers)

@@ -45,7 +45,7 @@ import numpy as np
 
 from kkt_ref._parallel import Workers, check_workers, one_thread, run_all
 from kkt_ref._validation import check_count
-from kkt_ref.attacks.base import Callback, Reconstruction, measured_run
+from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, predicted_labels
 from kkt_ref.attacks.paper import with_gates
 from kkt_ref.kkt.multipliers import solve_nnls_gram
 from kkt_ref.network.mlp import MLP, check_mlp
@@ -57,7 +57,6 @@ _TURNING_STEPS = range(3, 16, 3)
 _STEPS = 20
 _TRIALS = 4  # values of the damping ρ that one step tries
 _LARGEST_DAMPING = 1e6  # steps are then as short as the rounding of float32
-_COPIES = 8  # candidates that are kept of one sample
 
 
 class Atoms(NamedTuple):
@@ -140,13 +139,9 @@ class FirstLayer:
     def atoms(self, a: Array) -> Atoms:
         """Return what the candidates with coordinates (m, k) add to the equation."""
         trace = closed_form.forward(self._net, a)
-        if self.net.K == 1:
-            labels = np.where(trace.outputs < 0, -1.0, 1.0)  # (m,)
-            pull = labels[:, None]
-        else:
-            labels = np.arange(len(a)) % self.net.K  # (m,)
-            pull = pull_of_class(labels, self.net.K)
-        pull, labels = pull.astype(np.float32), labels.astype(np.float32)
+        K = self.net.K
+        labels = predicted_labels(trace.preactivations[-1]) if K == 1 else np.arange(len(a)) % K
+        pull, labels = pull_of_class(labels, K).astype(np.float32), labels.astype(np.float32)
         signals = self._whitened_left(closed_form.backward(trace, pull).deltas[0])
         bias = np.full((len(a), 1), self._bias_weight)
         return Atoms(signals, np.hstack([a * self.weights, bias]), labels)
@@ -162,7 +157,12 @@ class FirstLayer:
 
 
 def pull_of_class(y: Array, K: int) -> Array:
-    """Return 1 for the class of each sample and −1/(K−1) for the others, (m, K), for y (m,)."""
+    """Return 1 for the class of each sample and −1/(K−1) for the others, (m, K), for y (m,).
+
+    For one output it is the label y.
+    """
+    if K == 1:
+        return y[:, None]
     own = np.eye(K)[y]
     return own - (1 - own) / (K - 1)
 
@@ -286,23 +286,21 @@ def reconstruct_first_layer(
     restarts = problem.default_restarts if restarts is None else restarts
     m, restarts = check_count(m, "candidates"), check_count(restarts, "restarts", 2)
     seed, workers = check_count(seed, "seed", 0), check_workers(workers)
-    runs = dict[int, Alternation]()
 
     def after(number: int, run: Alternation) -> None:
-        runs[number] = run
         if callback is not None:
             x, multipliers = problem.inputs(run.coordinates), run.multipliers.astype(np.float64)
             callback("alternation", number, x, multipliers)
 
     products = m * (net.theta.size + m * len(problem.target))
-    run_all(
+    runs = run_all(
         partial(_run, problem, (m, problem.k), seed),
-        range(restarts),
+        restarts,
         after,
         workers=workers,
         seconds=restarts * 5e-9 * products,
     )
-    return _pooled(problem, [runs[number] for number in range(restarts)], seed)
+    return _pooled(problem, runs, seed)
 
 
 def _run(problem: FirstLayer, shape: tuple[int, int], seed: int, number: int) -> Alternation:
@@ -366,16 +364,19 @@ def agreements(units: Array, run_index: Array, classes: Array) -> Array:
     return np.minimum(best, 1.0)
 
 
-def in_variety(units: Array, classes: Array, most: int) -> Array:
+def in_variety(
+    units: Array, classes: Array, most: int, copies: int = 8, alike: float = 0.8
+) -> Array:
     """Return the indices, rising, of at most ``most`` unit vectors (p, k), first ones preferred.
 
-    A vector is left out if eight before it, of the same class (p,), have |cosine| >= 0.8 with it.
+    A vector is left out if so many ``copies`` before it, of the same class (p,), have a |cosine| of
+    ``alike`` or more with it.
     """
     kept: list[int] = []
     before = {label: (np.zeros_like(units), 0) for label in np.unique(classes).tolist()}
     for i, (unit, label) in enumerate(zip(units, classes.tolist(), strict=True)):
         same, count = before[label]
-        if len(kept) < most and np.sum(np.abs(same[:count] @ unit) >= 0.8) < _COPIES:
+        if len(kept) < most and np.sum(np.abs(same[:count] @ unit) >= alike) < copies:
             same[count] = unit
             before[label] = same, count + 1
             kept.append(i)
@@ -385,8 +386,4 @@ def in_variety(units: Array, classes: Array, most: int) -> Array:
 def distinct(candidates: Array) -> Array:
     """Return at most 100 candidates (p, d) of (m, d), with |cosine| < 0.7 to all earlier ones."""
     units = candidates / np.linalg.norm(candidates, axis=1, keepdims=True)
-    chosen: list[int] = []
-    for i, unit in enumerate(units):
-        if len(chosen) < 100 and np.all(np.abs(units[chosen] @ unit) < 0.7):
-            chosen.append(i)
-    return candidates[chosen]
+    return candidates[in_variety(units, np.zeros(len(units)), 100, copies=1, alike=0.7)]

@@ -52,6 +52,7 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_count, check_points
+from kkt_ref.attacks.base import predicted_labels
 from kkt_ref.attacks.first_layer import pull_of_class
 from kkt_ref.kkt.gram import gram_matrix
 from kkt_ref.network.gradient_check import check_gradients
@@ -123,10 +124,7 @@ def _signals(net: MLP, x: Array) -> Array:
     """Return δ(x) / ‖δ(x)‖ (n, h) of the winning output less the mean of the others."""
     trace = closed_form.forward(net, x)
     outputs = trace.preactivations[-1]  # (n, K)
-    if net.K == 1:
-        pull = np.where(outputs < 0, -1.0, 1.0)
-    else:
-        pull = pull_of_class(outputs.argmax(axis=1), net.K)
+    pull = pull_of_class(predicted_labels(outputs), net.K)  # (n, K)
     deltas = closed_form.backward(trace, pull).deltas[0]
     return deltas / np.maximum(np.linalg.norm(deltas, axis=1, keepdims=True), 1e-300)
 

@@ -19,21 +19,15 @@ import numpy as np
 import scipy
 
 from kkt_ref._parallel import Workers, check_workers, run_all
-from kkt_ref._validation import (
-    check_array,
-    check_box,
-    check_count,
-    check_multipliers,
-    check_positive,
-)
+from kkt_ref._validation import check_box, check_count, check_multipliers, check_positive
 from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, one_multiplier
+from kkt_ref.kkt.equation import Equation
 from kkt_ref.network.activations import GatedReLU
 from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.network.protocol import check_layer_weights
 from kkt_ref.stationarity import problems
 from kkt_ref.stationarity.backend import Backend, get_backend
 from kkt_ref.stationarity.closed_form import stationarity_and_gradient
-from kkt_ref.stationarity.evaluation import evaluate
 from kkt_ref.stationarity.problems import Problem, check_samples, max_margin
 
 Event = tuple[str, int, np.ndarray, np.ndarray]  # the arguments of a callback
@@ -114,23 +108,17 @@ class PaperSettings:
     """The settings that :func:`reconstruct_paper` and :func:`refine` share, declared once."""
 
     box: tuple[float, float] = (-1.0, 1.0)  # bounds of every coordinate
-    alpha: float | Sequence[float] = 100.0  # sharpness of the gates; a sequence is a schedule
+    alpha: float = 100.0  # sharpness of the gates σ(αz)
     layer_weights: Sequence[float] | None = None  # w_l ≥ 0, one a layer; ones unless given
-    max_iterations: int = 1000  # of L-BFGS, for each α
+    max_iterations: int = 1000  # of L-BFGS
     backend: str | Backend = "numpy"  # or "cupy": where the loss is evaluated
     problem: Problem | None = None  # two or K classes unless given; RunnerUp() is the published one
 
     def __post_init__(self) -> None:
         get_backend(self.backend)
         check_box(self.box)
-        for alpha in self.alphas:
-            GatedReLU(alpha)
+        check_positive(self.alpha, "alpha")
         check_count(self.max_iterations, "max_iterations")
-
-    @property
-    def alphas(self) -> list[float]:
-        """The schedule as a list."""
-        return check_array(self.alpha, "alpha").ravel().tolist()
 
     def check_net(self, net: MLP) -> None:
         """Raise if the descent cannot work on a network."""
@@ -155,7 +143,7 @@ def reconstruct_paper(
     """Reconstruct training data by stationarity alone, from random starts.
 
     Returned are the candidates of all runs.  The objective is Σ_l w_l ‖r‖²_l / Σ_l w_l ‖θ‖²_l, with
-    r the residual with the gates of the last α.
+    r the residual with these gates.
 
     Parameters
     ----------
@@ -196,31 +184,28 @@ def reconstruct_paper(
     else:
         y = np.arange(m) % net.K if problem.signed else np.zeros((m, net.K))
 
-    runs: dict[int, Reconstruction] = {}
-
     def after(number: int, ended: tuple[Reconstruction, list[Event]]) -> None:
-        runs[number], events = ended
-        for stage, _, x, multipliers in events:
+        for stage, _, x, multipliers in ended[1]:
             callback(stage, number, x, multipliers)  # type: ignore[misc]
 
     live = restarts == 1 and callback is not None
     # a callback is called by this process, and one device serves one process
     here = live or checked.backend != "numpy"
     each = 0.0 if here else 5e-4 + 6e-10 * m * net.theta.size
-    run_all(
+    ended = run_all(
         partial(_run, net, y, start_scale, seed, checked, callback if live else bool(callback)),
-        range(restarts),
+        restarts,
         after,
         workers=None if live else workers,
-        seconds=restarts * checked.max_iterations * len(checked.alphas) * each,
+        seconds=restarts * checked.max_iterations * each,
     )
-    ordered = [runs[number] for number in range(restarts)]
+    runs = [run for run, _ in ended]
     return Reconstruction(
-        np.concatenate([one.candidates for one in ordered]),
-        np.concatenate([one.labels for one in ordered]),
-        np.concatenate([one.multipliers for one in ordered]),
+        np.concatenate([one.candidates for one in runs]),
+        np.concatenate([one.labels for one in runs]),
+        np.concatenate([one.multipliers for one in runs]),
         np.repeat(np.arange(restarts), m),
-        tuple(one.runs[0] for one in ordered),
+        tuple(one.runs[0] for one in runs),
         seed,
     )
 
@@ -237,14 +222,13 @@ def _run(
     """Return one run, and its iterations if ``callback`` is True."""
     events: list[Event] = []
     watch = callback if callable(callback) else lambda *event: events.append(event)
-    problem = settings.problem or max_margin(net.K)
     # the generator number r of default_rng(seed).spawn(restarts)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     x = np.clip(rng.normal(0.0, start_scale, (len(y), net.d)), *settings.box)  # (m, d)
-    here = evaluate(net, x)
-    directions = problem.directions(y, here.outputs)  # (m, J, K)
-    multipliers = rng.uniform(0.0 if problem.signed else -1.0, 1.0, problems.shape_of(directions))
-    total = here.gradient_sum(problems.coefficients_of(directions, multipliers))
+    start = Equation(net, x, y, settings.problem)
+    multipliers = rng.uniform(0.0 if start.problem.signed else -1.0, 1.0, start.shape)
+    U = problems.coefficients_of(start.directions, multipliers)  # (m, K)
+    total = start.evaluation.gradient_sum(U)
     norm = np.sqrt(sum(float(np.sum(g * g)) for g in total))
     if norm > 0:
         multipliers *= float(np.linalg.norm(net.theta)) / norm
@@ -277,43 +261,37 @@ def refine(
     """
     checked = PaperSettings(**settings)
     checked.check_net(net)
-    x, y, problem = check_samples(net, x, y, checked.problem)
-    directions = problem.directions(y, evaluate(net, x).outputs)  # (m, J, K)
-    multipliers = check_multipliers(multipliers, problems.shape_of(directions), net.dtype)
-    used = np.any(directions != 0, axis=2).reshape(multipliers.shape)  # λ of a zero D is fixed at 0
+    start = Equation(net, x, y, checked.problem)
+    x, y, problem, multipliers = start.x, start.y, start.problem, start.check(multipliers)
+    used = np.isfinite(start.constraints).reshape(start.shape)  # λ of a zero D is fixed at 0
+    loss = RelativeLoss(with_gates(net, checked.alpha), y, checked)
 
     def watch(intermediate_result: Any) -> None:  # the name is SciPy's convention
         if callback is not None:
             moved, lam = loss.unpack(intermediate_result.x)
             callback("moved", 0, moved, lam if lam.ndim == 1 else lam.sum(axis=1))
 
-    limit, least, steps = checked.max_iterations, 0.0 if problem.signed else -np.inf, 0
+    limit, least = checked.max_iterations, 0.0 if problem.signed else -np.inf
     x, multipliers = np.clip(x, *checked.box), np.where(used, np.maximum(multipliers, least), 0.0)
-    smooth = net.activation.own_gates
-    for alpha in checked.alphas[:1] if smooth else checked.alphas:
-        loss = RelativeLoss(with_gates(net, alpha), y, checked)
-        loss.balance(x, multipliers)
-        result = scipy.optimize.minimize(
-            loss.value_and_gradient,
-            loss.pack(x, multipliers),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[checked.box] * x.size
-            + [(least, None) if free else (0.0, 0.0) for free in used.ravel()],
-            callback=watch,
-            options=dict(maxcor=20, ftol=0.0, gtol=1e-10, maxiter=limit, maxfun=20 * limit),
-        )
-        x, multipliers = loss.unpack(result.x)
-        multipliers = np.where(used, np.maximum(multipliers, least), 0.0)  # scaling may round
-        steps += result.nit
-        if result.status == STOPPED:
-            break
+    loss.balance(x, multipliers)
+    result = scipy.optimize.minimize(
+        loss.value_and_gradient,
+        loss.pack(x, multipliers),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[checked.box] * x.size
+        + [(least, None) if free else (0.0, 0.0) for free in used.ravel()],
+        callback=watch,
+        options=dict(maxcor=20, ftol=0.0, gtol=1e-10, maxiter=limit, maxfun=20 * limit),
+    )
+    x, multipliers = loss.unpack(result.x)
+    multipliers = np.where(used, np.maximum(multipliers, least), 0.0)  # scaling may round
     reason = {
         0: "The projected gradient fell below 1e-10.",
-        1: f"All iterations allowed were done ({result.nit} in the last stage).",
+        1: f"All {limit} iterations allowed were done.",
         STOPPED: "The callback ended the run.",
     }.get(result.status, "The line search found no lower value: rounding or a kink is in the way.")
-    end = dict(objective=float(result.fun), steps=steps, stop_reason=reason)
+    end = dict(objective=float(result.fun), steps=int(result.nit), stop_reason=reason)
     run = measured_run(net, x, y, multipliers, **end, problem=problem)
     mass = multipliers if multipliers.ndim == 1 else multipliers.sum(axis=1)  # (m,)
     return Reconstruction(x, y, mass, np.zeros(len(y), int), (run,), None)

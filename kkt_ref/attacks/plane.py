@@ -27,7 +27,13 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_box, check_positive
-from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, one_multiplier
+from kkt_ref.attacks.base import (
+    Callback,
+    Reconstruction,
+    measured_run,
+    one_multiplier,
+    predicted_labels,
+)
 from kkt_ref.attacks.kinks import BOX, TOLERANCE, clusters, kink_vertices
 from kkt_ref.kkt.multipliers import solve_nnls
 from kkt_ref.network.activations import ReLU
@@ -195,9 +201,7 @@ def label_points(net: MLP, x: np.ndarray) -> LabelledPoints:
     """Evaluate the network at points (N, 2), a few at a time."""
     parts = np.array_split(x, 1 + len(x) // _AT_A_TIME)
     outputs = np.concatenate([evaluate(net, part).outputs for part in parts])  # (N, K)
-    y = outputs.argmax(axis=1)
-    if net.K == 1:
-        y = np.where(outputs[:, 0] >= 0, 1.0, -1.0)
+    y = predicted_labels(outputs)
     directions = max_margin(net.K).directions(y, outputs)  # (N, J, K)
     return LabelledPoints(net, x, y, directions, constraints_of(directions, outputs))
 
