@@ -6,14 +6,12 @@ The network is a convolutional one with biases and pooling, trained by Adam from
 start, so the theory promises nothing.  `adapter_torch.py` gives the library its outputs and
 gradients.  Stationarity θ ≈ Σ_i λ_i g_i is fitted to the training digits and to digits that the
 network never saw, together.  Training digits have larger multipliers λ_i, measured in their
-standard deviations.  The same scores of a network that was not trained are the null.  At the end
-the library's audit judges the trained network.
+standard deviations.  The same scores of an untrained network are the null.  The audit judges all.
 """
 
 from __future__ import annotations
 
 import sys
-import textwrap
 from dataclasses import replace
 from typing import Any
 
@@ -69,8 +67,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     images, few = read_images(parser, options.images)
     if few:
         parser.error("--images cifar10: expected the official files, see default_images")
-    n = min(options.n, 50) if options.quick else options.n
-    steps, unseen = (200, 100) if options.quick else (600, 700)
+    n, steps, unseen = (min(options.n, 50), 200, 100) if options.quick else (options.n, 600, 700)
     order = np.random.default_rng(options.seed).permutation(len(images.labels))
     images = replace(images, images=images.images[order], labels=images.labels[order])
     clock, split = Clock(), ten_class_split(images, n, unseen=unseen)
@@ -95,12 +92,11 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     audited = audit(net, (x[:n], y[:n]), (x[n:], y[n:]))
     verdicts, floor = judge(audited), audited.data.conditions["floor"]
     for name, verdict in verdicts.items():
-        print(textwrap.indent(textwrap.fill(f"{name.capitalize()}: {verdict.text}", 98), "  "))
+        print(f"  {name.capitalize()}: {verdict.text}")
     clock.say(f"the training images explain all but {floor:.2f} of θ (the floor)")
-    title = f"LeNet on {n} images, beside {len(y) - n} that it never saw"
     figure, axes = plt.subplots(figsize=(7.2, 6.2), layout="constrained")
     draw_roc(axes, found[1], found[0], "the same, untrained network")
-    axes.set_title(title)
+    axes.set_title(f"LeNet on {n} images, beside {len(y) - n} that it never saw")
     axes.legend(loc="lower right")
     save_figure(figure, options.save)
     clock.say(f"figure: {options.save}")

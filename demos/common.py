@@ -85,8 +85,7 @@ def demo_parser(name: str, what: str | None, *, images: bool = False) -> argpars
         add("--images", choices=tuple(TITLES), default="mnist", help="which images to use")
     add("--seed", type=seed_number, default=0, help="seed of all random numbers")
     add("--quick", action="store_true", help="a small and short run, to see that it works")
-    picture = f"{name}.png"
-    add("--save", type=PICTURE, default=picture, help=f"the picture (default: {picture})")
+    add("--save", type=PICTURE, default=f"{name}.png", help="the picture (default: %(default)s)")
     add("--json", type=path_to(".json"), help="also write the numbers to this JSON file")
     return parser
 

@@ -33,13 +33,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     kinds = (("one picture", pictures[0], BLUE), (f"a mixture of {MIXED}", mixture, VERMILLION))
     for row, (name, picture, colour) in zip(axes, kinds, strict=True):
         across, down = np.diff(picture, axis=1)[:-1], np.diff(picture, axis=0)[:, :-1]
-        edges = np.hypot(across, down)  # (H - 1, W - 1)
         differences = np.concatenate([across.ravel(), down.ravel()])
         differences /= np.sqrt(np.mean(differences**2))
         flat = float(np.mean(np.abs(differences) < 0.1))
         row[0].imshow(picture, cmap="gray")
         row[0].set_title(name)
-        row[1].imshow(edges, cmap="gray_r")
+        row[1].imshow(np.hypot(across, down), cmap="gray_r")  # (H - 1, W - 1)
         row[1].set_title("its differences")
         row[2].hist(differences, np.linspace(-6.15, 6.15, 42), density=True, color=colour)
         x = np.linspace(-6, 6, 200)
