@@ -99,9 +99,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     clock.say(f"the training images explain all but {floor:.2f} of θ (the floor)")
     title = f"LeNet on {n} images, beside {len(y) - n} that it never saw"
     figure, axes = plt.subplots(figsize=(7.2, 6.2), layout="constrained")
-    draw_roc(axes, found[1], found[0], "the same, untrained network")
+    draw_roc(axes, found[1], found[0], "all three, untrained network")
     axes.set_title(title)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2)
     save_figure(figure, options.save)
     clock.say(f"figure: {options.save}")
     table["verdicts"] = {name: verdict.degree for name, verdict in verdicts.items()}
