@@ -262,9 +262,8 @@ def test_outputs_tell_what_was_fitted_whatever_y_is(kind):
     assert measured.held_out.outputs_by == ("loss" if kind else "confidence")
     verdicts = judge(measured)
     assert verdicts["outputs"].degree == "shown"
-    by_weights = (
-        "shown" if kind == "classes" else "not shown beyond chance"
-    )  # multipliers see layer 2
+    # multipliers, which need classes, see layer 2
+    by_weights = "shown" if kind == "classes" else "not shown beyond chance"
     assert verdicts["membership"].degree == by_weights
     assert (measured.data.conditions is None) == (kind != "classes")
 
