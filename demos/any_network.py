@@ -95,9 +95,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         print(f"  {name.capitalize()}: {verdict.text}")
     clock.say(f"the training images explain all but {floor:.2f} of θ (the floor)")
     figure, axes = plt.subplots(figsize=(7.2, 6.2), layout="constrained")
-    draw_roc(axes, found[1], found[0], "the same, untrained network")
+    draw_roc(axes, found[1], found[0], "all three, untrained network")
     axes.set_title(f"LeNet on {n} images, beside {len(y) - n} that it never saw")
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2)
     save_figure(figure, options.save)
     clock.say(f"figure: {options.save}")
     table["verdicts"] = {name: verdict.degree for name, verdict in verdicts.items()}

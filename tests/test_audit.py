@@ -254,15 +254,16 @@ def test_outputs_tell_what_was_fitted_whatever_y_is(kind):
     target = 2.0 * y[:30] - 1 if kind == "labels" else y[:30]
     if target.ndim == 1:
         target = 20 * (np.eye(3)[target] - 0.5)
-    last = np.linalg.lstsq(features, target)[0].T  # fits all targets, and layer 1 holds nothing,
+    last = np.linalg.lstsq(features, target)[0].T  # fits all targets, and layer 1 holds nothing
     net = net.with_arrays([net.weights[0], last])
     both = ((x, y[:30]), (unseen, y[30:])) if kind else (x, unseen)
     measured = audit(net, *both, **SMALL)
     assert measured.held_out.outputs_by == ("loss" if kind else "confidence")
     verdicts = judge(measured)
-    assert verdicts["outputs"].degree == "shown"  # but layer 2 multipliers, where y are classes
-    held = "shown" if kind == "classes" else "not shown beyond chance"
-    assert verdicts["membership"].degree == held
+    assert verdicts["outputs"].degree == "shown"
+    # multipliers, which need classes, see layer 2
+    by_weights = "shown" if kind == "classes" else "not shown beyond chance"
+    assert verdicts["membership"].degree == by_weights
     assert (measured.data.conditions is None) == (kind != "classes")
 
 

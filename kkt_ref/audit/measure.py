@@ -38,7 +38,9 @@ RADII = (2.5, 1.5, 0.5)  # of matches in the plane, in steps of the attack's gri
 # what shows weight decay: training without it leaves a larger residual, or fits a tiny μ only
 DECAY_RESIDUAL, DECAY = 0.5, 1e-5
 PLACEBOS, WORST = 5, 0.2
-PLACES = 2**14  # of a projection, for gradients that do not fit into memory
+# places of a projection, which loses evidence: of placebos, if gradients do not fit into memory,
+# and of the network itself, if they fill it more than four times
+PLACES, TIMES = 2**14, 4
 MOST_MULTIPLIERS = 500  # the fit of the conditions takes time with the cube of their number
 
 
@@ -126,7 +128,7 @@ def audit(
     net : MLP of at least two inputs, or another network as in :class:`kkt_ref.network.Network`
         Another network is not attacked.  It is audited by the outputs and the multipliers
         (:func:`kkt_ref.attacks.multiplier_scores`) of data and held-out samples, which it needs
-        both, with classes y.  Gradients of more than 1 GB in all are projected to 16,384 numbers.
+        both, with classes y.  Gradients of more than 4 GB in all are projected to 16,384 numbers.
     data : x or (x, y), optional
         Training data as the network saw them (scaled, mean subtracted): x floating, of shape
         (n, d), (n, H, W) or (n, C, H, W); y of -1 and +1, of classes 0 ... K-1, (n,), of zeros
@@ -293,7 +295,7 @@ def measure_held_out(
         y = np.concatenate([data.y[own], unseen.y[rest]])
     placebos = [weight_scores(placebo(net, rng), x, y, data.targets) for _ in range(PLACEBOS)]
     known = np.sum(placebos, axis=0)  # (N,)
-    by_weights = weight_scores(net, x, y, data.targets)
+    by_weights = weight_scores(net, x, y, data.targets, TIMES)
     by_outputs = output_scores(net, x, y, data.targets)
     left = [without_size(scores, x, known) for scores in (by_weights, by_outputs)]
     return OnHeldOut(
@@ -336,10 +338,15 @@ def distinct_rows(x: np.ndarray) -> np.ndarray:
     return rows if len(rows) > 1 else np.arange(2)
 
 
-def weight_scores(net: Network, x: np.ndarray, y: np.ndarray | None, targets: str) -> np.ndarray:
-    """Score membership by layer 1 of an MLP and, if y are classes, by the multipliers, (n,)."""
+def weight_scores(
+    net: Network, x: np.ndarray, y: np.ndarray | None, targets: str, times: int = 1
+) -> np.ndarray:
+    """Score membership by layer 1 of an MLP and, if y are classes, by the multipliers, (n,).
+
+    Gradients of another network are projected if they fill the memory more than so many ``times``.
+    """
     if not isinstance(net, MLP):
-        places = None if len(x) * net.theta.nbytes <= MEMORY else PLACES
+        places = None if len(x) * net.theta.nbytes <= times * MEMORY else PLACES
         return multiplier_scores(net, x.astype(net.dtype), y, projection=places).multiplier
     scores = membership_scores(net, x).score
     if y is not None and targets == "classes":
