@@ -10,7 +10,7 @@ import pytest
 
 import kkt_ref
 from kkt_ref.__main__ import main
-from kkt_ref.audit.conditions import parse_condition
+from kkt_ref.audit.fail_if import parse_condition
 from kkt_ref.audit.weights import load_weights
 from kkt_ref.network import Elementwise
 from tests.networks import state_dict
