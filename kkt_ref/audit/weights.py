@@ -110,7 +110,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], set[str]]:
         ) from error
     state, halves = {}, set()
     try:
-        for name, entry in deserialize(path.read_bytes()):
+        for name, entry in sorted(deserialize(path.read_bytes())):  # else in any order
             array = np.frombuffer(entry["data"], KINDS[entry["dtype"]]).reshape(entry["shape"])
             if entry["dtype"] == "BF16":  # NumPy does not have it: the upper half of a float32
                 halves.add(name)
