@@ -5,7 +5,7 @@
     attack        the attack of the library, with its defaults
     measure       the attack, membership, outputs and the KKT conditions: :func:`audit`
     verdict       one of six verdicts, and what each means: :func:`judge`
-    conditions    conditions for CI on the verdict and its figures
+    fail_if       conditions for CI on the verdict and its figures
     warnings      the limits of a result, in sentences
     report        all numbers as one dict, and as the page ``report.html.j2``
     tables        CSV files

@@ -16,7 +16,7 @@ import numpy as np
 
 from kkt_ref._io import read_npz, write_atomically
 from kkt_ref._validation import check_points
-from kkt_ref.audit.conditions import parse_condition
+from kkt_ref.audit.fail_if import parse_condition
 from kkt_ref.audit.formats import refuse_other_formats
 from kkt_ref.audit.measure import Audit, audit
 from kkt_ref.audit.provenance import describe_run

@@ -28,7 +28,6 @@ from kkt_ref.kkt.weight_decay import DecayFit, weight_decay_stationarity
 from kkt_ref.metrics.matching import match_one_to_one, match_points
 from kkt_ref.metrics.ncc import ncc_all_pairs
 from kkt_ref.metrics.roc import ROC, roc
-from kkt_ref.network.gradient_check import check_gradients
 from kkt_ref.network.mlp import MLP
 from kkt_ref.network.protocol import Network, check_net
 from kkt_ref.stationarity.losses import LOSSES
@@ -172,25 +171,20 @@ def audit(
     if not isinstance(net, MLP):
         _check_other(net, given, unseen)
 
-    def begin(stage: str, run: int = 0) -> None:
-        if callback is not None:
-            callback(stage, run, np.zeros((0, net.d)), np.zeros(0))
-
+    tell, nothing = callback or (lambda *_: None), (np.zeros((0, net.d)), np.zeros(0))
     if settings:
-        begin("attack", settings.get("restarts", 1))
+        tell("attack", settings.get("restarts", 1), *nothing)
     found, failure = attack(net, settings, callback)
     on_data = on_held_out = None
     if given is not None:
         x, y, targets, _ = given
-        margins = None
-        if targets == "classes":
-            margins = _equation(net, x, y).margins
+        margins = _equation(net, x, y).margins if targets == "classes" else None
         on_data = OnData(x, y, targets, margins, compare(net, settings, found, x))
         if unseen is not None:
-            begin("evidence")
+            tell("evidence", 0, *nothing)
             on_held_out = measure_held_out(net, settings, found, on_data, unseen, seed)
         if conditions and margins is not None:
-            begin("conditions")
+            tell("conditions", 0, *nothing)
             on_data = on_data._replace(conditions=measure_conditions(net, x, y, seed))
     return Audit(net, image_shape, settings, found, failure, on_data, on_held_out)
 
@@ -202,7 +196,6 @@ def _check_other(net: Network, data: Samples | None, held_out: Samples | None) -
             "data, held_out: expected both, each a pair (x, y) with classes y, because a network "
             "that is no MLP is audited by given samples alone"
         )
-    check_gradients(net, data.x.astype(net.dtype))
 
 
 def _in_double(net: Network) -> Network:

@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Any
 
 import kkt_ref
-from kkt_ref.audit.conditions import known_figures
+from kkt_ref.audit.fail_if import known_figures
 from kkt_ref.audit.figures import Picture
 from kkt_ref.audit.measure import Audit, Evidence, OnHeldOut
 from kkt_ref.audit.verdict import MEANING, Verdict, overall

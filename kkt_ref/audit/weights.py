@@ -5,7 +5,7 @@ Nothing in a file is ever executed.
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from kkt_ref.audit.formats import refuse_other_formats, refuse_other_modules
 from kkt_ref.audit.order import Linear, order_layers
 from kkt_ref.files import from_state_dict, load_net
 from kkt_ref.network.activations import activation_by_name
-from kkt_ref.network.mlp import MLP
 from kkt_ref.network.protocol import Network
 
 KINDS = {  # of safetensors, as NumPy names them
@@ -60,30 +59,26 @@ def load_weights(
             path, "an npz file of weights, by name (a state dict's, or of kkt_ref.save_net)"
         )
     if "format" in state:
-        net = load_net(path)
+        net, kind, known = load_net(path), "npz of kkt_ref", True
         if layers is not None or named not in (None, net.activation):
             raise ValueError(
                 f"{path}: the file says the order of layers and activation {net.activation}; leave "
                 "--layers, --activation and --alpha out"
             )
-        names = tuple(f"W_{layer}" for layer in range(1, net.depth + 1))
-        return _as_weights(path, net, names, "npz of kkt_ref", True, str(net.dtype))
-    refuse_other_modules(path, state)
-    # safetensors files are sorted; an npz file may be, if it was made from one
-    written = kind != "safetensors" and list(state) != sorted(state)
-    try:
-        names, state = _in_order(state, written, layers)
-        net = from_state_dict(state, named)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    stored = {"bfloat16" if name in halves else array.dtype.name for name, array in state.items()}
-    return _as_weights(path, net, names, kind, named is not None, " and ".join(sorted(stored)))
-
-
-def _as_weights(path: Path, net: MLP, *rest: Any) -> Weights:
+        names, stored = tuple(f"W_{layer}" for layer in range(1, net.depth + 1)), {str(net.dtype)}
+    else:
+        refuse_other_modules(path, state)
+        # safetensors files are sorted; an npz file may be, if it was made from one
+        written = kind != "safetensors" and list(state) != sorted(state)
+        try:
+            names, state = _in_order(state, written, layers)
+            net, known = from_state_dict(state, named), named is not None
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: {error}") from error
+        stored = {"bfloat16" if name in halves else p.dtype.name for name, p in state.items()}
     if net.dtype == np.float16:
         net = net.astype(np.float32)  # LAPACK has no half precision
-    return Weights(net, path.name, *rest)
+    return Weights(net, path.name, names, kind, known, " and ".join(sorted(stored)))
 
 
 def _in_order(
@@ -115,7 +110,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], set[str]]:
         ) from error
     state, halves = {}, set()
     try:
-        for name, entry in deserialize(path.read_bytes()):
+        for name, entry in sorted(deserialize(path.read_bytes())):  # else in any order
             array = np.frombuffer(entry["data"], KINDS[entry["dtype"]]).reshape(entry["shape"])
             if entry["dtype"] == "BF16":  # NumPy does not have it: the upper half of a float32
                 halves.add(name)
