@@ -60,9 +60,8 @@ def assert_equal(one, other):
     assert one.runs == other.runs
 
 
-@pytest.mark.parametrize(
-    "name", [*ATTACKS][:1] + [pytest.param(name, marks=pytest.mark.slow) for name in [*ATTACKS][1:]]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ATTACKS)
 def test_the_number_of_processes_changes_no_bit_and_no_event(name):
     found, events = {}, {1: [], 2: []}
     for workers, told in events.items():
