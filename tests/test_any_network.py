@@ -18,6 +18,7 @@ from kkt_ref.conformance import Implementation
 from kkt_ref.kkt import gram
 from kkt_ref.kkt.gram import gram_matrix
 from kkt_ref.network import check_gradients
+from kkt_ref.stationarity.evaluation import evaluate
 from tests.strategies import error
 from tests.test_membership import trained_by_steps
 from tests.test_protocol import TwoLayers, both
@@ -88,12 +89,20 @@ def test_rows_in_blocks_give_the_same_matrix_and_a_projection_nearly():
         assert error(found[1], rows @ net.theta) < 1e-12
 
 
+class Batched(TwoLayers):
+    """Gives the rows of many samples at once, as the adapters do."""
+
+    def gradient_rows(self, x, coefficients):
+        W, b, V = self.parts
+        mlp = kkt_ref.MLP((W, V), (b, None), kkt_ref.Softplus(3.0))
+        return evaluate(mlp, x).gradient_rows(coefficients)
+
+
 @pytest.fixture(scope="module")
 def memoriser():
     """A network that is no MLP, its 60 members, and 200 other samples."""
     mlp, x, y = trained_by_steps(n=60)
-    W, V = mlp.with_activation(kkt_ref.Softplus(3.0)).layers
-    return TwoLayers((*W, V[0])), (x[:60], y[:60]), (x[60:], y[60:])
+    return Batched((*mlp.layers[0], mlp.weights[1])), (x[:60], y[:60]), (x[60:], y[60:])
 
 
 def test_the_audit_shows_what_another_network_memorised_and_makes_no_attack(memoriser):
@@ -114,7 +123,7 @@ def test_the_audit_shows_what_another_network_memorised_and_makes_no_attack(memo
 def test_the_audit_shows_nothing_of_another_network_that_never_saw_the_samples(memoriser):
     net, _, (x, y) = memoriser
     start = kkt_ref.init_uniform((20, 60, 3), np.random.default_rng(5)).arrays
-    for each in (net, TwoLayers(start)):
+    for each in (net, Batched(start)):
         verdicts = judge(audit(each, (x[:60], y[:60]), (x[60:], y[60:]), conditions=False))
         assert overall(verdicts) == "not shown beyond chance"
 

@@ -8,8 +8,6 @@ from kkt_ref.attacks import plane
 from kkt_ref.attacks.kinks import kink_vertices
 from kkt_ref.attacks.plane import (
     find_margin,
-    fit_band,
-    label_points,
     lattice,
     merge_neighbours,
     reconstruct_plane,
@@ -98,18 +96,6 @@ def test_lattice_covers_the_box_and_refuses_to_be_huge():
     assert len(lattice((0.0, 1.0), 1 / 999)) == 1_000_000
     with pytest.raises(ValueError, match="too large for the attack"):
         lattice((0.0, 1.0), 1 / 1000)
-
-
-def test_points_with_a_multiplier_lie_in_the_band_with_their_own_labels(toy):
-    net = toy[0]
-    support = fit_band(label_points(net, lattice((-1.5, 1.5), 0.1)), 5.0, 50.0)
-    outputs = kkt_ref.margins(net, support.x, np.ones(len(support.x)))
-    assert len(support.y) > 0 and np.all(support.multipliers > 0)
-    assert np.all((np.abs(outputs) >= 5.0) & (np.abs(outputs) <= 50.0))
-    assert np.array_equal(support.y, np.sign(outputs))
-    norms = kkt_ref.kkt.stationarity_norms(net, support.x, support.y, support.multipliers)
-    assert np.isclose(norms.relative, support.residual, rtol=1e-2)
-    assert fit_band(label_points(net, lattice((-1.5, 1.5), 0.5)), 1e6, 2e6).residual == 1.0
 
 
 def test_merging_joins_neighbours_of_one_label_only():
