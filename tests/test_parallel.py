@@ -14,12 +14,9 @@ import pytest
 
 import kkt_ref
 from kkt_ref._parallel import run_all
+from tests.public import PHOTOS
 
 NET = kkt_ref.init_uniform((6, 8, 1), np.random.default_rng(0))
-rng = np.random.default_rng(0)
-PHOTOS = NET.with_arrays(
-    [rng.normal(size=(30, 3)) @ rng.normal(size=(3, 36)), rng.normal(size=30), np.ones((1, 30))]
-)
 paper = partial(kkt_ref.attacks.reconstruct_paper, NET, m=4, restarts=3, seed=1, max_iterations=20)
 ATTACKS = {
     "paper": paper,
