@@ -24,7 +24,7 @@ from tests.public import GOOD, NET, At, X, Y, filled, function_of, prepare, publ
 PACKAGE = Path(kkt_ref.__file__).parent
 NUMBERS = [None, "3", "", np.nan, np.inf, -np.inf, 1e300, -1e300, -1, -0.5, 0, 1.5, [], [1.0]]
 # an argument that messages know by its parts
-PARTS = {"weights": "W_", "biases": "b_", "kernels": "W_", "activation": "W_", "name": "loss"}
+PARTS = {"weights": "W_", "biases": "b_", "activation": "W_", "name": "loss"}
 
 
 def spoiled_arrays(a):
@@ -65,14 +65,14 @@ def bad_values(name, value):
         spoiled = {c: value.scaled(c) for c in (np.nan, np.inf, 1e300, 0.0)}
         halves = {"float16": value.astype(np.float16), "float32": value.astype(np.float32)}
         return {"None": None, "text": "net", "arrays": value.weights} | spoiled | halves
-    if isinstance(value, np.ndarray) or name == "restart":
+    if isinstance(value, np.ndarray):
         labels = {f"labels {c}": np.resize(c, np.shape(value)) for c in ((0, 1), (1, 2), (2,))}
         return spoiled_arrays(value) | (labels if name == "y" else {})
     if isinstance(value, (bool, type(None))):
         return {}
     if isinstance(value, (int, float)):
         return {repr(v): v for v in NUMBERS}
-    if isinstance(value, At) or name == "paths":
+    if isinstance(value, At):
         wrong = (None, 3, 1.5, b"\xff", [3], "missing/file", "net.npz/file", "", ".")
         return {repr(v): v for v in wrong}
     if isinstance(value, str):

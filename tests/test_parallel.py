@@ -47,13 +47,9 @@ kkt_ref.reconstruct(net, restarts=2000, **options)
 """
 
 
-def arrays(found):
-    return found.candidates, found.labels, found.multipliers, found.run_index
-
-
 def assert_equal(one, other):
-    for a, b in zip(arrays(one), arrays(other), strict=True):
-        assert np.array_equal(a, b)
+    for name in ("candidates", "labels", "multipliers", "run_index"):
+        assert np.array_equal(getattr(one, name), getattr(other, name))
     assert one.runs == other.runs
 
 
