@@ -14,6 +14,7 @@ import pytest
 
 import kkt_ref
 from kkt_ref._parallel import run_all
+from tests.programs import state_of_a_worker
 from tests.public import PHOTOS
 
 NET = kkt_ref.init_uniform((6, 8, 1), np.random.default_rng(0))
@@ -96,14 +97,6 @@ def test_a_dask_cluster_runs_them():
             with client.get_executor() as executor:
                 found = ATTACKS[name](workers=executor)
             assert_equal(found, ATTACKS[name](workers=2))
-
-
-def state_of_a_worker(slept, number):
-    if number == 2:
-        time.sleep(30)
-        slept.touch()
-    threads = [os.environ[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL")]
-    return os.getpid(), threads, np.geterr()["under"]
 
 
 def test_workers_have_one_thread_and_an_interrupt_ends_them_and_keeps_the_environment(
