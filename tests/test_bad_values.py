@@ -5,10 +5,8 @@ a warning, with finite results, and with the same results for the same values.
 """
 
 import dataclasses
-import os
 import pickle
 import re
-import shutil
 import sys
 import traceback
 from functools import partial
@@ -140,17 +138,13 @@ def not_named(error, public, argument):
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def folder(tmp_path_factory):
+    """The working folder of all calls, with the files that they read."""
     made = tmp_path_factory.mktemp("files")
     prepare(made)
-    return made
-
-
-@pytest.fixture
-def folder(files, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(files, tmp_path, copy_function=os.link, dirs_exist_ok=True)
-    return tmp_path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made)
+        yield made
 
 
 def test_nothing_public_is_left_out():
