@@ -170,11 +170,6 @@ def test_the_starts_are_those_of_the_docstring():
         assert np.allclose(found.of_run(index).candidates, from_there.candidates, atol=1e-6)
 
 
-def test_labels_may_be_given():
-    labels = np.array([1.0, 1, 1, 1, -1, 1])
-    assert np.array_equal(attack(labels=labels, restarts=2).labels, np.tile(labels, 2))
-
-
 def test_a_schedule_ends_at_its_last_alpha():
     schedule, sharp = attack(alpha=[5.0, 50.0]), attack(alpha=50.0)
     assert schedule.runs[0].steps > sharp.runs[0].steps
@@ -185,8 +180,9 @@ def test_a_schedule_ends_at_its_last_alpha():
 
 
 def test_descent_lowers_the_objective_and_says_why_it_stopped():
-    seen = []
-    found = attack(callback=lambda stage, run, x, lam: seen.append((stage, run, x, lam)))
+    seen, labels = [], np.array([1.0, 1, 1, 1, -1, 1])
+    found = attack(labels=labels, callback=lambda *event: seen.append(event))
+    assert np.array_equal(found.labels, labels)
     run = found.runs[0]
     assert len(seen) == run.steps == 20
     assert {(stage, index) for stage, index, *_ in seen} == {("moved", 0)}
