@@ -117,13 +117,6 @@ def attack(**options):
     return reconstruct_paper(relu_net(), **settings)
 
 
-def norms(found, alpha=100.0):
-    """Stationarity of what :func:`attack` found, with gates σ(αz) in ∇θΦ."""
-    net = relu_net().with_activation(kkt_ref.GatedReLU(alpha))
-    ends = found.candidates, found.labels, found.multipliers
-    return kkt_ref.kkt.stationarity_norms(net, *ends)
-
-
 @pytest.fixture(scope="module")
 def exact():
     """A smooth network at a weight-decay optimum, its data and its exact multipliers."""
@@ -170,15 +163,6 @@ def test_the_starts_are_those_of_the_docstring():
         assert np.allclose(found.of_run(index).candidates, from_there.candidates, atol=1e-6)
 
 
-def test_a_schedule_ends_at_its_last_alpha():
-    schedule, sharp = attack(alpha=[5.0, 50.0]), attack(alpha=50.0)
-    assert schedule.runs[0].steps > sharp.runs[0].steps
-    assert np.isclose(norms(schedule, 50.0).relative, schedule.runs[0].objective ** 0.5)
-    smooth = relu_net().with_activation(kkt_ref.Softplus(5.0))  # keeps its gates: one stage
-    settings = dict(m=4, alpha=[5.0, 50.0], max_iterations=5)
-    assert reconstruct_paper(smooth, **settings).runs[0].steps == 5
-
-
 def test_descent_lowers_the_objective_and_says_why_it_stopped():
     seen, labels = [], np.array([1.0, 1, 1, 1, -1, 1])
     found = attack(labels=labels, callback=lambda *event: seen.append(event))
@@ -193,7 +177,7 @@ def test_descent_lowers_the_objective_and_says_why_it_stopped():
     assert np.all(np.diff(values) <= 0)
 
 
-def test_a_callback_may_end_the_run_before_the_next_alpha():
+def test_a_callback_may_end_the_run():
     calls = []
 
     def enough(*event):
@@ -201,5 +185,5 @@ def test_a_callback_may_end_the_run_before_the_next_alpha():
         if len(calls) == 5:
             raise StopIteration
 
-    run = attack(alpha=[5.0, 50.0], callback=enough).runs[0]
+    run = attack(callback=enough).runs[0]
     assert len(calls) == run.steps == 5 and run.stop_reason == "The callback ended the run."
