@@ -163,10 +163,14 @@ def test_the_starts_are_those_of_the_docstring():
         assert np.allclose(found.of_run(index).candidates, from_there.candidates, atol=1e-6)
 
 
+def test_labels_may_be_given():
+    labels = np.array([1.0, 1, 1, 1, -1, 1])
+    assert np.array_equal(attack(labels=labels, restarts=2).labels, np.tile(labels, 2))
+
+
 def test_descent_lowers_the_objective_and_says_why_it_stopped():
-    seen, labels = [], np.array([1.0, 1, 1, 1, -1, 1])
-    found = attack(labels=labels, callback=lambda *event: seen.append(event))
-    assert np.array_equal(found.labels, labels)
+    seen = []
+    found = attack(callback=lambda stage, run, x, lam: seen.append((stage, run, x, lam)))
     run = found.runs[0]
     assert len(seen) == run.steps == 20
     assert {(stage, index) for stage, index, *_ in seen} == {("moved", 0)}
