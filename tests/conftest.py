@@ -16,11 +16,5 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 # from an installed wheel, away from the repository, there are no demos to test
 if not (Path(__file__).parent.parent / "demos").is_dir():
-    collect_ignore = [
-        "test_cnn.py",
-        "test_demos.py",
-        "test_documents.py",
-        "test_notebook.py",
-        "test_one_page.py",
-        "test_toy_page.py",
-    ]
+    about_demos = "cnn", "demos", "documents", "notebook", "one_page", "toy_page"
+    collect_ignore = [f"test_{name}.py" for name in about_demos]

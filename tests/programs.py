@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import time
+
+import numpy as np
 
 
 def run_python(*arguments, cwd, said=None, python=sys.executable, **environment):
@@ -11,3 +14,12 @@ def run_python(*arguments, cwd, said=None, python=sys.executable, **environment)
     environment = os.environ | {"MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1"} | environment
     shell = dict(cwd=cwd, env=environment, input=said, capture_output=True, text=True)
     return subprocess.run(command, timeout=1800, **shell)
+
+
+def state_of_a_worker(slept, number):
+    """Its process, threads and treatment of underflow; run 2 is slow."""
+    if number == 2:
+        time.sleep(30)
+        slept.touch()
+    threads = [os.environ[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL")]
+    return os.getpid(), threads, np.geterr()["under"]

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 import kkt_ref
-from kkt_ref.attacks.first_layer import FirstLayer
 from kkt_ref.conformance import get_check, write_questions
 from kkt_ref.datasets import toys
 from kkt_ref.datasets.images import ImageSet
@@ -54,7 +53,6 @@ PICTURES, OTHERS = _rng.uniform(size=(2, 3, 12, 12))
 FLAT, SEEN, UNSEEN = _rng.normal(size=(3, 5, 16))
 MEAN = _rng.uniform(size=16)
 IMAGES = dict(mean=MEAN, shape=(1, 4, 4))
-PROBLEM = FirstLayer(NET)
 _outer = _rng.normal(size=(30, 3)) @ _rng.normal(size=(3, 36)) + 1e-3 * _rng.normal(size=(30, 36))
 PHOTOS = kkt_ref.MLP((_outer, _rng.normal(size=(1, 30))), (None, None))
 _digits = np.arange(20, dtype=np.uint8) % 10
@@ -100,9 +98,7 @@ GOOD = {
     "margins": FIT,
     "metrics.match_points": dict(points=X, candidates=X[:4], tolerance=0.1, multipliers=LAM[:4]),
     "per_sample_gradients": dict(net=NET, x=X),
-    "attacks.reconstruct": dict(
-        net=NET, seed=0, m=4, restarts=2, workers=1
-    ),
+    "attacks.reconstruct": dict(net=NET, seed=0, m=4, restarts=2, workers=1),
     "attacks.reconstruct_paper": dict(
         net=NET, m=4, seed=0, box=(-2.0, 2.0), labels=np.resize([1.0, -1.0], 4),
         start_scale=0.1, alpha=10.0, layer_weights=(1.0, 0.5),
@@ -157,16 +153,12 @@ GOOD = {
     "datasets.ten_class_split": dict(data=DIGITS, n=10, unseen=0, test=10),
     "datasets.embedded_images": dict(name="cifar10"),
     "datasets.default_images": dict(name="mnist", root=At(".")),
-    "conformance.write_questions": dict(
-        path=At("new.npz"), dtype=np.float32, seed=1, answers=False
-    ),
+    "conformance.write_questions": dict(path=At("new.npz"), dtype="float32", seed=1, answers=False),
     "conformance.check_answers": dict(
         path=At("answers.npz"), dtype=np.float32, tolerance=1e-5, expected_failures={},
         on_fail="return", seed=1,
     ),
-    "conformance.get_check": dict(
-        name="outputs: plain", dtype=np.float32, seed=1, tolerance=1e-5
-    ),
+    "conformance.get_check": dict(name="outputs: plain", dtype="float32", seed=1, tolerance=1e-5),
     "conformance.check_implementation": dict(
         implementation=Outputs(), dtype=np.float32, tolerance=1e-5, expected_failures={},
         on_fail="return", seed=1, time_limit=60.0, progress=None,
@@ -221,6 +213,4 @@ def filled(value, folder: Path):
     """A value of GOOD ready for a call: paths in ``folder``, generators fresh."""
     if isinstance(value, At):
         return folder / value
-    if isinstance(value, list) and value and isinstance(value[0], At):
-        return [folder / part for part in value]
     return value() if value is rng else value

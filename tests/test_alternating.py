@@ -48,7 +48,7 @@ def test_one_step_is_damped_least_squares_with_the_signals_fixed(problem):
     atoms = problem.atoms(a)
     multipliers, loss = problem.fit(atoms)
     run = alternate(problem, a, steps=1)
-    assert run.steps == 1
+    assert run.steps == 1 and run.stop_reason == "All 1 steps were tried."
     assert run.residual < np.sqrt(loss)
 
     delta = np.float64(multipliers[:, None] * atoms.signals)
@@ -74,17 +74,6 @@ def test_the_residual_is_that_of_the_equation_with_the_best_multipliers(problem)
     assert np.abs(slope[used]).max() < 1e-4 * size and slope[~used].max() < 1e-4 * size
 
 
-def test_every_accepted_step_lowers_the_residual(problem):
-    run = alternate(problem, random_start(problem, 2), steps=300)
-    assert run.stop_reason == "No trial step lowered the residual."
-    residuals = []
-    for steps in (1, 2, 3):  # before any candidate is turned over
-        short = alternate(problem, random_start(problem, 2), steps=steps)
-        assert short.stop_reason == f"All {steps} steps were tried." and short.steps == steps
-        residuals.append(short.residual)
-    assert residuals[0] > residuals[1] > residuals[2] > run.residual
-
-
 def test_mirror_images_of_the_data_are_turned_over(trained, problem):
     a = problem.normalised(trained[0].x @ problem.basis.T)
     three_turned = np.where(np.arange(10)[:, None] < 3, -a, a)
@@ -104,7 +93,8 @@ def test_a_damping_that_never_helps_stays_finite():
 
     problem = Never(kkt_ref.init_uniform((6, 8, 3), np.random.default_rng(0)))
     run = alternate(problem, random_start(problem, 0))  # warnings of overflow are errors
-    assert run.steps == 0 and np.all(np.isfinite(run.coordinates))
+    assert run.steps == 0 and run.stop_reason == "No trial step lowered the residual."
+    assert np.all(np.isfinite(run.coordinates))
 
 
 def test_agreement_is_the_best_cosine_with_another_run():

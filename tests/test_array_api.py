@@ -37,6 +37,13 @@ def pytorch():
     )
 
 
+def jax():
+    """Arrays that cannot be changed in place."""
+    engine = pytest.importorskip("jax", reason="needs pip install jax")
+    engine.config.update("jax_enable_x64", True)
+    return Backend(engine.numpy)
+
+
 def cupy():
     return get_backend("cupy")
 
@@ -45,6 +52,7 @@ def cupy():
     params=[
         strict,
         pytest.param(pytorch, marks=pytest.mark.slow),
+        pytest.param(jax, marks=pytest.mark.slow),
         pytest.param(cupy, marks=pytest.mark.gpu),
     ],
     ids=lambda make: make.__name__,
@@ -77,14 +85,6 @@ def test_loss_and_gradient(backend, weights, activation, widths):
         assert (far is None) == (near is None)
         if near is not None and not isinstance(near, list):
             assert error(backend.to_host(far), near) < 1e-12
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("train", [kkt_ref.loss_scaled_descent, kkt_ref.gradient_descent])
-def test_training_on_arrays_that_cannot_be_changed_in_place(train):
-    jax = pytest.importorskip("jax", reason="needs pip install jax")
-    jax.config.update("jax_enable_x64", True)
-    test_training(Backend(jax.numpy), train)
 
 
 @pytest.mark.parametrize("train", [kkt_ref.loss_scaled_descent, kkt_ref.gradient_descent])

@@ -11,23 +11,16 @@ from tests.strategies import problems
 
 @given(
     problems(activations=(kkt_ref.ReLU(),), min_depth=2),
-    st.floats(0.01, 2.0),
+    st.sampled_from([0.01, 0.05, 2.0]),
     st.sampled_from([1, 50]),
 )
-def test_never_worse_than_hard_gates(problem, width, steps):
+def test_never_worse_than_hard_gates_which_stay_away_from_kinks(problem, width, steps):
     net, x, y, *_ = problem
     fit = kkt_ref.clarke_stationarity(net, x, y, width=width, max_iterations=steps)
     hard = kkt_ref.residual_floor(net, x, y)
     assert fit.stationarity.absolute <= hard.absolute * (1 + 1e-9)
     assert np.all(fit.multipliers >= 0)
     assert all(np.all((g >= 0) & (g <= 1)) for g in fit.gates)
-
-
-@given(problems(activations=(kkt_ref.ReLU(),), min_depth=2))
-def test_gates_away_from_kinks_stay(problem):
-    net, x, y, *_ = problem
-    width = 0.05
-    fit = kkt_ref.clarke_stationarity(net, x, y, width=width, max_iterations=50)
     for gate, z in zip(fit.gates, forward(net, x).preactivations, strict=False):
         far = np.abs(z) > width * np.sqrt(np.mean(z**2))
         assert np.array_equal(gate[far], (z > 0)[far])

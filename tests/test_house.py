@@ -75,12 +75,6 @@ def test_imports_go_one_way(room):
         assert not wrong, f"{path.relative_to(LIBRARY)} imports {sorted(wrong)}"
 
 
-def test_the_reference_imports_neither_kit_nor_audit():
-    for path in files_of(*set(MAY_IMPORT) - {"conformance", "audit"}):
-        wrong = {"conformance", "audit"}.intersection(imported_rooms(path))
-        assert not wrong, f"{path.relative_to(LIBRARY)} imports {sorted(wrong)}"
-
-
 def lines(path):
     return len(path.read_text(encoding="utf-8").splitlines())
 

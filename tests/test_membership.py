@@ -9,14 +9,10 @@ from kkt_ref.attacks import membership_scores, multiplier_scores
 from kkt_ref.metrics import roc
 
 
-def sample(rng, n, d, scales):
-    return rng.normal(size=(n, d)) * scales
-
-
 def trained(K=1, d=30, h=60, n=20, others=200, seed=0):
     """A small network, its training samples, and others of the same distribution."""
     rng = np.random.default_rng(seed)
-    x = sample(rng, n + others, d, np.geomspace(2, 0.3, d))
+    x = rng.normal(size=(n + others, d)) * np.geomspace(2, 0.3, d)
     y = np.resize([-1.0, 1.0], n) if K == 1 else np.arange(n) % K
     start = kkt_ref.init_paper((d, h, h, K), rng, first_layer=1e-3)
     return kkt_ref.loss_scaled_descent(start, x[:n], y, target_loss=1e-5).net, x, y
@@ -58,7 +54,7 @@ def test_untrained_network_tells_nothing(scores, K, scales):
     for seed in range(40):
         rng = np.random.default_rng(seed)
         net = kkt_ref.init_uniform((12, 20, K), rng)
-        found = scores(net, sample(rng, 60, 12, scales), np.arange(60) % 3).score
+        found = scores(net, rng.normal(size=(60, 12)) * scales, np.arange(60) % 3).score
         p_values.append(roc(found[:30], found[30:]).p_all)
     assert np.mean(np.array(p_values) < 0.05) < 0.15 and max(p_values) > 0.5
 

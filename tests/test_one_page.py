@@ -31,13 +31,6 @@ def network(h=9, n=7, alpha=None):
     return theta, net, rng.normal(size=(n, 2)), np.resize([1.0, -1.0], n), rng.uniform(size=n)
 
 
-@pytest.fixture(scope="module")
-def trained():
-    """θ of a network that is trained on twelve points, the network, x and y."""
-    net, x, y = twelve_points()
-    return net.theta, net, x, y
-
-
 def close(found, expected):
     assert np.shape(found) == np.shape(expected)
     assert np.allclose(found, expected, rtol=1e-10, atol=1e-13)
@@ -87,16 +80,18 @@ def test_training(share):
     close(page.train(theta, x, y, target, rate=1.0), ended.net.theta)
 
 
-def test_published_attack_minimises_the_librarys_loss(trained):
-    theta, net, *_ = trained
+def test_published_attack_minimises_the_librarys_loss():
+    net = twelve_points()[0]
+    theta = net.theta
     x, lam, loss = page.attack_by_stationarity(theta, np.random.default_rng(0), m=8)
     gated = net.with_activation(kkt_ref.GatedReLU(kkt_ref.attacks.gate_alpha(net, 0.02)))
     close(loss, kkt_ref.stationarity_loss(gated, x, np.resize([1.0, -1.0], 8), lam))
     assert np.abs(x).max() <= page.BOX and lam.min() >= 0 and loss < 0.9 * np.sum(theta**2)
 
 
-def test_a_band_is_fitted_as_the_library_fits_it(trained):
-    theta, net, x, y = trained
+def test_a_band_is_fitted_as_the_library_fits_it():
+    net, x, y = twelve_points()
+    theta = net.theta
     q, step = kkt_ref.margins(net, x, y).min(), 0.1
     found, lam, loss = page.fit_in_band(theta, 0.9 * q, step)
     ticks = np.linspace(-1.5, 1.5, 31)
@@ -111,8 +106,9 @@ def test_a_band_is_fitted_as_the_library_fits_it(trained):
     close(kkt_ref.stationarity_loss(gated, found, labels, lam), floor**2)
 
 
-def test_all_four_conditions_find_the_points_from_the_weights(trained):
-    theta, _, x, y = trained
+def test_all_four_conditions_find_the_points_from_the_weights():
+    net, x, y = twelve_points()
+    theta = net.theta
     found, lam = page.attack_by_all_conditions(theta)
     kept = lam >= 0.1 * lam.max()
     match = kkt_ref.match_points(x, found[kept], 0.05)

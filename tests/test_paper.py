@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import kkt_ref
-from kkt_ref.attacks import gate_alpha, published_loss, reconstruct_paper, refine
+from kkt_ref.attacks import published_loss, reconstruct_paper, refine
 from kkt_ref.attacks.paper import PaperSettings, RelativeLoss
 from kkt_ref.datasets import toys
 from kkt_ref.network import AuthorsGatedReLU
@@ -117,13 +117,6 @@ def attack(**options):
     return reconstruct_paper(relu_net(), **settings)
 
 
-def norms(found, alpha=100.0):
-    """Stationarity of what :func:`attack` found, with gates σ(αz) in ∇θΦ."""
-    net = relu_net().with_activation(kkt_ref.GatedReLU(alpha))
-    ends = found.candidates, found.labels, found.multipliers
-    return kkt_ref.kkt.stationarity_norms(net, *ends)
-
-
 @pytest.fixture(scope="module")
 def exact():
     """A smooth network at a weight-decay optimum, its data and its exact multipliers."""
@@ -198,10 +191,3 @@ def test_a_callback_may_end_the_run():
 
     run = attack(callback=enough).runs[0]
     assert len(calls) == run.steps == 5 and run.stop_reason == "The callback ended the run."
-
-
-def test_alpha_follows_the_width_of_the_gates():
-    net = relu_net()
-    assert np.isclose(gate_alpha(net, 0.1), 2 * gate_alpha(net, 0.2))
-    # scaling θ by c scales z_1 by c: the gates open over the same distance
-    assert np.isclose(gate_alpha(net.scaled(3.0), 0.1), gate_alpha(net, 0.1) / 3)

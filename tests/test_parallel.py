@@ -14,12 +14,10 @@ import pytest
 
 import kkt_ref
 from kkt_ref._parallel import run_all
+from tests.programs import state_of_a_worker
+from tests.public import PHOTOS
 
 NET = kkt_ref.init_uniform((6, 8, 1), np.random.default_rng(0))
-rng = np.random.default_rng(0)
-PHOTOS = NET.with_arrays(
-    [rng.normal(size=(30, 3)) @ rng.normal(size=(3, 36)), rng.normal(size=30), np.ones((1, 30))]
-)
 paper = partial(kkt_ref.attacks.reconstruct_paper, NET, m=4, restarts=3, seed=1, max_iterations=20)
 ATTACKS = {
     "paper": paper,
@@ -50,19 +48,14 @@ kkt_ref.reconstruct(net, restarts=2000, **options)
 """
 
 
-def arrays(found):
-    return found.candidates, found.labels, found.multipliers, found.run_index
-
-
 def assert_equal(one, other):
-    for a, b in zip(arrays(one), arrays(other), strict=True):
-        assert np.array_equal(a, b)
+    for name in ("candidates", "labels", "multipliers", "run_index"):
+        assert np.array_equal(getattr(one, name), getattr(other, name))
     assert one.runs == other.runs
 
 
-@pytest.mark.parametrize(
-    "name", [*ATTACKS][:1] + [pytest.param(name, marks=pytest.mark.slow) for name in [*ATTACKS][1:]]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ATTACKS)
 def test_the_number_of_processes_changes_no_bit_and_no_event(name):
     found, events = {}, {1: [], 2: []}
     for workers, told in events.items():
@@ -104,14 +97,6 @@ def test_a_dask_cluster_runs_them():
             with client.get_executor() as executor:
                 found = ATTACKS[name](workers=executor)
             assert_equal(found, ATTACKS[name](workers=2))
-
-
-def state_of_a_worker(slept, number):
-    if number == 2:
-        time.sleep(30)
-        slept.touch()
-    threads = [os.environ[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL")]
-    return os.getpid(), threads, np.geterr()["under"]
 
 
 def test_workers_have_one_thread_and_an_interrupt_ends_them_and_keeps_the_environment(

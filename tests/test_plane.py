@@ -8,8 +8,6 @@ from kkt_ref.attacks import plane
 from kkt_ref.attacks.kinks import kink_vertices
 from kkt_ref.attacks.plane import (
     find_margin,
-    fit_band,
-    label_points,
     lattice,
     merge_neighbours,
     reconstruct_plane,
@@ -18,21 +16,18 @@ from tests.networks import papers_toy, twelve_points
 
 
 @pytest.fixture(scope="module")
-def toy():
-    return twelve_points()
-
-
-@pytest.fixture(scope="module")
-def found_and_stages(toy):
+def found_and_stages():
     stages = []
     found = reconstruct_plane(
-        toy[0], step=0.06, callback=lambda stage, run, x, lam: stages.append((stage, len(x)))
+        twelve_points()[0],
+        step=0.06,
+        callback=lambda *event: stages.append((event[0], len(event[2]))),
     )
     return found, stages
 
 
-def test_all_points_come_back_with_their_labels_and_no_stray(toy, found_and_stages):
-    net, x, y = toy
+def test_all_points_come_back_with_their_labels_and_no_stray(found_and_stages):
+    net, x, y = twelve_points()
     found, _ = found_and_stages
     match = kkt_ref.match_points(x, found.candidates, 0.01, found.multipliers)
     assert match.matched == 12 and match.strays == 0
@@ -41,10 +36,8 @@ def test_all_points_come_back_with_their_labels_and_no_stray(toy, found_and_stag
     assert found.seed is None and np.allclose(margins, kkt_ref.margins(net, x, y).min(), rtol=0.3)
 
 
-def test_the_objective_is_clarkes_residual_and_the_residual_that_of_the_own_gates(
-    toy, found_and_stages
-):
-    net, x, y = toy
+def test_the_objective_is_clarkes_residual_and_the_residual_that_of_the_own_gates(found_and_stages):
+    net, x, y = twelve_points()
     found, _ = found_and_stages
     reached = found.runs[0].objective ** 0.5
     free = kkt_ref.clarke_stationarity(net, x, y).stationarity.relative
@@ -53,8 +46,8 @@ def test_the_objective_is_clarkes_residual_and_the_residual_that_of_the_own_gate
     assert np.isclose(found.runs[0].residual, own.relative) and own.relative > 2 * reached
 
 
-def test_the_vertices_make_the_margin_sharper(toy):
-    net, x, y = toy
+def test_the_vertices_make_the_margin_sharper():
+    net, x, y = twelve_points()
     true, grid = kkt_ref.margins(net, x, y).min(), lattice((-1.5, 1.5), 0.06)
     crossings, _ = kink_vertices(net, lines=3)
     ring = 0.004 * np.column_stack([np.cos(np.arange(16)), np.sin(np.arange(16))])
@@ -63,8 +56,8 @@ def test_the_vertices_make_the_margin_sharper(toy):
     assert 0.5 * true < find_margin(net, grid, crossings[:0]) < 1.2 * true
 
 
-def test_removal_stops_before_the_residual_has_grown_too_much(toy, found_and_stages, monkeypatch):
-    found, net = found_and_stages[0], toy[0]
+def test_removal_stops_before_the_residual_has_grown_too_much(found_and_stages, monkeypatch):
+    found, net = found_and_stages[0], twelve_points()[0]
     monkeypatch.setattr(plane, "GROWTH", 0.0)
     unpruned = reconstruct_plane(net, step=0.06)
     assert len(unpruned.labels) > len(found.labels)
@@ -98,18 +91,6 @@ def test_lattice_covers_the_box_and_refuses_to_be_huge():
     assert len(lattice((0.0, 1.0), 1 / 999)) == 1_000_000
     with pytest.raises(ValueError, match="too large for the attack"):
         lattice((0.0, 1.0), 1 / 1000)
-
-
-def test_points_with_a_multiplier_lie_in_the_band_with_their_own_labels(toy):
-    net = toy[0]
-    support = fit_band(label_points(net, lattice((-1.5, 1.5), 0.1)), 5.0, 50.0)
-    outputs = kkt_ref.margins(net, support.x, np.ones(len(support.x)))
-    assert len(support.y) > 0 and np.all(support.multipliers > 0)
-    assert np.all((np.abs(outputs) >= 5.0) & (np.abs(outputs) <= 50.0))
-    assert np.array_equal(support.y, np.sign(outputs))
-    norms = kkt_ref.kkt.stationarity_norms(net, support.x, support.y, support.multipliers)
-    assert np.isclose(norms.relative, support.residual, rtol=1e-2)
-    assert fit_band(label_points(net, lattice((-1.5, 1.5), 0.5)), 1e6, 2e6).residual == 1.0
 
 
 def test_merging_joins_neighbours_of_one_label_only():

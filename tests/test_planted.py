@@ -294,4 +294,6 @@ def test_state_between_calls_is_caught(words):
 
 @pytest.mark.parametrize("style", ["arrays", pytest.param("torch_modules", marks=pytest.mark.slow)])
 def test_without_a_bug_they_are_right(style):
-    assert not summary(check_implementation(adapter(style), **options(style)))
+    for dtype in {STYLES[style], "float64"}:
+        results = check_implementation(adapter(style), **options(style) | dict(dtype=dtype))
+        assert not summary(results)

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, minimize, nnls
 
 import kkt_ref
@@ -11,7 +9,6 @@ from kkt_ref.kkt.weight_decay import weight_decay_stationarity
 from kkt_ref.stationarity.losses import LOSSES
 from kkt_ref.stationarity.problems import Regression, RunnerUp
 from kkt_ref.training import weight_decay_optimum
-from kkt_ref.training.descent import soft_margins
 
 
 def targets(kind, n, K, rng):
@@ -93,31 +90,6 @@ def test_the_pull_of_a_loss_is_its_negative_slope(name):
         step = 1e-6 * np.eye(K)[c]
         slope = (loss.value(outputs + step, y) - loss.value(outputs - step, y)) / 2e-6
         assert np.allclose(loss.pull(outputs, y)[:, c], -slope, atol=1e-8)
-
-
-@given(st.integers(0, 10**6))
-def test_cross_entropy_is_the_logistic_loss_of_the_soft_margin(seed):
-    rng = np.random.default_rng(seed)
-    outputs, y = 5.0 * rng.normal(size=(7, 4)), np.arange(7) % 4
-    u, directions = soft_margins(y, outputs)
-    loss = LOSSES["cross_entropy"]
-    assert np.allclose(np.logaddexp(0.0, -u), loss.value(outputs, y))
-    assert np.allclose(directions / (1 + np.exp(u))[:, None], loss.pull(outputs, y))
-
-
-def test_descent_on_several_classes_implies_its_multipliers():
-    x, y = np.random.default_rng(0).normal(size=(9, 4)), np.arange(9) % 3
-    start = kkt_ref.init_uniform((4, 30, 3), np.random.default_rng(1))
-    done = kkt_ref.loss_scaled_descent(start, x, y, target_loss=1e-6)
-    assert done.converged and kkt_ref.margins(done.net, x, y).min() > 0
-    norms = kkt_ref.kkt.stationarity_norms(done.net, x, y, done.multipliers)
-    assert np.isclose(done.history.records[-1].residual, norms.relative, rtol=1e-9)
-    report = kkt_ref.kkt_report(done.net, x, y)
-    assert report.dual_feasibility == 0.0 and report.multipliers.shape == (9, 3)
-    assert np.all(report.multipliers[np.arange(9), y] == 0.0)
-    assert report.stationarity.relative <= norms.relative + 1e-9
-    free = kkt_ref.clarke_stationarity(done.net, x, y, width=0.1)
-    assert free.stationarity.relative <= report.stationarity.relative
 
 
 @pytest.mark.parametrize("name, K", [("logistic", 1), ("cross_entropy", 3), ("mse", 2),

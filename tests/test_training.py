@@ -99,14 +99,26 @@ def test_history_callback_and_stop_reasons():
     assert "target loss 0.1" in reached.stop_reason
 
 
-def test_history_measures_alignment_with_the_implied_multipliers():
-    x, y = separable(0)
-    done = kkt_ref.loss_scaled_descent(small_net(), x, y, max_steps=300)
+@pytest.mark.parametrize("K", [1, 3])
+def test_history_measures_alignment_with_the_implied_multipliers(K):
+    x, y = separable(0, n=9)
+    y = np.arange(9) % 3 if K == 3 else y
+    start = kkt_ref.init_uniform((3, 30, K), np.random.default_rng(1))
+    done = kkt_ref.loss_scaled_descent(start, x, y, target_loss=1e-4)
     norms = kkt_ref.kkt.stationarity_norms(done.net, x, y, done.multipliers)
+    assert done.converged and kkt_ref.margins(done.net, x, y).min() > 0
     assert np.isclose(done.history.records[-1].residual, norms.relative, rtol=1e-9)
     for factor in (0.9, 1.1):  # no other multiple of them explains more
         other = kkt_ref.kkt.stationarity_norms(done.net, x, y, factor * done.multipliers)
         assert other.relative > norms.relative
+    report = kkt_ref.kkt_report(done.net, x, y)
+    assert report.dual_feasibility == 0.0 and report.multipliers.shape == done.multipliers.shape
+    assert report.stationarity.relative <= norms.relative + 1e-9
+    if K == 3:
+        assert report.multipliers.shape == (9, 3)
+        assert np.all(report.multipliers[np.arange(9), y] == 0.0)
+    free = kkt_ref.clarke_stationarity(done.net, x, y, width=0.1)
+    assert free.stationarity.relative <= report.stationarity.relative
 
 
 def test_float32_descent_stays_float32():
