@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, minimize, nnls
+from scipy.special import softmax
 
 import kkt_ref
 from kkt_ref.kkt.weight_decay import weight_decay_stationarity
 from kkt_ref.stationarity.losses import LOSSES
 from kkt_ref.stationarity.problems import Regression, RunnerUp
 from kkt_ref.training import weight_decay_optimum
-from kkt_ref.training.descent import soft_margins
 
 
 def targets(kind, n, K, rng):
@@ -96,13 +96,12 @@ def test_the_pull_of_a_loss_is_its_negative_slope(name):
 
 
 @given(st.integers(0, 10**6))
-def test_cross_entropy_is_the_logistic_loss_of_the_soft_margin(seed):
+def test_cross_entropy_is_that_of_the_softmax(seed):
     rng = np.random.default_rng(seed)
     outputs, y = 5.0 * rng.normal(size=(7, 4)), np.arange(7) % 4
-    u, directions = soft_margins(y, outputs)
-    loss = LOSSES["cross_entropy"]
-    assert np.allclose(np.logaddexp(0.0, -u), loss.value(outputs, y))
-    assert np.allclose(directions / (1 + np.exp(u))[:, None], loss.pull(outputs, y))
+    loss, shares = LOSSES["cross_entropy"], softmax(outputs, axis=1)
+    assert np.allclose(loss.value(outputs, y), -np.log(shares[np.arange(7), y]))
+    assert np.allclose(loss.pull(outputs, y), np.eye(4)[y] - shares)
 
 
 def test_descent_on_several_classes_implies_its_multipliers():

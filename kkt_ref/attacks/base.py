@@ -1,7 +1,4 @@
-"""What all attacks return, and how the end of a run is measured.
-
-Names of dimensions: m candidates, d inputs, L layers.
-"""
+"""What all attacks return, and how the end of a run is measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -18,9 +18,9 @@ from kkt_ref._validation import check_count, check_every_class, check_positive, 
 from kkt_ref.network.activations import AuthorsGatedReLU, GatedReLU
 from kkt_ref.network.protocol import Network, check_net
 from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.stationarity.losses import loss_by_name
+from kkt_ref.stationarity.losses import loss_by_name, soft_margins
 from kkt_ref.stationarity.problems import WeightDecay, check_samples
-from kkt_ref.training.descent import History, TrainResult, make_record, soft_margins
+from kkt_ref.training.descent import History, TrainResult, make_record
 
 
 @one_thread()  # SciPy's L-BFGS and NumPy would wait for each other's threads
