@@ -54,13 +54,12 @@ import scipy
 from kkt_ref._validation import check_count, check_points
 from kkt_ref.attacks.base import predicted_labels
 from kkt_ref.attacks.first_layer import pull_of_class
+from kkt_ref.kkt.equation import Equation
 from kkt_ref.kkt.gram import gram_matrix
-from kkt_ref.network.gradient_check import check_gradients
 from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.network.protocol import Network, check_net, check_nonzero
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.losses import soft_margins
-from kkt_ref.stationarity.problems import max_margin
 
 Array = np.ndarray
 MOST = 10_000  # samples; the fit of the multipliers needs an n x n matrix in float32
@@ -189,15 +188,12 @@ def multiplier_scores(
     Memory: 1 GB for gradients, or with a projection its numbers; and 8 n² bytes three times.
     """
     check_net(net)
-    if not isinstance(net, MLP):  # whose gradients are right, also where samples lie on kinks
-        check_gradients(net, x)
-    x = _members_and_others(net, x, net.dtype)
-    y = max_margin(net.K).check(y, len(x), net.K, net.dtype)
+    here = Equation(net, _members_and_others(net, x, net.dtype), y)
     projection = None if projection is None else check_count(projection, "projection")
-    margin, directions = soft_margins(y, np.asarray(net.outputs(x), np.float64))
+    margin, directions = soft_margins(here.y, here.outputs.astype(np.float64))
     squares = [np.mean(np.square(net.theta[s], dtype=np.float64)) for s in net.layer_slices]
     weights = tuple(float(1 / square) if square > 0 else 0.0 for square in squares)
-    gram, toward = gram_matrix(net, x, directions.astype(net.dtype), weights, projection)
+    gram, toward = gram_matrix(net, here.x, directions.astype(net.dtype), weights, projection)
     multiplier = _in_deviations(gram.astype(np.float64), toward)
     return MultiplierScores(_evidence(multiplier) + _evidence(margin), multiplier, margin)
 

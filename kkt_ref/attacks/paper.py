@@ -6,8 +6,6 @@ from random starts; for K classes with Σ_j λ_ij (e_{y_i} − e_j) in place of 
 regression with λ_i of any sign.  Haim et al. (2022) minimise it by SGD, with penalties in place
 of the bounds: :func:`published_loss`.  L-BFGS-B holds the bounds exactly and needs no penalties.
 As in the paper, smooth gates σ(αz) replace ReLU's in ∇θΦ.
-
-Names of dimensions: m candidates, d inputs, J multipliers of a candidate, K outputs, L layers.
 """
 
 from collections.abc import Sequence

@@ -1,11 +1,7 @@
 r"""An exact stationary point: a loss with weight decay, by L-BFGS.
 
-At a minimum of (1/n) Σ_i ℓ(Φ(x_i), y_i) + (μ/2)‖θ‖², the weights are
-
-    θ = Σ_ic U_ic ∇θΦ_c(x_i),    U_i = −(1/(nμ)) ∂ℓ/∂Φ(x_i),
-
-for every loss, network and activation: the training data of such a network solve the
-reconstruction problem exactly.
+For every loss, network and activation, the training data of such a network solve the reconstruction
+problem exactly (:mod:`kkt_ref.kkt.weight_decay`).
 """
 
 from typing import Any
