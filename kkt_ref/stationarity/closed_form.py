@@ -24,11 +24,10 @@ import numpy as np
 
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import namespace
-from kkt_ref.stationarity.layer_residual import ArrayResidual, GramResidual, layer_residual
+from kkt_ref.stationarity.layer_residual import LayerResidual, layer_residual
 from kkt_ref.stationarity.problems import Problem, coefficients_of, margins_of, max_margin
 
 Array = Any
-Direction = list[ArrayResidual | GramResidual]  # s of each layer
 
 
 class Forward(NamedTuple):
@@ -89,22 +88,23 @@ def gradient_sum(trace: Forward, deltas: list[Array]) -> list[Array]:
     return sums
 
 
-def tangent(trace: Forward, back: Backward, direction: Direction) -> list[Array]:
+def tangent(trace: Forward, own: Sequence[Array]) -> list[Array]:
     """The forward tangent of Φ in a direction s of parameter space, at z_1 ... z_L.
 
-    It is t_l = (gate_{l-1} ⊙ t_{l-1}) W_lᵀ + A_{l-1} s_lᵀ, shape (m, h_l).  The last is
-    S_c(x_i) = ⟨s, ∇θΦ_c(x_i)⟩.
+    It is t_l = (gate_{l-1} ⊙ t_{l-1}) W_lᵀ + A_{l-1} s_lᵀ, shape (m, h_l), where ``own`` are the
+    last products.  The last tangent is S_c(x_i) = ⟨s, ∇θΦ_c(x_i)⟩.
     """
     tangents: list[Array] = []
-    for layer, s in enumerate(direction):
-        t = s.tangent(trace.inputs[layer], trace.preactivations[layer], back.deltas[layer])
+    for layer, t in enumerate(own):
         if layer > 0:
             t = t + (trace.gates[layer - 1] * tangents[-1]) @ trace.net.weights[layer].T
         tangents.append(t)  # (m, h_l)
     return tangents
 
 
-def reverse(trace: Forward, back: Backward, tangents: list[Array], direction: Direction) -> Array:
+def reverse(
+    trace: Forward, back: Backward, tangents: list[Array], residuals: list[LayerResidual]
+) -> Array:
     """∇_x of Σ_ic U_ic S_c(x_i), shape (m, d), with the U of ``back``.
 
     The adjoint of a_{l-1} is D_l s_l + Z̄_l W_l.  That of z_{l-1} is the adjoint of a_{l-1}
@@ -115,12 +115,16 @@ def reverse(trace: Forward, back: Backward, tangents: list[Array], direction: Di
     for layer in reversed(range(net.depth)):
         if a_bar is not None:
             gate, z, t = trace.gates[layer], trace.preactivations[layer], tangents[layer]
-            a_bar *= gate if act.gate_is_slope else act.slope(z, xp)
-            z_bar, gate_slope = a_bar, act.gate_slope(gate, z, xp)
+            z_bar = a_bar * (gate if act.gate_is_slope else act.slope(z, xp))
+            gate_slope = act.gate_slope(gate, z, xp)
             if gate_slope is not None:
                 z_bar = z_bar + gate_slope * t * back.pulled[layer]
-        inputs, W = trace.inputs[layer], net.weights[layer]
-        a_bar = direction[layer].pull(inputs, back.deltas[layer], W, z_bar)
+        _, a_bar, left = residuals[layer]
+        if left > 0:
+            rest = -left * back.deltas[layer]
+            z_bar = rest if z_bar is None else z_bar + rest
+        if z_bar is not None:
+            a_bar = a_bar + z_bar @ net.weights[layer]
     return a_bar
 
 
@@ -165,7 +169,7 @@ def stationarity_and_gradient(
     directions = problem.directions(y, outputs)  # (m, J, K)
     back = backward(trace, coefficients_of(directions, multipliers))
 
-    direction: Direction = []  # s = w ⊙ (Σ U_ic ∇Φ_ic − θ)
+    residuals: list[LayerResidual] = []  # s = w ⊙ (Σ U_ic ∇Φ_ic − θ)
     by_layer: list[Array] = []
     value: Array = 0.0
     for layer, (W, b) in enumerate(net.layers):
@@ -173,12 +177,11 @@ def stationarity_and_gradient(
         a, z, delta = trace.inputs[layer], trace.preactivations[layer], back.deltas[layer]
         square, s = layer_residual(w, a, z, delta, W, b)
         value = value + w * square
-        direction.append(s)
+        residuals.append(s)
         by_layer.append(square)
 
-    tangents = tangent(trace, back, direction)
-    grad_x = reverse(trace, back, tangents, direction)
-    grad_x *= 2.0
+    tangents = tangent(trace, [s.tangent for s in residuals])
+    grad_x = 2.0 * reverse(trace, back, tangents, residuals)
     in_directions = margins_of(directions, 2.0 * tangents[-1])  # (m, J)
     grad_multipliers = namespace(x).reshape(in_directions, multipliers.shape)
     return StationarityTerms(value, by_layer, trace.outputs, grad_x, grad_multipliers)
