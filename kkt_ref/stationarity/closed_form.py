@@ -120,7 +120,7 @@ def reverse(
             if gate_slope is not None:
                 z_bar = z_bar + gate_slope * t * back.pulled[layer]
         _, a_bar, left = residuals[layer]
-        if left > 0:
+        if left > 0:  # the Gram form
             rest = -left * back.deltas[layer]
             z_bar = rest if z_bar is None else z_bar + rest
         if z_bar is not None:
@@ -169,16 +169,12 @@ def stationarity_and_gradient(
     directions = problem.directions(y, outputs)  # (m, J, K)
     back = backward(trace, coefficients_of(directions, multipliers))
 
-    residuals: list[LayerResidual] = []  # s = w ⊙ (Σ U_ic ∇Φ_ic − θ)
-    by_layer: list[Array] = []
-    value: Array = 0.0
-    for layer, (W, b) in enumerate(net.layers):
-        w = 1.0 if layer_weights is None else layer_weights[layer]
-        a, z, delta = trace.inputs[layer], trace.preactivations[layer], back.deltas[layer]
-        square, s = layer_residual(w, a, z, delta, W, b)
-        value = value + w * square
-        residuals.append(s)
-        by_layer.append(square)
+    weights = (1.0,) * net.depth if layer_weights is None else layer_weights
+    layers = zip(weights, trace.inputs, trace.preactivations, back.deltas, net.layers, strict=True)
+    measured = [layer_residual(w, a, z, delta, W, b) for w, a, z, delta, (W, b) in layers]
+    by_layer = [square for square, _ in measured]
+    residuals = [s for _, s in measured]  # s = w ⊙ (Σ U_ic ∇Φ_ic − θ)
+    value = sum(w * square for w, square in zip(weights, by_layer, strict=True))
 
     tangents = tangent(trace, [s.tangent for s in residuals])
     grad_x = 2.0 * reverse(trace, back, tangents, residuals)
