@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint, minimize, nnls
+from scipy.special import softmax
 
 import kkt_ref
 from kkt_ref.kkt.weight_decay import weight_decay_stationarity
@@ -90,6 +91,13 @@ def test_the_pull_of_a_loss_is_its_negative_slope(name):
         step = 1e-6 * np.eye(K)[c]
         slope = (loss.value(outputs + step, y) - loss.value(outputs - step, y)) / 2e-6
         assert np.allclose(loss.pull(outputs, y)[:, c], -slope, atol=1e-8)
+
+
+def test_cross_entropy_is_that_of_the_softmax():
+    outputs, y = 5.0 * np.random.default_rng(0).normal(size=(40, 4)), np.arange(40) % 4
+    loss, shares = LOSSES["cross_entropy"], softmax(outputs, axis=1)
+    assert np.allclose(loss.value(outputs, y), -np.log(shares[np.arange(40), y]))
+    assert np.allclose(loss.pull(outputs, y), np.eye(4)[y] - shares)
 
 
 @pytest.mark.parametrize("name, K", [("logistic", 1), ("cross_entropy", 3), ("mse", 2),

@@ -1,7 +1,4 @@
-"""What all attacks return, and how the end of a run is measured.
-
-Names of dimensions: m candidates, d inputs, L layers.
-"""
+"""What all attacks return, and how the end of a run is measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -96,8 +93,10 @@ def measured_run(
 ) -> Run:
     """Return a run with the fields ``end`` and its residual on the attacked network.
 
-    The multipliers are (m,), or (m, J) for a problem of J directions.
+    The multipliers are (m,), one for each candidate, or (m, J) for J directions of the problem.
     """
     x, multipliers = np.asarray(x, net.dtype), np.asarray(multipliers, net.dtype)
+    if problem is None and multipliers.ndim == 1:
+        problem = one_multiplier(net.K)
     norms = stationarity_norms(net, x, y, multipliers, problem=problem)
     return Run(residual=norms.relative, by_layer=norms.by_layer, **end)

@@ -39,6 +39,7 @@ growing rank and the search for the mean are this library's.
 Names of dimensions: k directions, d = C·H·W inputs, P places of a difference, m candidates.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import autograd.numpy as anp
@@ -128,7 +129,7 @@ def reconstruct_components(
     # one evaluation multiplies (k, k) by (k, C·P) twice
     products = restarts * 10 * STEPS * len(span) ** 2 * 4 * net.d
     starts = run_all(
-        _Search(span, shape, mean, seed),
+        partial(_search, span, shape, mean, seed),
         restarts,
         after,
         workers=workers,
@@ -234,39 +235,31 @@ def slopes_of_loss(
     return loss, slope_B, slope_shares / T, slope_mean / T
 
 
-class _Search(NamedTuple):
-    """One start, as a function of its number; it can be sent to another process."""
-
-    span: Array  # V, (k, d)
-    shape: Shape
-    mean: Array | None
-    seed: int
-
-    def __call__(self, number: int) -> Components:
-        """Climb through growing ranks, and in the last climbs find the mean unless it is known."""
-        rng, V, known = np.random.default_rng([self.seed, number]), self.span, self.mean
-        if known is not None:
-            V = np.concatenate([known[None], V])  # the images before subtraction lie in this span
-        D, C = differences(self.shape), self.shape[0]
-        B, steps = np.zeros((0, 0)), 0
-        for k in ranks(len(V)):
-            basis = _Whitened(V[:k], D, C)
-            end = Climb(basis.extended(B, rng), np.zeros(k), np.zeros(V.shape[1]))
-            end = basis.climb(end, STEPS if k < len(V) else LAST_STEPS, slice(k * k))
-            B, steps = end.B, steps + end.steps
-        if known is not None:
-            parts = B[:, 1:] @ self.span, B[:, 0], known
+def _search(span: Array, shape: Shape, known: Array | None, seed: int, number: int) -> Components:
+    """Climb through growing ranks, and in the last climbs find the mean unless it is known."""
+    rng, V = np.random.default_rng([seed, number]), span  # (k, d)
+    if known is not None:
+        V = np.concatenate([known[None], V])  # the images before subtraction lie in this span
+    D, C = differences(shape), shape[0]
+    B, steps = np.zeros((0, 0)), 0
+    for k in ranks(len(V)):
+        basis = _Whitened(V[:k], D, C)
+        end = Climb(basis.extended(B, rng), np.zeros(k), np.zeros(V.shape[1]))
+        end = basis.climb(end, STEPS if k < len(V) else LAST_STEPS, slice(k * k))
+        B, steps = end.B, steps + end.steps
+    if known is not None:
+        parts = B[:, 1:] @ span, B[:, 0], known
+    else:
+        shared = end._replace(shares=basis.common_slope(B))
+        for free in (slice(k * k, None), slice(None)):  # the mean and its shares, then all
+            shared = basis.climb(shared, LAST_STEPS, free)
+            steps += shared.steps
+        # L is a mean over about 2 d places, and d numbers more gain less by fitting noise
+        if end.loss - shared.loss > 1:
+            end, parts = shared, centred(shared.B @ V, shared.shares, shared.mean, D, C)
         else:
-            shared = end._replace(shares=basis.common_slope(B))
-            for free in (slice(k * k, None), slice(None)):  # the mean and its shares, then all
-                shared = basis.climb(shared, LAST_STEPS, free)
-                steps += shared.steps
-            # L is a mean over about 2 d places, and d numbers more gain less by fitting noise
-            if end.loss - shared.loss > 1:
-                end, parts = shared, centred(shared.B @ V, shared.shares, shared.mean, D, C)
-            else:
-                parts = B @ V, end.shares, end.mean
-        return Components(*parts, end.loss, steps, end.stop_reason)
+            parts = B @ V, end.shares, end.mean
+    return Components(*parts, end.loss, steps, end.stop_reason)
 
 
 class Climb(NamedTuple):

@@ -189,7 +189,8 @@ def alternate(problem: FirstLayer, a: Array, *, steps: int = _STEPS) -> Alternat
     """Run at most ``steps`` steps from coordinates (m, k), which are first scaled in norm."""
     several = problem.net.K > 1
     damping = first = 0.1 if several else 0.01
-    state, accepted, reason = _state(problem, a), 0, f"All {steps} steps were tried."
+    state, accepted = _state(problem, problem.normalised(a)), 0
+    reason = f"All {steps} steps were tried."
     for step in range(steps):
         if step in _TURNING_STEPS:
             state = _turn_over(problem, state)
@@ -205,7 +206,6 @@ def alternate(problem: FirstLayer, a: Array, *, steps: int = _STEPS) -> Alternat
 
 
 def _state(problem: FirstLayer, a: Array) -> _State:
-    a = problem.normalised(a)
     atoms = problem.atoms(a)
     return _State(a, atoms, *problem.fit(atoms))
 
@@ -220,7 +220,7 @@ def _step(problem: FirstLayer, state: _State, damping: float) -> tuple[_State | 
     identity = np.eye(len(normal), dtype=np.float32)
     for _ in range(_TRIALS):
         damped = normal + np.float32(damping * scale) * identity
-        new = _state(problem, state.a + np.linalg.solve(damped, right))
+        new = _state(problem, problem.normalised(state.a + np.linalg.solve(damped, right)))
         if new.loss < state.loss:
             return new, max(damping / 3, 1e-6)
         damping = min(5 * damping, _LARGEST_DAMPING)
@@ -235,15 +235,9 @@ def _turn_over(problem: FirstLayer, state: _State) -> _State:
     asked = np.linalg.solve(gram, inputs @ problem.target[:, :-1].T) / lengths  # (m, h)
     # centred samples do not determine the mean of all signals; their sum is the bias
     mean = problem.bias / len(inputs)  # (h,)
-    mirrored = problem.atoms(-state.a)
-    turned = _cosines(mean - asked, mirrored.signals) > _cosines(asked + mean, state.atoms.signals)
-    turned = turned[:, None]  # (m, 1)
-    atoms = Atoms(
-        np.where(turned, mirrored.signals, state.atoms.signals),
-        np.where(turned, mirrored.inputs, state.atoms.inputs),
-        np.where(turned[:, 0], mirrored.labels, state.atoms.labels),
-    )
-    return _State(np.where(turned, -state.a, state.a), atoms, *problem.fit(atoms))
+    mirrored = problem.atoms(-state.a).signals  # (m, h)
+    turned = _cosines(mean - asked, mirrored) > _cosines(asked + mean, state.atoms.signals)
+    return _state(problem, np.where(turned[:, None], -state.a, state.a))
 
 
 def _cosines(a: Array, b: Array) -> Array:

@@ -54,12 +54,12 @@ import scipy
 from kkt_ref._validation import check_count, check_points
 from kkt_ref.attacks.base import predicted_labels
 from kkt_ref.attacks.first_layer import pull_of_class
+from kkt_ref.kkt.equation import Equation
 from kkt_ref.kkt.gram import gram_matrix
-from kkt_ref.network.gradient_check import check_gradients
 from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.network.protocol import Network, check_net, check_nonzero
 from kkt_ref.stationarity import closed_form
-from kkt_ref.stationarity.problems import max_margin
+from kkt_ref.stationarity.losses import soft_margins
 
 Array = np.ndarray
 MOST = 10_000  # samples; the fit of the multipliers needs an n x n matrix in float32
@@ -188,29 +188,14 @@ def multiplier_scores(
     Memory: 1 GB for gradients, or with a projection its numbers; and 8 n² bytes three times.
     """
     check_net(net)
-    if not isinstance(net, MLP):  # whose gradients are right, also where samples lie on kinks
-        check_gradients(net, x)
-    x = _members_and_others(net, x, net.dtype)
-    y = max_margin(net.K).check(y, len(x), net.K, net.dtype)
+    here = Equation(net, _members_and_others(net, x, net.dtype), y)
     projection = None if projection is None else check_count(projection, "projection")
-    margin, directions = _margins(np.asarray(net.outputs(x), np.float64), y)
+    margin, directions = soft_margins(here.y, here.outputs.astype(np.float64))
     squares = [np.mean(np.square(net.theta[s], dtype=np.float64)) for s in net.layer_slices]
     weights = tuple(float(1 / square) if square > 0 else 0.0 for square in squares)
-    gram, toward = gram_matrix(net, x, directions.astype(net.dtype), weights, projection)
+    gram, toward = gram_matrix(net, here.x, directions.astype(net.dtype), weights, projection)
     multiplier = _in_deviations(gram.astype(np.float64), toward)
     return MultiplierScores(minus_log_p(multiplier) + minus_log_p(margin), multiplier, margin)
-
-
-def _margins(outputs: Array, y: Array) -> tuple[Array, Array]:
-    """Return Φ_y − log Σ_{j≠y} exp Φ_j, (n,), and its gradient in Φ, (n, K)."""
-    if outputs.shape[1] == 1:
-        return y * outputs[:, 0], y[:, None]
-    rows = np.arange(len(y))
-    wrong = outputs.copy()
-    wrong[rows, y] = -np.inf
-    directions = -scipy.special.softmax(wrong, axis=1)
-    directions[rows, y] = 1.0
-    return outputs[rows, y] - scipy.special.logsumexp(wrong, axis=1), directions
 
 
 def _in_deviations(gram: Array, toward: Array) -> Array:

@@ -6,8 +6,6 @@ from random starts; for K classes with Σ_j λ_ij (e_{y_i} − e_j) in place of 
 regression with λ_i of any sign.  Haim et al. (2022) minimise it by SGD, with penalties in place
 of the bounds: :func:`published_loss`.  L-BFGS-B holds the bounds exactly and needs no penalties.
 As in the paper, smooth gates σ(αz) replace ReLU's in ∇θΦ.
-
-Names of dimensions: m candidates, d inputs, J multipliers of a candidate, K outputs, L layers.
 """
 
 from collections.abc import Sequence
@@ -120,12 +118,15 @@ class PaperSettings:
         check_positive(self.alpha, "alpha")
         check_count(self.max_iterations, "max_iterations")
 
-    def check_net(self, net: MLP) -> None:
-        """Raise if the descent cannot work on a network."""
+    def relative_weights(self, net: MLP) -> list[float]:
+        """Return w_l / Σ_l w_l ‖θ‖²_l, or raise if the descent cannot work on a network."""
         check_mlp(net, "float64")
-        weights = zip(check_layer_weights(self.layer_weights, net), net.layer_slices, strict=True)
-        if not any(w > 0 and net.theta[s].any() for w, s in weights):
+        weights = check_layer_weights(self.layer_weights, net)
+        norms = [float(np.linalg.norm(net.theta[s])) for s in net.layer_slices]
+        whole = sum(w * norm**2 for w, norm in zip(weights, norms, strict=True))
+        if whole == 0:
             raise ValueError("net: expected a parameter other than 0 in a layer of weight > 0")
+        return [w / whole for w in weights]
 
 
 def reconstruct_paper(
@@ -172,7 +173,7 @@ def reconstruct_paper(
     ‖Σ λ_i y_i ∇Φ(x_i)‖ = ‖θ‖.
     """
     checked = PaperSettings(**settings)
-    checked.check_net(net)
+    checked.relative_weights(net)
     m, restarts = check_count(m, "m"), check_count(restarts, "restarts")
     seed, workers = check_count(seed, "seed", 0), check_workers(workers)
     start_scale = check_positive(start_scale, "start_scale")
@@ -260,7 +261,7 @@ def refine(
         As in :func:`reconstruct_paper`.
     """
     checked = PaperSettings(**settings)
-    checked.check_net(net)
+    checked.relative_weights(net)
     start = Equation(net, x, y, checked.problem)
     x, y, problem, multipliers = start.x, start.y, start.problem, start.check(multipliers)
     used = np.isfinite(start.constraints).reshape(start.shape)  # λ of a zero D is fixed at 0
@@ -311,10 +312,7 @@ class RelativeLoss:
         self._problem = settings.problem or max_margin(net.K)
         directions = self._problem.directions(y, np.zeros((len(y), net.K)))  # (m, J, K)
         self._shape = problems.shape_of(directions)  # of λ
-        weights = check_layer_weights(settings.layer_weights, net)
-        norms = [float(np.linalg.norm(net.theta[s])) for s in net.layer_slices]
-        whole = sum(w * norm**2 for w, norm in zip(weights, norms, strict=True))
-        self._weights = [w / whole for w in weights]
+        self._weights = settings.relative_weights(net)
         self.scale = 1.0
 
     def pack(self, x: np.ndarray, multipliers: np.ndarray) -> np.ndarray:

@@ -27,13 +27,7 @@ import numpy as np
 import scipy
 
 from kkt_ref._validation import check_box, check_positive
-from kkt_ref.attacks.base import (
-    Callback,
-    Reconstruction,
-    measured_run,
-    one_multiplier,
-    predicted_labels,
-)
+from kkt_ref.attacks.base import Callback, Reconstruction, measured_run, predicted_labels
 from kkt_ref.attacks.kinks import BOX, TOLERANCE, clusters, kink_vertices
 from kkt_ref.kkt.multipliers import solve_nnls
 from kkt_ref.network.activations import ReLU
@@ -147,7 +141,7 @@ def reconstruct_plane(
         kept, spread, residual = best
         report("removed", x[kept], spread.sum(axis=1))
     objective, steps = float(residual / np.linalg.norm(net.theta)) ** 2, len(x) - len(kept)
-    end = dict(objective=objective, steps=steps, stop_reason=reason, problem=one_multiplier(net.K))
+    end = dict(objective=objective, steps=steps, stop_reason=reason)
     x, y, multipliers = x[kept], y[kept], spread.sum(axis=1)
     run = measured_run(net, x, y, multipliers, **end)
     return Reconstruction(x, y, multipliers, np.zeros(len(y), int), (run,), None)

@@ -13,7 +13,7 @@ from kkt_ref.conformance.questions import approximate, conditions
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import closed_form
 from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.stationarity.layer_residual import ArrayResidual
+from kkt_ref.stationarity.layer_residual import as_products
 from kkt_ref.stationarity.problems import coefficients_of, margins_of, max_margin
 
 Array = np.ndarray
@@ -56,8 +56,9 @@ def fast_answer(name: str, inputs: Inputs, **changes: Any) -> tuple[Any, ...]:
         scaled = weights * residual * np.linalg.norm(net.theta) / np.linalg.norm(theta)
         return conditions(scaled, net, x, y, lam, given["margin"])
     half_slope = net.with_theta(-1.0 * keep * weights * residual)  # of the loss, in the sum
-    s = [ArrayResidual(W, b) for W, b in half_slope.layers]
-    tangents = closed_form.tangent(trace, back, s)
+    layers = zip(half_slope.layers, trace.inputs, back.deltas, strict=True)
+    s = [as_products(W, b, a, delta) for (W, b), a, delta in layers]
+    tangents = closed_form.tangent(trace, [products.tangent for products in s])
     grad_x = 2 * closed_form.reverse(trace, back, tangents, s)
     grad_lam = margins_of(directions, 2 * tangents[-1]).reshape(lam.shape)
     return np.sum(weights * residual**2), grad_x, grad_lam

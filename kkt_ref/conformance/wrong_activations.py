@@ -34,7 +34,6 @@ class _Other(ReLU):
             slope=lambda z, xp: slope(z),
             gate=lambda z, xp: gates(z),
             gate_slope=lambda g, z, xp: gate_slope(g) if gate_slope else None,
-            value_and_gate=lambda z, xp: (value(z), gates(z)),
         )
 
 

@@ -20,7 +20,6 @@ from kkt_ref.kkt.equation import Equation, Stationarity
 from kkt_ref.network.mlp import MLP, check_mlp
 from kkt_ref.network.protocol import check_nonzero
 from kkt_ref.stationarity.closed_form import Backward, Forward, backward, gradient_sum, tangent
-from kkt_ref.stationarity.layer_residual import ArrayResidual
 from kkt_ref.stationarity.problems import coefficients_of, margins_of
 
 Array = np.ndarray
@@ -105,8 +104,10 @@ class _FreeGates:
         multipliers, gates = self.unpack(vector)
         trace, back, sums = self._backward(multipliers, gates)
         rest = [p - g for p, g in zip(trace.net.arrays, sums, strict=True)]
-        residual = [ArrayResidual(W, b) for W, b in trace.net.with_arrays(rest).layers]
-        *hidden, values = tangent(trace, back, residual)
+        layers = zip(trace.inputs, trace.net.with_arrays(rest).layers, strict=True)
+        *hidden, values = tangent(
+            trace, [a @ W.T + (0.0 if b is None else b) for a, (W, b) in layers]
+        )
         by_gate = [
             (-2.0 * t * pulled)[mask]
             for t, pulled, mask in zip(hidden, back.pulled, self.near, strict=True)

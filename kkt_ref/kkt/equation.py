@@ -81,7 +81,7 @@ class Equation:
     def __init__(self, net: Network, x: Any, y: Any, problem: Problem | None = None) -> None:
         self.net = net
         self.x, self.y, self.problem = problems.check_samples(net, x, y, problem)
-        if not isinstance(net, MLP):
+        if not isinstance(net, MLP):  # whose gradients are right, also where samples lie on kinks
             check_gradients(net, self.x)
         self.evaluation: Any = evaluate(net, self.x)
         self.outputs = self.evaluation.outputs  # Φ, (n, K)

@@ -48,7 +48,6 @@ def gram_matrix(
     if isinstance(net, MLP):
         return _closed_form(net, x, coefficients, weights)
     theta, k = scale_layers(net.theta, net, weights), len(x)  # (P,)
-    fold = None if projection is None else _count_sketch(theta.size, projection, theta.dtype)
     gram, toward = np.empty((k, k), theta.dtype), np.empty(k)
 
     def batches(start: int, stop: int) -> Iterator[tuple[slice, Array]]:
@@ -57,7 +56,9 @@ def gram_matrix(
             rows = net.gradient_rows(x[batch], coefficients[batch])
             rows = scale_layers(rows, net, weights)  # (BATCH, P)
             toward[batch] = rows @ theta
-            yield batch, rows if fold is None else rows @ fold
+            if projection is not None:  # the same one for all rows, since the seed is the same
+                rows = scipy.linalg.clarkson_woodruff_transform(rows.T, projection, rng=0).T
+            yield batch, rows
 
     width = theta.size if projection is None else projection
     size = max(MEMORY // (width * theta.itemsize), 1)
@@ -85,10 +86,3 @@ def _closed_form(
         gram += w * (delta @ delta.T) * (a @ a.T + (b is not None))  # (k, k)
         toward += w * np.sum(z * delta, axis=1)  # (k,), for ⟨δ aᵀ, W⟩ + ⟨δ, b⟩ = ⟨δ, z⟩
     return gram, toward
-
-
-def _count_sketch(size: int, places: int, dtype: np.dtype) -> scipy.sparse.csr_array:
-    rng = np.random.default_rng(0)
-    signs = rng.choice(np.array([-1, 1], dtype), size)
-    place = rng.integers(places, size=size)
-    return scipy.sparse.csr_array((signs, place, np.arange(size + 1)), (size, places))

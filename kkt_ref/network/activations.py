@@ -15,9 +15,8 @@ of the value, and ``gate_slope``, the derivative of the gate, both almost everyw
     Softplus            log(1+e^{αz})/α σ(αz)      σ(αz)     yes
     Elementwise         tanh, GELU ...  its own    its slope yes
 
-Every method takes an array ``z`` and its array namespace ``xp`` and returns an array like
-it, but for two: ``value_and_gate`` returns two such arrays, and ``gate_slope`` takes the gate g
-too, because the derivative of σ(αz) is αg(1 − g).
+Every method takes an array ``z`` and its array namespace ``xp`` and returns an array like it;
+``gate_slope`` takes the gate g too, because the derivative of σ(αz) is αg(1 − g).
 
 The theory (max margin, and all samples on it) is proved for homogeneous networks, here those of
 ReLU and leaky ReLU.  The stationarity loss and its gradient are defined for all.
@@ -74,19 +73,12 @@ class _Rectifier:
     def gate_slope(self, gate: Array, z: Array, xp: Any) -> Array | None:
         return None  # zero everywhere: the caller skips the product
 
-    def value_and_gate(self, z: Array, xp: Any) -> tuple[Array, Array]:
-        return self.value(z, xp), self.gate(z, xp)
-
 
 @dataclass(frozen=True)
 class ReLU(_Rectifier):
     """max(z, 0), with gate 1[z > 0]; by convention relu'(0) = 0."""
 
     name = "relu"
-
-    def value_and_gate(self, z: Array, xp: Any) -> tuple[Array, Array]:
-        gate = self.gate(z, xp)
-        return z * gate, gate
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """Checks of a network that a user brings, at four samples, before any long work.
 
 A wrong adapter gives numbers that look right.  So its answers are compared with each other.
-
-Names of dimensions: n samples, K outputs, P parameters.
 """
 
 from typing import Any

@@ -24,12 +24,10 @@ import numpy as np
 
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity.backend import namespace
-from kkt_ref.stationarity.layer_residual import ArrayResidual, GramResidual, layer_residual
+from kkt_ref.stationarity.layer_residual import LayerResidual, layer_residual
 from kkt_ref.stationarity.problems import Problem, coefficients_of, margins_of, max_margin
 
 Array = Any
-Direction = list[ArrayResidual | GramResidual | None]  # s of each layer; None is zero
-Tangents = list[Array | None]  # of each layer; None is zero
 
 
 class Forward(NamedTuple):
@@ -60,8 +58,8 @@ def forward(net: MLP, x: Array) -> Forward:
     a, z, trace = x, x, Forward(net, [], [], [])
     for layer, (W, b) in enumerate(net.layers):
         if layer > 0:
-            a, gate = act.value_and_gate(z, xp)  # (m, h_{l-1})
-            trace.gates.append(gate)
+            a = act.value(z, xp)  # (m, h_{l-1})
+            trace.gates.append(act.gate(z, xp))
         z = a @ W.T  # (m, h_l)
         if b is not None:
             z += b
@@ -90,62 +88,51 @@ def gradient_sum(trace: Forward, deltas: list[Array]) -> list[Array]:
     return sums
 
 
-def gradient_squares(trace: Forward, deltas: list[Array]) -> Array:
-    """‖Σ_c U_ic ∇θΦ_c(θ; x_i)‖² of each sample, (m,), from the signals δ_l."""
-    xp, layers = namespace(deltas[0]), zip(deltas, trace.inputs, trace.net.biases, strict=True)
-    return sum(xp.vecdot(d, d) * (xp.vecdot(a, a) + float(b is not None)) for d, a, b in layers)
-
-
-def tangent(trace: Forward, back: Backward, direction: Direction) -> Tangents:
+def tangent(trace: Forward, own: Sequence[Array]) -> list[Array]:
     """The forward tangent of Φ in a direction s of parameter space, at z_1 ... z_L.
 
-    It is t_l = (gate_{l-1} ⊙ t_{l-1}) W_lᵀ + A_{l-1} s_lᵀ, shape (m, h_l), or None where it is
-    zero.  The last, S_c(x_i) = ⟨s, ∇θΦ_c(x_i)⟩, is always an array.
+    It is t_l = (gate_{l-1} ⊙ t_{l-1}) W_lᵀ + A_{l-1} s_lᵀ, shape (m, h_l), where ``own`` are the
+    last products.  The last tangent is S_c(x_i) = ⟨s, ∇θΦ_c(x_i)⟩.
     """
-    t, layers = None, []
-    for layer, s in enumerate(direction):
-        if t is not None:
-            t = (trace.gates[layer - 1] * t) @ trace.net.weights[layer].T  # (m, h_l)
-        if s is not None:
-            own = s.tangent(trace.inputs[layer], trace.preactivations[layer], back.deltas[layer])
-            t = own if t is None else own + t
-        layers.append(t)
-    if t is None:
-        layers[-1] = namespace(trace.inputs[0]).zeros_like(trace.preactivations[-1])
-    return layers
+    tangents: list[Array] = []
+    for layer, t in enumerate(own):
+        if layer > 0:
+            t = t + (trace.gates[layer - 1] * tangents[-1]) @ trace.net.weights[layer].T
+        tangents.append(t)  # (m, h_l)
+    return tangents
 
 
-def reverse(trace: Forward, back: Backward, tangents: Tangents, direction: Direction) -> Array:
+def reverse(
+    trace: Forward, back: Backward, tangents: list[Array], residuals: list[LayerResidual]
+) -> Array:
     """∇_x of Σ_ic U_ic S_c(x_i), shape (m, d), with the U of ``back``.
 
     The adjoint of a_{l-1} is D_l s_l + Z̄_l W_l.  That of z_{l-1} is the adjoint of a_{l-1}
     times the slope, plus what the derivative of the gate contributes.
     """
     xp, net, act = namespace(trace.inputs[0]), trace.net, trace.net.activation
-    z_bar = None  # adjoint of z_l, (m, h_l)
-    for layer in range(net.depth - 1, -1, -1):
-        s, W = direction[layer], net.weights[layer]
-        if s is not None:
-            a_bar = s.pull(trace.inputs[layer], back.deltas[layer], W, z_bar)
-        else:
-            a_bar = None if z_bar is None else z_bar @ W  # adjoint of a_{l-1}, (m, h_{l-1})
-        if layer == 0:
-            break
-        gate, z, t = trace.gates[layer - 1], trace.preactivations[layer - 1], tangents[layer - 1]
+    a_bar = z_bar = None  # adjoints of a_l and z_l, (m, h_l)
+    for layer in reversed(range(net.depth)):
         if a_bar is not None:
-            a_bar *= gate if act.gate_is_slope else act.slope(z, xp)
-        z_bar, gate_slope = a_bar, act.gate_slope(gate, z, xp)
-        if t is not None and gate_slope is not None:
-            through_gate = gate_slope * t * back.pulled[layer - 1]  # (m, h_{l-1})
-            z_bar = through_gate if z_bar is None else z_bar + through_gate
-    return xp.zeros_like(trace.inputs[0]) if a_bar is None else a_bar
+            gate, z, t = trace.gates[layer], trace.preactivations[layer], tangents[layer]
+            z_bar = a_bar * (gate if act.gate_is_slope else act.slope(z, xp))
+            gate_slope = act.gate_slope(gate, z, xp)
+            if gate_slope is not None:
+                z_bar = z_bar + gate_slope * t * back.pulled[layer]
+        _, a_bar, left = residuals[layer]
+        if left > 0:  # the Gram form
+            rest = -left * back.deltas[layer]
+            z_bar = rest if z_bar is None else z_bar + rest
+        if z_bar is not None:
+            a_bar = a_bar + z_bar @ net.weights[layer]
+    return a_bar
 
 
 class StationarityTerms(NamedTuple):
     """The stationarity loss, its parts and its gradient."""
 
     value: Array  # Σ_l w_l ‖r_l‖², a scalar
-    by_layer: list[Array | None]  # ‖r_l‖² without weights, scalars; None where w_l = 0
+    by_layer: list[Array]  # ‖r_l‖² without weights, scalars
     outputs: Array  # Φ(θ; x_i), (m,) for one output, else (m, K)
     grad_x: Array  # (m, d)
     grad_multipliers: Array  # as the multipliers
@@ -171,7 +158,7 @@ def stationarity_and_gradient(
     x, y, multipliers
         As in :func:`~kkt_ref.stationarity_loss`, for m candidates.
     layer_weights : L numbers ≥ 0, optional
-        Ones unless given; a layer of weight zero costs nothing.
+        Ones unless given.
     problem : Problem, optional
         What U is; that of two classes, or of K classes, unless given.
     """
@@ -182,22 +169,15 @@ def stationarity_and_gradient(
     directions = problem.directions(y, outputs)  # (m, J, K)
     back = backward(trace, coefficients_of(directions, multipliers))
 
-    direction: Direction = []  # s = w ⊙ (Σ U_ic ∇Φ_ic − θ)
-    by_layer: list[Array | None] = []
-    value: Array = 0.0
-    for layer, (W, b) in enumerate(net.layers):
-        w = 1.0 if layer_weights is None else layer_weights[layer]
-        square, s = None, None
-        if w > 0:
-            a, z, delta = trace.inputs[layer], trace.preactivations[layer], back.deltas[layer]
-            square, s = layer_residual(w, a, z, delta, W, b)
-            value = value + w * square
-        direction.append(s)
-        by_layer.append(square)
+    weights = (1.0,) * net.depth if layer_weights is None else layer_weights
+    layers = zip(weights, trace.inputs, trace.preactivations, back.deltas, net.layers, strict=True)
+    measured = [layer_residual(w, a, z, delta, W, b) for w, a, z, delta, (W, b) in layers]
+    by_layer = [square for square, _ in measured]
+    residuals = [s for _, s in measured]  # s = w ⊙ (Σ U_ic ∇Φ_ic − θ)
+    value = sum(w * square for w, square in zip(weights, by_layer, strict=True))
 
-    tangents = tangent(trace, back, direction)
-    grad_x = reverse(trace, back, tangents, direction)
-    grad_x *= 2.0
+    tangents = tangent(trace, [s.tangent for s in residuals])
+    grad_x = 2.0 * reverse(trace, back, tangents, residuals)
     in_directions = margins_of(directions, 2.0 * tangents[-1])  # (m, J)
     grad_multipliers = namespace(x).reshape(in_directions, multipliers.shape)
     return StationarityTerms(value, by_layer, trace.outputs, grad_x, grad_multipliers)

@@ -2,8 +2,6 @@
 
 Any network answers by its own ``outputs`` and ``weighted_gradient``, an MLP by the closed form.  So
 everything that needs only Φ and ∇θΦ is written once.
-
-Names of dimensions: n samples, K outputs, P parameters.
 """
 
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 from kkt_ref.network.mlp import MLP
 from kkt_ref.network.protocol import Network
 from kkt_ref.stationarity import closed_form
+from kkt_ref.stationarity.backend import namespace
 
 Array = Any
 
@@ -59,7 +58,9 @@ class _MLPEvaluation(Evaluation):
     def weighted_sum(self, coefficients: Array, weights: Array) -> tuple[list[Array], Array]:
         deltas = closed_form.backward(self.trace, coefficients).deltas
         weighted = [weights[:, None] * delta for delta in deltas]  # (n, h_l)
-        squares = closed_form.gradient_squares(self.trace, deltas)  # (n,)
+        layers = zip(deltas, self.trace.inputs, self.net.biases, strict=True)
+        vecdot = namespace(weights).vecdot
+        squares = sum(vecdot(d, d) * (vecdot(a, a) + float(b is not None)) for d, a, b in layers)
         return closed_form.gradient_sum(self.trace, weighted), squares
 
 

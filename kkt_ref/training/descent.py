@@ -1,13 +1,11 @@
 r"""Full-batch gradient descent on the logistic loss or the cross-entropy.
 
-Both losses are log(1 + exp(−u_i)), with u_i = y_i Φ(x_i) for two classes and for K classes the
-*soft margin* u_i = −log Σ_{j≠y_i} exp(Φ_j − Φ_{y_i}).  Both descents move along the gradient of
+Both losses are log(1 + exp(−u_i)), with u_i = y_i Φ(x_i) for two classes and for K classes the soft
+margin of :mod:`kkt_ref.stationarity.losses`.  Both descents move along the gradient of
 −log(mean loss), Σ_i p_i ∇θ u_i, with the weights p_i of :func:`loss_weights`.  The paper's step
 is fixed on the loss itself.  The loss-scaled step is fixed on its logarithm: it follows the same
 path and reaches a loss of 1e-300 as easily as 1e-3 (Lyu & Li 2020, section 6).  Loss and weights
 are computed in the log domain, because the loss underflows past a margin of about 740.
-
-Names of dimensions: n samples, d inputs, K outputs, P parameters.
 """
 
 from collections.abc import Callable
@@ -20,7 +18,7 @@ from kkt_ref._validation import check_count, check_every_class, check_positive, 
 from kkt_ref.network.protocol import Network, check_net
 from kkt_ref.stationarity.backend import Backend, get_backend, namespace
 from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.stationarity.losses import one_hot
+from kkt_ref.stationarity.losses import one_hot, soft_margins
 from kkt_ref.stationarity.problems import check_samples
 from kkt_ref.training.span import enter_span, leave_span, span_basis
 
@@ -213,19 +211,6 @@ def make_record(
     norm, low, high = float(np.linalg.norm(theta)), float(margins.min()), float(margins.max())
     relative = float(np.linalg.norm(residual)) / norm if norm > 0 else 0.0
     return Record(steps, log_loss, low, high, norm, relative)
-
-
-def soft_margins(y: Array, outputs: Array) -> tuple[Array, Array]:
-    """Return u_i, shape (n,), and ∂u_i/∂Φ, shape (n, K), for outputs of shape (n, K)."""
-    if outputs.shape[1] == 1:
-        return y * outputs[:, 0], y[:, None]
-    xp, right = namespace(outputs), one_hot(y, outputs)  # (n, K)
-    own = xp.sum(right * outputs, axis=1, keepdims=True)
-    gaps = xp.where(right > 0, xp.full_like(outputs, -xp.inf), outputs - own)  # (n, K)
-    top = xp.max(gaps, axis=1, keepdims=True)
-    shares = xp.exp(gaps - top)
-    total = xp.sum(shares, axis=1, keepdims=True)
-    return -(top + xp.log(total))[:, 0], right - shares / total
 
 
 def log_mean_loss(margins: Array) -> float:

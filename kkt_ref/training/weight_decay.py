@@ -1,11 +1,7 @@
 r"""An exact stationary point: a loss with weight decay, by L-BFGS.
 
-At a minimum of (1/n) Σ_i ℓ(Φ(x_i), y_i) + (μ/2)‖θ‖², the weights are
-
-    θ = Σ_ic U_ic ∇θΦ_c(x_i),    U_i = −(1/(nμ)) ∂ℓ/∂Φ(x_i),
-
-for every loss, network and activation: the training data of such a network solve the
-reconstruction problem exactly.
+For every loss, network and activation, the training data of such a network solve the reconstruction
+problem exactly (:mod:`kkt_ref.kkt.weight_decay`).
 """
 
 from typing import Any
@@ -18,9 +14,9 @@ from kkt_ref._validation import check_count, check_every_class, check_positive, 
 from kkt_ref.network.activations import AuthorsGatedReLU, GatedReLU
 from kkt_ref.network.protocol import Network, check_net
 from kkt_ref.stationarity.evaluation import evaluate
-from kkt_ref.stationarity.losses import loss_by_name
+from kkt_ref.stationarity.losses import loss_by_name, soft_margins
 from kkt_ref.stationarity.problems import WeightDecay, check_samples
-from kkt_ref.training.descent import History, TrainResult, make_record, soft_margins
+from kkt_ref.training.descent import History, TrainResult, make_record
 
 
 @one_thread()  # SciPy's L-BFGS and NumPy would wait for each other's threads
