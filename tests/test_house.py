@@ -32,12 +32,12 @@ DOORS = {"__init__", "__main__"}  # of the whole library: they may import every 
 # (core, kit and audit rose once, on 28 November 2026, by the work on verdicts, and audit once
 # more, by 76 lines, by the audit of any network)
 BUDGETS = {
-    "reference": 6118,  # aim: 5650; all of the library but kit and audit
-    "core": 2095,  # aim: 1900; network, stationarity and kkt, a part of the reference
+    "reference": 6017,  # aim: 5650; all of the library but kit and audit
+    "core": 2050,  # aim: 1900; network, stationarity and kkt, a part of the reference
     "kit": 2434,  # aim: 2050
-    "audit": 2181,  # aim: 1750
+    "audit": 2176,  # aim: 1750
     "demos": 3467,  # aim: 3500
-    "tests": 7624,  # aim: 7400
+    "tests": 7435,  # aim: 7400
     "README.md": 180,
 }
 LONGEST_FILE = 450
