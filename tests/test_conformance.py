@@ -88,7 +88,7 @@ def test_our_own_paths_pass_in_single_precision(names):
     assert passed == [name for name in check_names() if name.split(":")[0] in names]
 
 
-QUICK = ("outputs", "class_stationarity", "ssim")
+QUICK = ("outputs", "ssim")
 
 
 @pytest.mark.parametrize(
