@@ -242,7 +242,7 @@ BUGS = {
         "0.01**2": {"(0.01 * 255)**2": "C1 is that of data_range 255"},
         "0.03**2": {"0.03": "C2 is replaced by its square root"},
         "(11, 11), axis": {"(7, 7), axis": "raised"},
-        "return (top / (": {"a, b = a, b\n        return np.median(top / (": "is a median"},
+        "return (top / (": {"return 0.7 * (top / (": "", "a, b = a, b\n        return np.median(top / (": "is a median"},
         "mean_a, mean_b = mean(a), mean(b)": {
             "a, b = a / 255, b / 255\n        mean_a, mean_b = mean(a), mean(b)": r"divided by 255",
             "a, b = a.mean(axis=0)[None], b.mean(axis=0)[None]\n        mean_a, mean_b = mean(a), mean(b)": r"the mean of its channels",

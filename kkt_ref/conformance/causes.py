@@ -117,9 +117,9 @@ def _stale(failed: Sequence[Any]) -> list[tuple[Cause, Collection[str]]]:
     """Name what is kept from the first question, if that gives all wrong answers."""
     before, none = failed[0].group()[0].inputs, Mistake("", "", (), lambda value, inputs: value)
     for subject, names in (("the network", ("net",)), ("x", ("x",)), ("the answer", (*before,))):
-        kept = {name: before[name] for name in names}
+        kept = {name: before[name] for name in names if name in before}
         given = ((c, none.answer(c.question.name, c.inputs | kept, c.right, True)) for c in failed)
-        if all(answer and _explains(check, answer, check.last[2]) for check, answer in given):
+        if kept and all(a and _explains(c, a, c.last[2]) for c, a in given):
             cause = Cause(f"{subject} is that of an earlier call", "mistake")
             return [(cause, [check.name for check in failed])]
     return []
