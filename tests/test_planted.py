@@ -174,7 +174,7 @@ BUGS = {
         "return expit(alpha * z)": {
             "return expit(z)": r"α of the gates is taken as 1",
         },
-        "if kind == \"gated\":\n        return (z > 0)": {"if False:\n        return (z > 0)": r"derivative is σ.αz. in every backward pass"},
+        "if kind == \"gated\":\n        return (z > 0)": {"if False:\n        return (z > 0)": r"σ.αz. in every backward pass"},
         "alpha * g * (1 - g)": {
             "0 * g": r"the derivative through the gate is taken as 0",
             "g * (1 - g)": r"the derivative through the gate is divided by α",
@@ -248,7 +248,7 @@ BUGS = {
             "a, b = a.mean(axis=0)[None], b.mean(axis=0)[None]\n        mean_a, mean_b = mean(a), mean(b)": r"the mean of its channels",
         },
         "var = mean(a * a) - mean_a**2 + mean(b * b) - mean_b**2": {"var = (mean(a * a) - mean_a**2 + mean(b * b) - mean_b**2) * 121 / 120": "over N − 1"},
-        "a_bar * slope_of": {"a_bar * gate_of": r"derivative is σ.αz. in every backward pass"},
+        "a_bar * slope_of": {"a_bar * gate_of": r"σ.αz. in every backward pass"},
     },
 }  # fmt: skip
 

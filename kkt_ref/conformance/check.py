@@ -1,7 +1,4 @@
-"""One check: it asks an implementation one question twice, and judges the answers.
-
-``causes`` says what is wrong with them.
-"""
+"""One check: it asks an implementation one question twice, and judges the answers."""
 
 import copy
 import inspect

@@ -4,8 +4,7 @@ Each value that somebody may compute wrongly passes through ``at(step, value)``,
 or for a mistake another value.  A step of a layer says which layer it is, of how many.  The
 gradients are those of autograd, so that they are the mistaken ones too.
 
-Names of dimensions: n samples, d inputs, K outputs, P parameters; h_l is the width of layer l;
-C channels, H and W pixels, (h, w) pixels without a border.
+Names of dimensions: n samples, K outputs, P parameters; h_l is the width of layer l.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,9 +14,9 @@ import autograd.numpy as anp
 import numpy as np
 from autograd import elementwise_grad, value_and_grad
 from autograd.scipy.special import expit
-from scipy.ndimage import correlate1d
 
 from kkt_ref.conformance.cases import Inputs
+from kkt_ref.metrics.ssim import structural_similarity
 
 Array = Any
 Answer = tuple[np.ndarray, ...]
@@ -55,7 +54,8 @@ ACTIVATIONS = {"relu": (relu, step), "gated": (relu, sigmoid), "softplus": (soft
 def computed(name: str, inputs: Inputs, at: At, gradients: bool = True) -> tuple[Any, ...]:
     """Answer a question; without ``gradients`` a loss is answered by its value alone."""
     if name == "ssim":
-        return (_ssim(inputs["a"], inputs["b"], at),)
+        a, b = inputs["a"], inputs["b"]
+        return (at(name, structural_similarity(a, b, data_range=1.0, channel_axis=0)),)
     if not name.endswith("stationarity"):
         return tuple(at("the answer", part) for part in _answer(name, inputs, at))
 
@@ -182,7 +182,7 @@ def _rows(net: Any, trace: list[Array], U: Array, at: At) -> list[Array]:
 
 def _residual(inputs: Inputs, trace: list[Array], at: At) -> Array:
     """Return θ − Σ_ic U_ic ∇θΦ_c(x_i), (P,)."""
-    net, y, lam = inputs["net"], inputs["y"], at("λ", at("λ in the sum", inputs["multipliers"]))
+    net, y, lam = inputs["net"], inputs["y"], at("λ", inputs["multipliers"])
     if net.K == 1:
         U = at("y", at("y in the sum", y))[:, None] * lam[:, None]
     else:
@@ -216,28 +216,3 @@ def _margins(inputs: Inputs, outputs: Array, at: At) -> tuple[Array, Array]:
     counts = at("j ≠ y_i", 1 - np.eye(outputs.shape[1])[y])  # (n, K)
     counts = at("the rivals", lambda counts, gaps: counts)(counts, gaps) > 0
     return at("y Φ", gaps[counts]), at("λ in the conditions", lam[counts])
-
-
-def _ssim(a: Array, b: Array, at: At) -> Any:
-    a, b = (at("each image", image) for image in (a, b))  # (C, H, W)
-    size = at("the size of the window", 11)
-    places = at("the places in the window", np.arange(size) - (size - 1) / 2)
-    window = np.exp(-0.5 * (places / at("σ of the window", 1.5)) ** 2)
-    window = at("the window", window / at("the sum of the window", window.sum()))
-    mode, margin = at("the border", ("mirror", size // 2))
-
-    def mean(images: Array) -> Array:
-        for axis in (-2, -1):
-            images = correlate1d(images, window, axis, mode=mode)
-        inner = slice(margin, -margin if margin else None)
-        return images[..., inner, inner]  # (C, h, w)
-
-    A, B, squares = mean(a), mean(b), mean(a * a) + mean(b * b)
-    C1, C2 = at("C1", 0.01**2), at("C2", 0.03**2)
-    mu_a, mu_b = at("μ_a² in σ_a²", A**2), at("μ_b² in σ_b²", B**2)
-    variances = at("σ_a² + σ_b²", squares - mu_a - mu_b)
-    covariance = at("σ_ab", mean(a * b) - at("μ_a μ_b in σ_ab", A * B))
-    light = (at("2 μ_a μ_b", 2 * A * B) + C1) / (at("μ_a² + μ_b²", A**2 + B**2) + C1)
-    structure = (at("2 σ_ab", 2 * covariance) + C2) / (variances + C2)
-    ratio = at("the factor with the means", light) * at("the factor with the variances", structure)
-    return at("ssim", at("the mean over the windows", np.mean)(ratio))

@@ -55,7 +55,6 @@ SIMPLE: Verbs = {
     "is halved": lambda v, g: 0.5 * v,
     "is divided by m": lambda v, g: v / len(g["x"]),
     "is multiplied by m": lambda v, g: v * len(g["x"]),
-    "is divided by P": lambda v, g: v / g["net"].theta.size,
     "is divided by K − 1": lambda v, g: v / (g["net"].K - 1),
     "is divided by α": lambda v, g: v / g["net"].activation.alpha,
 }
@@ -65,13 +64,7 @@ NUMBERS: Verbs = SIMPLE | {
     "is inverted": lambda v, g: 1.0 / v,
     "is taken without its sign": lambda v, g: anp.abs(v),
     "is clipped at 0": lambda v, g: positive(v),
-    "goes through relu": lambda v, g: relu(v),
-    "is clipped above 0": lambda v, g: -positive(-v),
-    "is clipped above 1": lambda v, g: 1.0 - relu(1.0 - v),
-    "is clipped to [0, 1]": lambda v, g: anp.clip(v, 0.0, 1.0),
     "goes through softplus": lambda v, g: softplus(v),
-    "goes through the sigmoid": lambda v, g: sigmoid(v),
-    "goes through tanh": lambda v, g: anp.tanh(v),
 }
 CONSTANTS = _instead(
     {
@@ -85,14 +78,9 @@ ARRAYS: Verbs = {
     "is divided by its norm": lambda v, g: v / anp.sqrt(anp.sum(v * v)),
     "is divided by its largest value": lambda v, g: v / np.max(np.abs(getval(v))),
     "is centred": lambda v, g: v - anp.mean(v, axis=0),
-    "is standardised": lambda v, g: (v - anp.mean(v, axis=0)) / anp.std(v, axis=0),
     "is replaced by its mean": lambda v, g: 0.0 * v + anp.mean(v, axis=0),
     "is in reverse order": lambda v, g: v[::-1],
-    "is shifted by one place": lambda v, g: anp.roll(v, 1, axis=0),
-    "is shifted back by one place": lambda v, g: anp.roll(v, -1, axis=0),
     "is added up from the first": lambda v, g: anp.cumsum(v, axis=0),
-    "is that of the first": lambda v, g: 0.0 * v + v[:1],
-    "lacks the first": lambda v, g: v * ~_first(v, 1),
     "lacks the last": lambda v, g: v * _first(v, len(v) - 1),
     "lacks all after the first 64": lambda v, g: v * _first(v, 64),
     "is rounded to float32": _rounded("float32"),
@@ -121,11 +109,9 @@ LABELS: Verbs = {
 CLASSES: Verbs = {
     "is counted from 1": lambda y, g: (y - 1) % g["net"].K,
     "is shifted by one class": lambda y, g: (y + 1) % g["net"].K,
-    "is counted from the end": lambda y, g: g["net"].K - 1 - y,
 }
 COUNTS: Verbs = {
     "is one too small": lambda v, g: v - 1,
-    "is one too large": lambda v, g: v + 1,
     "is the number of hidden layers": lambda v, g: max(v - 1, 1),
 }
 REDUCTIONS = _instead(
@@ -133,12 +119,8 @@ REDUCTIONS = _instead(
         "is a sum": anp.sum,
         "is a mean": anp.mean,
         "is a maximum": anp.max,
-        "is a minimum": anp.min,
-        "is a median": np.median,
-        "is a norm": lambda v, axis=None: anp.sqrt(anp.sum(v * v, axis=axis)),
         "is the root of a sum": lambda v, axis=None: anp.sqrt(anp.sum(v, axis=axis)),
         "lacks the last": lambda v, axis=None: anp.sum(v[:-1], axis=axis),
-        "lacks the first": lambda v, axis=None: anp.sum(v[1:], axis=axis),
         "lacks all after the first 64": lambda v, axis=None: anp.sum(v[:64], axis=axis),
     }
 )
@@ -153,7 +135,6 @@ FUNCTIONS = _instead(
 SUMS = _instead(
     {
         "lacks the absolute values": np.sum,
-        "is the absolute value of a sum": lambda t: np.abs(np.sum(t)),
         "is a sum of positive parts": lambda t: np.sum(positive(t)),
         "is a mean": lambda t: np.mean(np.abs(t)),
         "is a maximum": lambda t: np.max(np.abs(t)),
@@ -167,34 +148,23 @@ LOSSES = _instead(
             "the exponential loss": lambda y, u: y * np.exp(-y * u),
             "the hinge": lambda y, u: y * (y * u < 1),
             "the squared hinge": lambda y, u: 2 * y * positive(1 - y * u),
-            "half the squared hinge": lambda y, u: y * positive(1 - y * u),
             "the squared error": lambda y, u: 2 * (y - u),
             "half the squared error": lambda y, u: y - u,
-            "−y Φ": lambda y, u: y,
-            "a sigmoid that lacks y": lambda y, u: y * sigmoid(-u),
-            "the logistic loss with the opposite argument": lambda y, u: y * sigmoid(y * u),
             "the cross-entropy with y as -1 and 1": lambda y, u: y - sigmoid(u),
-            "log(1 + exp(1 − y Φ))": lambda y, u: y * sigmoid(1 - y * u),
         }.items()
     }
 )
 VALUES: dict[str, Callable[[Array, float], Array]] = {  # of z and α
     "the identity": lambda z, a: z + 0.0,
     "tanh": lambda z, a: anp.tanh(z),
-    "the sigmoid": lambda z, a: sigmoid(z),
-    "the absolute value": lambda z, a: anp.abs(z),
     "relu": relu,
     "relu6": lambda z, a: anp.clip(z, 0.0, 6.0),
     "GELU": lambda z, a: z * (1 + erf(z / np.sqrt(2))) / 2,
     "z σ(αz)": lambda z, a: z * sigmoid(z, a),
     "softplus": softplus,
-    "a relu whose derivative is σ(αz) in every backward pass": lambda z, a: AuthorsGatedReLU(
-        a
-    ).value(z, anp),
+    "relu with σ(αz) in every backward pass": lambda z, a: AuthorsGatedReLU(a).value(z, anp),
     "a softplus that is not divided by α": lambda z, a: a * softplus(z, a),
-    "a softplus that is linear above αz = 20": lambda z, a: anp.where(
-        a * z > 20, z, softplus(z, a)
-    ),
+    "softplus, but linear above αz = 20": lambda z, a: anp.where(a * z > 20, z, softplus(z, a)),
     "a relu with relu'(0) = 0.5": lambda z, a: relu(z) + np.where(getval(z) == 0, 0.5, 0) * z,
     "a relu with relu'(0) = 1": lambda z, a: positive(z),
     "ELU": lambda z, a: anp.where(z > 0, z, anp.exp(-positive(-z)) - 1),
@@ -209,10 +179,6 @@ ACTIVATIONS: Verbs = {
 }
 for _name, _value in VALUES.items():
     ACTIVATIONS[f"is replaced by {_name}"] = lambda pair, g, f=_value: (f, None)
-    ACTIVATIONS[f"is replaced by {_name}, but for its gates"] = lambda pair, g, f=_value: (
-        f,
-        pair[1],
-    )
 
 
 def _ordered(arrays: Callable[[Any], list[Any]]) -> Verb:
@@ -236,16 +202,12 @@ ORDERS: Verbs = {
         "W in Fortran order": lambda net: [p.T for p in net.arrays],
         "b_l before W_l": lambda net: [p for layer in net.layers for p in layer[::-1]],
         "all W before all b": lambda net: sorted(net.arrays, key=lambda p: -p.ndim),
-        "all b before all W": lambda net: sorted(net.arrays, key=np.ndim),
-        "the layers reversed": lambda net: [p for layer in net.layers[::-1] for p in layer],
-        "b_l before W_l and the layers reversed": lambda net: list(net.arrays[::-1]),
         "[W_l, b_l] row by row": _joined,
     }.items()
 }
 ANSWERS: Verbs = {
     "is multiplied by y": lambda v, g: v * g["y"].reshape(-1, *[1] * (v.ndim - 1)),
     "is the sum alone": lambda v, g: g["net"].theta - v,
-    "is divided by ‖θ‖²": lambda v, g: v / np.sum(g["net"].theta ** 2),
     "lacks ‖θ‖²": lambda v, g: v - np.sum(g["net"].theta ** 2),
     "is divided by ‖θ‖": lambda v, g: v / np.linalg.norm(g["net"].theta),
     "is the gradient, not θ": lambda v, g: (v - g["net"].theta) / -g["step"],
@@ -259,23 +221,37 @@ POWERS: Verbs = {
 }
 
 
-def _runner_up(lam: Array, g: Inputs) -> Array:
-    """Return the sum of λ (n, K) over the wrong classes, in the place of the strongest one."""
-    hot = np.eye(g["net"].K)[g["y"]]
-    best = np.where(hot, -np.inf, g["net"].outputs(g["x"])).argmax(axis=1)
-    return np.eye(g["net"].K)[best] * anp.sum(lam, axis=1, keepdims=True)
-
-
-def _ssim_with(settings: SSIMSettings) -> Verb:
+def _ssim_of(prepared: Callable[[Array], Array], data_range: float = 1.0) -> Verb:
+    """Return SSIM of images (C, H, W) that are prepared in this way."""
     return lambda v, g: structural_similarity(
-        g["a"], g["b"], data_range=1.0, channel_axis=0, settings=settings
+        prepared(g["a"]), prepared(g["b"]), data_range=data_range, channel_axis=0
     )
 
 
-SAMPLED: Verbs = {"is that of samples, over N − 1": lambda v, g: v * 121 / 120}
-SCIKIT_IMAGE = SSIMSettings(window="uniform", size=7, sample_covariance=True)
+SSIM: Verbs = {
+    f"has {words}": lambda v, g, settings=settings: structural_similarity(
+        g["a"], g["b"], data_range=1.0, channel_axis=0, settings=settings
+    )
+    for words, settings in {
+        "a uniform window, 7 by 7, as is the default of scikit-image": SSIMSettings(
+            window="uniform", size=7, sample_covariance=True
+        ),
+        "a Gaussian window, 3 by 3, as in the code of the paper": HAIM,
+        "a uniform window": SSIMSettings(window="uniform"),
+        "variances of samples, over N − 1": SSIMSettings(sample_covariance=True),
+        "a reflected border": SSIMSettings(border="reflect"),
+        **{f"a window of {size} by {size}": SSIMSettings(size=size) for size in (7, 9, 13)},
+        **{f"σ = {c:g}": SSIMSettings(sigma=c) for c in (0.5, 1.0, 2.0)},
+    }.items()
+} | {
+    'has a border of 0, as mode "same" does': _ssim_of(
+        lambda image: np.pad(image, ((0, 0), (5, 5), (5, 5)))
+    ),
+    "has data_range 255": _ssim_of(lambda image: image, 255.0),
+    "counts the first channel only": _ssim_of(lambda image: image[:1]),
+    "averages the channels before": _ssim_of(lambda image: image.mean(axis=0, keepdims=True)),
+}
 OF_STEPS: dict[str, Verbs] = {  # verbs of single steps, besides those of all such values
-    "λ in the sum": {"is summed up on the runner-up": _runner_up},
     "the rivals": _instead(
         {
             "are only the strongest": lambda counts, gaps: np.eye(counts.shape[1])[
@@ -285,11 +261,6 @@ OF_STEPS: dict[str, Verbs] = {  # verbs of single steps, besides those of all su
     ),
     "x": MATRICES | ROWS,
     "λ": ROWS,
-    "w": {
-        "is divided by the sizes of the layers": lambda v, g: (
-            v / np.array([part.stop - part.start for part in g["net"].layer_slices])
-        )
-    },
     "W": MATRICES,
     "W in the backward pass": MATRICES,
     "Φ": SCORES,
@@ -303,36 +274,10 @@ OF_STEPS: dict[str, Verbs] = {  # verbs of single steps, besides those of all su
     "the derivative of the loss": LOSSES,
     "Σ |λ|": SUMS,
     "Σ |λ (y Φ − q)|": SUMS,
-    "each image": {
-        "is its first channel": lambda v, g: v[:1],
-        "is the mean of its channels": lambda v, g: v.mean(axis=0, keepdims=True),
-        "is divided by 255": lambda v, g: v / 255,
-        "is divided by its largest value": lambda v, g: v / v.max(),
-    },
-    "the border": _instead(
-        {
-            "is reflected, not left out": ("mirror", 0),
-            "is reflected with its last pixel, not left out": ("reflect", 0),
-            'is filled with 0, as mode "same" does': ("constant", 0),
-        }
-    ),
-    "the size of the window": _instead({f"is {size}": size for size in (3, 5, 7, 9, 13)}),
-    "the window": {"is uniform": lambda v, g: np.ones_like(v) / len(v)},
-    "the places in the window": {"are shifted by one half": lambda v, g: v - 0.5},
-    "C1": {
-        "is that of data_range 2": lambda v, g: v * 4,
-        "is that of data_range 255": lambda v, g: v * 255**2,
-        "is C2": lambda v, g: 9e-4 + 0 * v,
-    },
-    "σ_ab": SAMPLED,
-    "σ_a² + σ_b²": SAMPLED,
-    "ssim": {
-        "has a uniform window, 7 by 7, as is the default of scikit-image": _ssim_with(SCIKIT_IMAGE),
-        "has a Gaussian window, 3 by 3, as in the code of the paper": _ssim_with(HAIM),
-    },
+    "ssim": SSIM,
 }
-GIVEN = {"x", "λ", "λ in the sum", "W", "b", "∇b", "U", "w", "Φ", "the sum", "∂/∂x", "∂/∂λ"}
-GIVEN |= {"the answer"}  # arrays to which the verbs of ARRAYS apply
+# arrays to which the verbs of ARRAYS apply
+GIVEN = {"x", "λ", "W", "b", "∇b", "U", "w", "Φ", "the sum", "∂/∂x", "∂/∂λ", "the answer"}
 TOGETHER = {  # steps that one mistake may change alike; those that are named first
     "the sum": ("the sum",),
     "every weight": ("W", "W in θ"),
@@ -343,8 +288,6 @@ TOGETHER = {  # steps that one mistake may change alike; those that are named fi
     "the part of the residual": ("W in the residual", "b in the residual"),
     "every α": ("α of gated", "α of softplus"),
     "q in both differences": ("q in q − y Φ", "q in y Φ − q"),
-    "C1 (and C2)": ("C1", "C2"),
-    "each σ": ("σ_ab", "σ_a² + σ_b²"),
     "every smooth activation": ("gated", "softplus"),
     "every relu": ("relu", "gated"),
     "every activation": ("relu", "gated", "softplus"),
@@ -353,7 +296,6 @@ SCOPES = {
     "in layer 1": lambda layer, layers: layer == 0,
     "in the last layer": lambda layer, layers: layer == layers - 1,
     "in all layers but the first": lambda layer, layers: layer > 0,
-    "in all layers but the last": lambda layer, layers: layer < layers - 1,
 }
 
 
