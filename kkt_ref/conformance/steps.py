@@ -182,7 +182,7 @@ def _rows(net: Any, trace: list[Array], U: Array, at: At) -> list[Array]:
 
 def _residual(inputs: Inputs, trace: list[Array], at: At) -> Array:
     """Return θ − Σ_ic U_ic ∇θΦ_c(x_i), (P,)."""
-    net, y, lam = inputs["net"], inputs["y"], at("λ", inputs["multipliers"])
+    net, y, lam = inputs["net"], inputs["y"], at("λ", at("λ in the sum", inputs["multipliers"]))
     if net.K == 1:
         U = at("y", at("y in the sum", y))[:, None] * lam[:, None]
     else:

@@ -88,7 +88,6 @@ ARRAYS: Verbs = {
 }
 MATRICES: Verbs = {
     "is transposed if it is square": lambda v, g: v.T if v.shape[0] == v.shape[-1] else v,
-    "is reshaped, not transposed": lambda v, g: anp.reshape(v, v.shape[::-1]).T,
     "is in Fortran order": lambda v, g: anp.reshape(v.T, v.shape),
 }
 ROWS: Verbs = {
@@ -99,7 +98,6 @@ ROWS: Verbs = {
 SCORES: Verbs = {
     "goes through softmax": lambda v, g: _softmax(v, 1),
     "goes through log-softmax": lambda v, g: anp.log(_softmax(v, 1)),
-    "goes through the activation": lambda v, g: g["net"].activation.value(v, np),
 }
 LABELS: Verbs = {
     "is taken as 1": lambda y, g: np.ones_like(y),
@@ -151,6 +149,7 @@ LOSSES = _instead(
             "the squared error": lambda y, u: 2 * (y - u),
             "half the squared error": lambda y, u: y - u,
             "the cross-entropy with y as -1 and 1": lambda y, u: y - sigmoid(u),
+            "log(1 + exp(1 − y Φ))": lambda y, u: y * sigmoid(1 - y * u),
         }.items()
     }
 )
@@ -202,6 +201,8 @@ ORDERS: Verbs = {
         "W in Fortran order": lambda net: [p.T for p in net.arrays],
         "b_l before W_l": lambda net: [p for layer in net.layers for p in layer[::-1]],
         "all W before all b": lambda net: sorted(net.arrays, key=lambda p: -p.ndim),
+        "the layers reversed": lambda net: [p for layer in net.layers[::-1] for p in layer],
+        "b_l before W_l and the layers reversed": lambda net: list(net.arrays[::-1]),
         "[W_l, b_l] row by row": _joined,
     }.items()
 }
@@ -209,8 +210,6 @@ ANSWERS: Verbs = {
     "is multiplied by y": lambda v, g: v * g["y"].reshape(-1, *[1] * (v.ndim - 1)),
     "is the sum alone": lambda v, g: g["net"].theta - v,
     "lacks ‖θ‖²": lambda v, g: v - np.sum(g["net"].theta ** 2),
-    "is divided by ‖θ‖": lambda v, g: v / np.linalg.norm(g["net"].theta),
-    "is the gradient, not θ": lambda v, g: (v - g["net"].theta) / -g["step"],
 }
 DIGITS: Verbs = {
     f"is rounded to {k} decimals": lambda v, g, k=k: np.round(v, k) for k in range(1, 10)
@@ -276,8 +275,8 @@ OF_STEPS: dict[str, Verbs] = {  # verbs of single steps, besides those of all su
     "Σ |λ (y Φ − q)|": SUMS,
     "ssim": SSIM,
 }
-# arrays to which the verbs of ARRAYS apply
-GIVEN = {"x", "λ", "W", "b", "∇b", "U", "w", "Φ", "the sum", "∂/∂x", "∂/∂λ", "the answer"}
+GIVEN = {"x", "λ", "λ in the sum", "W", "b", "∇b", "U", "w", "Φ", "the sum", "∂/∂x", "∂/∂λ"}
+GIVEN |= {"the answer"}  # arrays to which the verbs of ARRAYS apply
 TOGETHER = {  # steps that one mistake may change alike; those that are named first
     "the sum": ("the sum",),
     "every weight": ("W", "W in θ"),
