@@ -6,6 +6,12 @@ import numpy as np
 
 import kkt_ref
 from kkt_ref.datasets import binary_split, embedded_images, toys
+from kkt_ref.stationarity.evaluation import evaluate
+
+
+def gradient_matrix(net, x):
+    """∇θΦ(x_i), summed over the outputs, as rows (n, P), by the closed form."""
+    return evaluate(net, x).gradient_rows(np.ones((len(x), net.K), net.dtype))
 
 
 def state_dict(net, names=None):

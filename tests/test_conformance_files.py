@@ -92,7 +92,7 @@ def in_float32(arrays):
         (lambda a: a.update({"outputs/plain/outputs": "text"}), "expected real numbers"),
         (lambda a: a.update({"outputs/plain/outputs": [1.0]}), "expected shape"),
         (lambda a: a.update({"outputs/plain/outputs": [1e999] * 7}), "expected finite"),
-        (in_float32, "numbers are computed or rounded in float32"),
+        (in_float32, "rounded to float32"),
     ],
 )
 def test_wrong_answers_are_named(right, tmp_path, change, message):

@@ -6,8 +6,8 @@ from autograd import value_and_grad
 from hypothesis import assume, given
 
 import kkt_ref
-from kkt_ref.conformance.fast import gradient_matrix
 from kkt_ref.stationarity.definition import per_sample_gradients, two_class_loss
+from tests.networks import gradient_matrix
 from tests.strategies import away_from_kinks, error, problems
 
 TRUE_GRADIENTS = (kkt_ref.ReLU(), kkt_ref.Softplus(3.0))

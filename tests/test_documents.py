@@ -76,5 +76,5 @@ def test_lesson_7_names_the_mistake(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text(mine)
     monkeypatch.chdir(tmp_path)
     assert main(["check", "mine:Mine"]) == 1
-    said = "matches if biases are not added"
+    said = "matches if every bias is taken as 0"
     assert said in capsys.readouterr().out and f"`{said}`" in PAGES[COURSE]

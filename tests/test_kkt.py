@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
 import kkt_ref
-from kkt_ref.conformance.fast import gradient_matrix
 from kkt_ref.kkt import equation
 from kkt_ref.kkt.multipliers import solve_nnls, solve_nnls_gram
 from kkt_ref.stationarity.closed_form import forward
+from tests.networks import gradient_matrix
 from tests.strategies import problems, separable
 
 RELU = (kkt_ref.ReLU(),)

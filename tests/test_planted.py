@@ -36,30 +36,26 @@ SCIKIT_IMAGE = """def ssim(self, a, b):
 BUGS = {
     "torch_modules": {
         "torch.tensor(W)\n": {
-            "torch.tensor(W.T if W.shape[0] == W.shape[1] else W)\n": r"\(in, out\)",
-            "torch.tensor(W.T.reshape(W.shape))\n": "reshaped",
+            "torch.tensor(W.T if W.shape[0] == W.shape[1] else W)\n": r"transposed if it is square",
+            "torch.tensor(W.T.reshape(W.shape))\n": r"every weight is in Fortran order",
         },
-        "layer.bias.data = torch.tensor(b)": {
-            "layer.bias.data = torch.zeros(len(b))": "biases are not added",
-        },
+        "layer.bias.data = torch.tensor(b)": {"layer.bias.data = torch.zeros(len(b))": r"every bias is taken as 0"},
         "bias=b is not None": {"bias=True": "two answers"},
         "beta=self.alpha, threshold=50": {
-            "beta=1.0, threshold=50": "alpha of softplus is taken as 1",
-            "beta=1 / self.alpha, threshold=50": "1/alpha",
+            "beta=1.0, threshold=50": r"α is taken as 1",
+            "beta=1 / self.alpha, threshold=50": r"α is inverted",
         },
-        'self.kind == "softplus"': {"False": "relu is used for softplus"},
+        'self.kind == "softplus"': {"False": r"smooth activation is replaced by"},
         "return torch.relu(z)": {
-            "return nn.functional.leaky_relu(z)": "leaky ReLU with slope 0.01",
-            "return torch.tanh(z)": "tanh is used",
-            "return nn.functional.gelu(z)": "GELU is used",
-            "return z": "identity is used for relu",
-            "return nn.functional.relu6(z)": "relu6 is used",
-            "return torch.maximum(z, torch.zeros_like(z))": r"relu'\(0\) is taken as 0.5",
-            "return torch.where(z >= 0, z, 0 * z)": r"relu'\(0\) is taken as 1",
+            "return nn.functional.leaky_relu(z)": r"replaced by leaky ReLU with slope 0.01",
+            "return torch.tanh(z)": r"replaced by tanh",
+            "return nn.functional.gelu(z)": r"replaced by GELU",
+            "return z": r"replaced by the identity",
+            "return nn.functional.relu6(z)": r"replaced by relu6",
+            "return torch.maximum(z, torch.zeros_like(z))": r"relu'\(0\) = 0.5",
+            "return torch.where(z >= 0, z, 0 * z)": r"relu'\(0\) = 1",
         },
-        "return self.layers[-1](x)": {
-            "return torch.relu(self.layers[-1](x))": "relu is applied to the outputs",
-        },
+        "return self.layers[-1](x)": {"return torch.relu(self.layers[-1](x))": r"Φ is clipped at 0"},
         "for layer in self.layers[:-1]": {"for layer in self.layers[:4]": "raised|shape"},
         "return torch.cat([t.detach().reshape(-1) for t in tensors])": {
             "return torch.cat([t.detach().T.reshape(-1) for t in tensors])": "Fortran",
@@ -68,34 +64,34 @@ BUGS = {
         },
         "return (lam * y * model(x)[:, 0]).sum()": {
             "return (lam * y * model(x)[:, 0]).mean()": "divided by m",
-            "return (lam * model(x)[:, 0]).sum()": "y is left out",
-            "return (lam.abs() * y * model(x)[:, 0]).sum()": "without its sign",
-            "return (lam.clamp(min=0) * y * model(x)[:, 0]).sum()": "clipped to 0",
-            "return (lam * y * model(x)[:, 0])[:64].sum()": "first 64 samples",
+            "return (lam * model(x)[:, 0]).sum()": r"y in the sum is taken as 1",
+            "return (lam.abs() * y * model(x)[:, 0]).sum()": r"λ in the sum is taken without its sign",
+            "return (lam.clamp(min=0) * y * model(x)[:, 0]).sum()": r"λ in the sum is clipped at 0",
+            "return (lam * y * model(x)[:, 0])[:64].sum()": r"lacks all after the first 64",
             "return (lam * (y + 1) / 2 * model(x)[:, 0]).sum()": "0 and 1",
-            "return (lam**2 * y * model(x)[:, 0]).sum()": "squared",
+            "return (lam**2 * y * model(x)[:, 0]).sum()": r"λ in the sum is squared",
             "return (lam * y * model(x)[:, 0].clamp(-100, 100)).sum()": "",
             "return (torch.where(lam.abs() < 1e-6, 0 * lam, lam) * y * model(x)[:, 0]).sum()": "",
         },
         "return [p.detach() - g for p, g in zip(params, sums)]": {
-            "return [p.detach() - g for p, g in zip(params, sums)][:-1]": "shape|is left out",
-            "return [p - g if p.ndim == 2 else 0 * p for p, g in zip(params, sums)]": "biases are left out",
-            "return [-g for p, g in zip(params, sums)]": "θ is missing|missing",
+            "return [p.detach() - g for p, g in zip(params, sums)][:-1]": "shape|in the last layer is taken as 0",
+            "return [p - g if p.ndim == 2 else 0 * p for p, g in zip(params, sums)]": r"b in the residual is taken as 0",
+            "return [-g for p, g in zip(params, sums)]": r"θ is taken as 0|the sum alone",
         },
         "loss = sum((r**2).sum() for r in parts)\n        loss.backward()\n        grad_x": {
-            "loss = sum((r**2).mean() for r in parts)\n        loss.backward()\n        grad_x": "mean over each array",
-            "loss = 0.5 * sum((r**2).sum() for r in parts)\n        loss.backward()\n        grad_x": "is 1/2 times",
-            "loss = sum((r**2).sum() for r in parts) ** 0.5\n        loss.backward()\n        grad_x": "not squared",
-            "loss = sum(r.abs().sum() for r in parts)\n        loss.backward()\n        grad_x": "absolute values are summed",
-            "loss = sum(r.norm() for r in parts)\n        loss.backward()\n        grad_x": "norms of the arrays",
+            "loss = sum((r**2).mean() for r in parts)\n        loss.backward()\n        grad_x": r"the sum over an array is a mean",
+            "loss = 0.5 * sum((r**2).sum() for r in parts)\n        loss.backward()\n        grad_x": r"is halved",
+            "loss = sum((r**2).sum() for r in parts) ** 0.5\n        loss.backward()\n        grad_x": r"the loss is replaced by its square root",
+            "loss = sum(r.abs().sum() for r in parts)\n        loss.backward()\n        grad_x": r"the square is an absolute value",
+            "loss = sum(r.norm() for r in parts)\n        loss.backward()\n        grad_x": "an array is the root of a sum",
         },
-        "grad_x = torch.zeros_like(x) if": {"grad_x = torch.zeros_like(x) if True or": "detached from x"},
+        "grad_x = torch.zeros_like(x) if": {"grad_x = torch.zeros_like(x) if True or": r"∂/∂x"},
         "return loss.item(), grad_x.numpy(), lam.grad.numpy()": {
-            "return loss.item(), grad_x.numpy(), torch.zeros_like(lam).numpy()": "λ is detached",
+            "return loss.item(), grad_x.numpy(), torch.zeros_like(lam).numpy()": r"∂/∂λ",
             "return loss.item(), lam.grad.numpy(), grad_x.numpy()": "expected shape",
             "return loss, grad_x, lam.grad": "detach",
-            "return loss.item(), grad_x.numpy(), -lam.grad.numpy()": "grad_multipliers is -1 times",
-            "return loss.item(), grad_x.numpy(), lam.grad.numpy() * y": "lacks the factor y",
+            "return loss.item(), grad_x.numpy(), -lam.grad.numpy()": r"∂/∂λ has the opposite sign",
+            "return loss.item(), grad_x.numpy(), lam.grad.numpy() * y": r"∂/∂λ is multiplied by y",
         },
         "create_graph=True)\n    return": {"create_graph=False)\n    return": "raised"},
         "[:, 0].detach().numpy()": {
@@ -105,81 +101,75 @@ BUGS = {
             "[:, 0].detach().half().float().numpy()": "float16",
             "[:, 0].detach().bfloat16().float().numpy()": "bfloat16",
         },
-        "            model.zero_grad()\n": {"": "added up over the samples"},
-        "return torch.stack(rows).numpy()": {
-            "return torch.stack(rows[::-1]).numpy()": "rows are in reverse order",
-        },
-        "(r.norm() / flatten(model.parameters()).norm()).item()": {
-            "r.norm().item()": "not divided by ‖θ‖",
-        },
+        "            model.zero_grad()\n": {"": r"the answer is added up from the first"},
+        "return torch.stack(rows).numpy()": {"return torch.stack(rows[::-1]).numpy()": r"in reverse order"},
+        "(r.norm() / flatten(model.parameters()).norm()).item()": {"r.norm().item()": r"‖θ‖ is taken as 1"},
         "(-gap).clamp(min=0).max().item() / margin": {
-            "(-gap).clamp(min=0).max().item()": "not divided by q",
-            "(-gap).max().item() / margin": "not clipped",
+            "(-gap).clamp(min=0).max().item()": r"q below primal feasibility is taken as 1",
+            "(-gap).max().item() / margin": r"₊ is left out",
         },
         "(-lam).clamp(min=0).max().item()": {
-            "(-lam).max().item()": "not clipped",
-            "lam.clamp(min=0).max().item()": "largest λ",
+            "(-lam).max().item()": r"₊ is left out",
+            "lam.clamp(min=0).max().item()": r"\(−λ\)₊ has the opposite sign inside",
         },
-        "((lam * gap).abs().sum() / mass)": {"((lam * gap).sum() / mass)": "slackness"},
+        "((lam * gap).abs().sum() / mass)": {"((lam * gap).sum() / mass)": r"Σ \|λ \(y Φ − q\)\| lacks the absolute values"},
         "mass = lam.abs().sum() * margin": {"mass = lam.sum() * margin": ""},
         "gap = y * model(x)[:, 0].detach() - margin": {
-            "gap = model(x)[:, 0].detach() - margin": "margins lack y",
-            "gap = y * model(x)[:, 0].detach() - 1": "q is taken as 1",
+            "gap = model(x)[:, 0].detach() - margin": r"y in y Φ is taken as 1",
+            "gap = y * model(x)[:, 0].detach() - 1": r"q in both differences is taken as 1",
         },
-        ".mean().backward()": {".sum().backward()": "summed"},
+        ".mean().backward()": {".sum().backward()": r"1/n is taken as 1"},
         "nn.functional.softplus(-margins)": {
-            "nn.functional.softplus(margins)": "y has the opposite|step goes up|opposite argument",
-            "torch.exp(-margins)": "exponential",
-            "nn.functional.softplus(1 - margins)": "",
+            "nn.functional.softplus(margins)": r"opposite",
+            "torch.exp(-margins)": r"the exponential loss",
+            "nn.functional.softplus(1 - margins)": r"log\(1 \+ exp\(1 − y Φ",
         },
         "torch.optim.SGD(model.parameters(), lr=step)": {
             "torch.optim.Adam(model.parameters(), lr=step)": "",
-            "torch.optim.SGD(model.parameters(), lr=0.1)": "step is taken as 0.1",
+            "torch.optim.SGD(model.parameters(), lr=0.1)": r"step is taken as 0.1",
         },
         "lam * wrong * gaps": {
             "lam * wrong * gaps / len(x)": "divided by m",
-            "-lam * wrong * logits": "right class is left out",
+            "-lam * wrong * logits": r"the coefficient of Φ_y is taken as 0",
         },
         "logits = model(x)": {"logits = model(x).softmax(dim=1)": ""},
         "model, y = self.build(net), torch.tensor(y)": {
-            "model, y = self.build(net), (torch.tensor(y) + 1) % net.K": "shifted by one",
+            "model, y = self.build(net), (torch.tensor(y) + 1) % net.K": r"y.* is shifted by one class",
         },
     },
     "arrays": {
         "def stationarity(self, net, x, y, multipliers):\n": {
-            "def stationarity(self, net, x, y, multipliers):\n        y = -y\n": "y has the opposite sign",
+            "def stationarity(self, net, x, y, multipliers):\n        y = -y\n": r"(?=.*opposite sign).*, y,",
         },
         "return Ws, bs, net.activation.name,": {
-            "return Ws, bs, net.activation.name.replace('gated', 'softplus'),": "softplus is used for smoothed",
-            "return Ws, bs, net.activation.name.replace('gated', 'relu'),": "the gates are hard",
+            "return Ws, bs, net.activation.name.replace('gated', 'softplus'),": r"gated",
+            "return Ws, bs, net.activation.name.replace('gated', 'relu'),": r"hard gates",
         },
         "return [W - dW for W, dW in zip(Ws, dWs)], rbs": {
-            "return [0 * Ws[0], *[W - dW for W, dW in zip(Ws, dWs)][1:]], [0 * rbs[0], *rbs[1:]]": "layer 1 is left out",
+            "return [0 * Ws[0], *[W - dW for W, dW in zip(Ws, dWs)][1:]], [0 * rbs[0], *rbs[1:]]": r"part of the residual in layer 1 is taken as 0",
         },
-        "window = np.outer(line, line) / line.sum() ** 2": {"window = np.full((11, 11), 1 / 121)": "the window is uniform"},
-        "U, hot = self.coefficients(y, multipliers)\n        value": {RUNNER_UP: "only the runner-up is pushed away"},
+        "window = np.outer(line, line) / line.sum() ** 2": {"window = np.full((11, 11), 1 / 121)": r"has a uniform window"},
+        "U, hot = self.coefficients(y, multipliers)\n        value": {RUNNER_UP: ""},
         "Ws = [W.T for W in net.weights]": {
-            "Ws = [W.T.astype(np.float32).astype(W.dtype) for W in net.weights]": "weights are rounded to float32",
+            "Ws = [W.T.astype(np.float32).astype(W.dtype) for W in net.weights]": r"every weight is rounded to float32",
         },
         "inputs, zs = [x], []": {"inputs, zs = [x.astype(np.float32).astype(x.dtype)], []": "x is rounded to float32"},
         "zs.append(inputs[-1] @ W + b)": {
-            "zs.append(inputs[-1] @ W + (b if len(zs) == 0 else 0))": "only the first bias",
+            "zs.append(inputs[-1] @ W + (b if len(zs) == 0 else 0))": r"in all layers but the first is taken as 0",
             "zs.append(np.clip(inputs[-1] @ W + b, -500, 500))": "",
             "zs.append((inputs[-1].astype(np.float16) @ W.astype(np.float16)).astype(W.dtype) + b)": "float16",
         },
         "return np.logaddexp(0, alpha * z).astype(z.dtype) / alpha": {
             "return np.log(1 + np.exp(alpha * z)) / alpha": "raised|finite",
-            "return np.logaddexp(0, alpha * z)": "not divided by alpha",
+            "return np.logaddexp(0, alpha * z)": r"softplus that is not divided by α",
         },
-        "return expit(alpha * z)": {
-            "return expit(z)": "alpha of .* is taken as 1",
-        },
-        "if kind == \"gated\":\n        return (z > 0)": {"if False:\n        return (z > 0)": "every backward pass"},
+        "return expit(alpha * z)": {"return expit(z)": r"α of the gates is taken as 1"},
+        "if kind == \"gated\":\n        return (z > 0)": {"if False:\n        return (z > 0)": r"σ.αz. in every backward pass"},
         "alpha * g * (1 - g)": {
-            "0 * g": "derivative of the gates is left out",
-            "g * (1 - g)": "lacks alpha",
+            "0 * g": r"the derivative through the gate is taken as 0",
+            "g * (1 - g)": r"the derivative through the gate is divided by α",
         },
-        "deltas.append(gate_of(kind, alpha, z) * (deltas[-1] @ W.T))": {"deltas.append(deltas[-1] @ W.T)": "no gates"},
+        "deltas.append(gate_of(kind, alpha, z) * (deltas[-1] @ W.T))": {"deltas.append(deltas[-1] @ W.T)": r"has no gates"},
         "parts.append(dW.T.ravel())\n        if b is not None:\n            parts.append(db)": {
             "if b is not None:\n            parts.append(db)\n        parts.append(dW.T.ravel())": "b_l before W_l",
         },
@@ -188,67 +178,61 @@ BUGS = {
             "return np.concatenate(sorted(parts, key=len))": "",
         },
         "[d.sum(axis=0) for d in deltas]": {
-            "[d.mean(axis=0) for d in deltas]": "biases are averaged",
-            "[0 * d.sum(axis=0) for d in deltas]": "biases are left out|b_1 is 0",
+            "[d.mean(axis=0) for d in deltas]": r"∇b is divided by m",
+            "[0 * d.sum(axis=0) for d in deltas]": r"∇b is taken as 0",
         },
         "[a.T @ d for a, d in zip(inputs, deltas)]": {
-            "[a.T @ d / len(a) for a, d in zip(inputs, deltas)]": "",
+            "[a.T @ d / len(a) for a, d in zip(inputs, deltas)]": "∇W is divided by m",
             "[a[:64].T @ d[:64] for a, d in zip(inputs, deltas)]": "",
-            "[a.T @ d for a, d in zip(inputs[:8], deltas[:8])] + [0 * a.T @ d for a, d in zip(inputs[8:], deltas[8:])]": "is 0|layer 9 is left out",
+            "[a.T @ d for a, d in zip(inputs[:8], deltas[:8])] + [0 * a.T @ d for a, d in zip(inputs[8:], deltas[8:])]": "W_9 is",
         },
         "value = sum((r**2).sum() for r in rWs) + sum((r**2).sum() for r in rbs)": {
-            "value = sum((r**2).sum() for r in rWs)": "value lacks the biases",
+            "value = sum((r**2).sum() for r in rWs)": r"taken as 0 in the value only",
         },
         "def ssim(self, a, b):\n": {SCIKIT_IMAGE: "7 by 7, as is the default of scikit-image"},
         "return value, 2 * a_bar, 2 * t": {
-            "return value**0.5, a_bar / value**0.5, t / value**0.5": "the norm is not squared:",
-            "return value, a_bar, t": "grad_x and grad_multipliers are 1/2",
-            "return value, -2 * a_bar, 2 * t": "grad_x is -1 times the right one; the rest",
+            "return value**0.5, a_bar / value**0.5, t / value**0.5": r"the loss is replaced by its square root",
+            "return value, a_bar, t": r"is halved",
+            "return value, -2 * a_bar, 2 * t": r"∂/∂x has the opposite sign",
         },
-        "rWs, rbs = rest(net, x, U)": {"rWs, rbs = rest(net, x, U)\n    rWs[0] = 0 * rWs[0]": ""},
+        "rWs, rbs = rest(net, x, U)": {"rWs, rbs = rest(net, x, U)\n    rWs[0] = 0 * rWs[0]": "W in the residual in layer 1 is taken as 0"},
         "return flatten(net, *rest(net, x, (multipliers * y)[:, None]))": {
             "multipliers *= y\n        return flatten(net, *rest(net, x, multipliers[:, None]))": "in place",
-            "return flatten(net, *rest(net, x, (multipliers * y)[:, None])) - net.theta": "missing",
-            "return flatten(net, *rest(net, x, y[:, None]))": "λ is left out",
+            "return flatten(net, *rest(net, x, (multipliers * y)[:, None])) - net.theta": "θ is taken as 0",
+            "return flatten(net, *rest(net, x, y[:, None]))": r"λ in the sum is taken as 1",
         },
         "return forward(net, x)[1][-1][:, 0]": {
             "return forward(net, x)[1][-1].squeeze()": "expected shape",
             "x = np.ascontiguousarray(x).ravel(order='K').reshape(x.shape) if x.flags.c_contiguous else x.T.ravel().reshape(x.shape)\n        return forward(net, x)[1][-1][:, 0]": "",
             "return forward(net, x / np.abs(x).max())[1][-1][:, 0]": "divided by its largest value",
-            "return forward(net, x - x.mean(axis=0))[1][-1][:, 0]": "centred by the batch",
+            "return forward(net, x - x.mean(axis=0))[1][-1][:, 0]": "x is centred",
             "return np.concatenate([forward(net, x[i : i + 64])[1][-1][:, 0] for i in range(0, len(x) - len(x) % 64 or len(x), 64)])": "expected shape",
         },
-        "pull = y * expit(-u) / len(y)": {
-            "pull = y * (u < 1) / len(y)": "hinge",
-        },
+        "pull = y * expit(-u) / len(y)": {"pull = y * (u < 1) / len(y)": "hinge"},
         "net.theta + step * flatten": {
-            "net.theta - step * flatten": "goes up",
-            "step * flatten": "change of θ|is returned",
+            "net.theta - step * flatten": r"step.*|opposite sign",
+            "step * flatten": r"θ is taken as 0",
         },
-        "np.maximum(-multipliers, 0).max()": {
-            "0.0": "dual_feasibility is 0; the rest is right",
-        },
-        "(lam * np.abs(u - margin)).sum() / mass": {"(lam * np.abs(u - margin)).max()": "maximum"},
-        "lam = lam * (1 - hot)\n": {
-            "lam = lam * hot\n": "",
-        },
+        "np.maximum(-multipliers, 0).max()": {"0.0": "dual_feasibility is 0; the rest is right"},
+        "(lam * np.abs(u - margin)).sum() / mass": {"(lam * np.abs(u - margin)).max()": r""},
+        "lam = lam * (1 - hot)\n": {"lam = lam * hot\n": "taken as 0"},
         "return hot * lam.sum(axis=1, keepdims=True) - lam, hot": {
-            "return hot * lam.sum(axis=1, keepdims=True), hot": "Φ_j",
-            "return hot - lam, hot": "",
+            "return hot * lam.sum(axis=1, keepdims=True), hot": r"the coefficient of Φ_j is taken as 0",
+            "return hot - lam, hot": "the coefficient of Φ_y is taken as 1",
         },
-        "[hot == 0], multipliers[hot == 0]": {".ravel(), multipliers.ravel()": ""},
+        "[hot == 0], multipliers[hot == 0]": {".ravel(), multipliers.ravel()": "j ≠ y_i is taken as 1"},
         "(grad_u * hot).sum(axis=1, keepdims=True) - grad_u * 1": {"-grad_u * 1": ""},
-        "np.arange(-5, 6) / 1.5": {"np.arange(-5, 6) / 1.0": "σ of the window is 1"},
+        "np.arange(-5, 6) / 1.5": {"np.arange(-5, 6) / 1.0": r"has σ = 1"},
         "0.01**2": {"(0.01 * 255)**2": ""},
         "0.03**2": {"0.03": ""},
         "(11, 11), axis": {"(7, 7), axis": "raised"},
-        "return (top / (": {"a, b = a, b\n        return np.median(top / (": ""},
+        "return (top / (": {"return 0.7 * (top / (": "", "a, b = a, b\n        return np.median(top / (": ""},
         "mean_a, mean_b = mean(a), mean(b)": {
-            "a, b = a / 255, b / 255\n        mean_a, mean_b = mean(a), mean(b)": "data_range is 255",
-            "a, b = a.mean(axis=0)[None], b.mean(axis=0)[None]\n        mean_a, mean_b = mean(a), mean(b)": "channels are averaged",
+            "a, b = a / 255, b / 255\n        mean_a, mean_b = mean(a), mean(b)": "has data_range 255",
+            "a, b = a.mean(axis=0)[None], b.mean(axis=0)[None]\n        mean_a, mean_b = mean(a), mean(b)": "averages the channels before",
         },
         "var = mean(a * a) - mean_a**2 + mean(b * b) - mean_b**2": {"var = (mean(a * a) - mean_a**2 + mean(b * b) - mean_b**2) * 121 / 120": ""},
-        "a_bar * slope_of": {"a_bar * gate_of": "every backward pass"},
+        "a_bar * slope_of": {"a_bar * gate_of": r"σ.αz. in every backward pass"},
     },
 }  # fmt: skip
 
@@ -269,11 +253,15 @@ def adapter(style, old="", new=""):
     return module.Adapter()
 
 
-PLANTED = [
-    pytest.param(style, old, *row, marks=[] if style == "arrays" else [pytest.mark.slow])
+ROWS = [
+    (style, old, *row)
     for style, pieces in BUGS.items()
     for old, rows in pieces.items()
     for row in rows.items()
+]
+PLANTED = [  # all are many minutes
+    pytest.param(*row, marks=[pytest.mark.slow] if row[0] != "arrays" or number % 5 else [])
+    for number, row in enumerate(ROWS)
 ]
 
 

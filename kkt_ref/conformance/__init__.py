@@ -1,9 +1,10 @@
 """Checks of other implementations against the definitions by autograd.
 
 In reading order: ``cases`` draws the inputs; ``questions`` has the contract and the right answers,
-``fast`` the same answers by the closed form, and ``mistakes`` the wrong ones; ``check`` asks one
-question, which gives a ``result``; ``verdict`` runs all checks; ``files`` brings questions and
-answers to other languages, and ``command`` to the command line.
+``steps`` the same answers step by step, ``verbs`` what may be done wrong with a step, and
+``mistakes`` the wrong answers; ``check`` asks one question, which gives a ``result``, and
+``causes`` finds the mistake; ``verdict`` runs all checks; ``files`` brings questions and answers to
+other languages, and ``command`` to the command line.
 """
 
 from kkt_ref.conformance.check import Check

@@ -7,19 +7,22 @@ cases.
 Names of dimensions: n samples, K outputs, L layers, P parameters.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
+from kkt_ref.conformance.mistakes import DETACHED, FORWARD, VALUE, Mistake
 from kkt_ref.conformance.questions import Answer
 from kkt_ref.conformance.result import Cause, Result
 
 Array = np.ndarray
 Wrong = dict[str, tuple[str, ...]]  # the wrong arrays, and what each is, in all words that fit
-RARELY = 5  # a cause that explains less than a fifth of the failures does so by chance
-ELSEWHERE_HARMLESS = {f"relu'(0) is taken as {c}" for c in ("0.5", "1")}  # but at a kink
+FEW = 5  # zeros, which many mistakes give
+MOST = 2  # causes to name, of those that give the same answers
+NEARLY = 10  # times the tolerance, for a mistake that makes no difference
+RARELY = 5  # times as many answers must be for a mistake as are against it
+SCREENED = (FORWARD, DETACHED, VALUE)
 UNEXPLAINED = 0.05  # of the error that a cause may leave
 
 
@@ -29,90 +32,142 @@ def relative(array: Array, wanted: Array) -> float:
         return float(np.linalg.norm(array - wanted) / (np.linalg.norm(wanted) or 1.0))
 
 
-def causes_of(check: Any, answer: Answer) -> list[Cause]:
-    """Return all causes that give this wrong answer to a check."""
-    with np.errstate(all="ignore"):
-        causes = [
-            Cause(mistake, "mistake")
-            for mistake, answers in check.mistaken.items()
-            if any(other is not None and _explains(check, other, answer) for other in answers)
-        ]
-        return causes + _precision(check, answer)
+def flat(answer: Answer) -> Array:
+    """Return all numbers of an answer."""
+    return np.concatenate([part.ravel() for part in answer])
+
+
+@np.errstate(all="ignore")  # an answer may be as large as it likes
+def matching(failed: Sequence[Any], passed: Sequence[Any]) -> list[tuple[Cause, Collection[str]]]:
+    """Return the causes that give the wrong answers to a question, and spoil no right one.
+
+    With each cause there are the names of the checks that it explains.  Mistakes of different
+    steps that do the same are one cause.
+    """
+    first, found = failed[0], dict[tuple[str, str, tuple[str, ...]], list[str]]()
+    wrong = {
+        name: check.blocks(check.last[2])[name] for check in failed for name in check.last[1].wrong
+    }
+    if sum(part.size for part in wrong.values()) < FEW and not any(map(np.any, wrong.values())):
+        return []
+    loss = "grad_x" in first.question.parts
+    known, answers = first.mistaken
+    got = flat(first.last[2])[: answers.shape[1]]
+    errors = np.linalg.norm(answers - got, axis=1)  # of each mistake
+    sizes = np.linalg.norm(got) + np.linalg.norm(flat(first.right)) + got.size
+    close = errors <= first.tolerance * sizes
+    for mistake, likely in zip(known, close, strict=True):
+        for form in mistake.forms({*wrong}) if loss else (mistake,):
+            if form.form in SCREENED and not likely:
+                continue
+            explained = _explained(failed, form)
+            if explained and all(_spares(check, form) for check in passed):
+                found.setdefault((form.form, form.verb, explained), []).append(form.subject)
+                break
+    causes = []
+    most = max((len(explained) for _, _, explained in found), default=0)
+    best = [kind for kind in found if len(kind[2]) == most and (FORWARD, *kind[1:]) not in found]
+    best = [kind for kind in found if kind[0] == FORWARD and len(kind[2]) == most] + best
+    for form, verb, explained in best[:MOST]:
+        subject, *same = found[form, verb, explained]
+        also = f" (or {', '.join(same)})" if same else ""
+        causes.append((Cause(form.format(subject, verb) + also, "mistake"), explained))
+    return causes or _stale(failed) or _precision(failed)
+
+
+def _explained(failed: Sequence[Any], mistake: Mistake) -> tuple[str, ...]:
+    """Return the names of the checks whose wrong answers a mistake gives, if they are nearly all.
+
+    It need not be possible in all of these cases, nor be the only mistake.
+    """
+    explained, against = [], 0
+    for check in failed:
+        answer = check.given_by(mistake)
+        if answer is not None and _explains(check, answer, check.last[2]):
+            explained.append(check.name)
+        elif answer is not None:
+            against += 1
+            if against * RARELY > len(failed):
+                return ()
+    enough = len(explained) >= RARELY * against and 2 * len(explained) > len(failed)
+    return tuple(explained) if enough else ()
+
+
+def _spares(check: Any, mistake: Mistake) -> bool:
+    """Whether a mistake would make no difference in a check, or cannot be made there."""
+    answer = check.given_by(mistake)
+    return answer is None or max(check.errors(answer, check.right)) <= NEARLY * check.tolerance
 
 
 def _explains(check: Any, mistaken: Answer, answer: Answer) -> bool:
     """Whether an answer is this mistaken one, which must explain nearly all of its error."""
-    close = check.tolerance
-    for got, other in zip(answer, mistaken, strict=True):  # most differ grossly
-        if np.linalg.norm(got - other) > close * (np.linalg.norm(other) + got.size):
-            return False
     blocks = (check.blocks(a).values() for a in (answer, mistaken, check.right))
     for got, other, right in zip(*blocks, strict=True):
-        unexplained = np.linalg.norm(got - other) > UNEXPLAINED * np.linalg.norm(got - right)
-        if relative(got, other) > close or (unexplained and relative(got, right) > close):
+        left = np.linalg.norm(got - other)
+        size = max(np.linalg.norm(other) or 1.0, np.linalg.norm(right))  # rounding errs by it
+        wrong = relative(got, right) > check.tolerance
+        if left > check.tolerance * size or (
+            wrong and left > UNEXPLAINED * np.linalg.norm(got - right)
+        ):
             return False
     return True
 
 
-def _precision(check: Any, answer: Answer) -> list[Cause]:
-    """Name the precision if the answer is nearly right and has no digits beyond it."""
-    error = max(check.errors(answer, check.right))
+def _stale(failed: Sequence[Any]) -> list[tuple[Cause, Collection[str]]]:
+    """Name what is kept from the first question, if that gives all wrong answers."""
+    before, none = failed[0].group()[0].inputs, Mistake("", "", (), lambda value, inputs: value)
+    for subject, names in (("the network", ("net",)), ("x", ("x",)), ("the answer", (*before,))):
+        kept = {name: before[name] for name in names if name in before}
+        given = ((c, none.answer(c.question.name, c.inputs | kept, c.right, True)) for c in failed)
+        if kept and all(a and _explains(c, a, c.last[2]) for c, a in given):
+            cause = Cause(f"{subject} is that of an earlier call", "mistake")
+            return [(cause, [check.name for check in failed])]
+    return []
+
+
+def _precision(failed: Sequence[Any]) -> list[tuple[Cause, Collection[str]]]:
+    """Name the precision if the answers are nearly right and have no digits beyond it."""
+    answers = [check.last[2] for check in failed]
+    error = max(check.last[1].error for check in failed)
     for kind, largest in (("bfloat16", 0.2), ("float16", 0.05), ("float32", 1e-4)):
-        short = sum(part.size for part in answer) > 1 or kind == "float32"
-        if short and error <= largest and all(_holds(part, kind) for part in answer):
-            return [Cause(f"numbers are computed or rounded in {kind}", "precision")]
+        short = any(sum(p.size for p in parts) > 1 for parts in answers) or kind == "float32"
+        held = sum(all(_holds(part, kind) for part in parts) for parts in answers)
+        if short and error <= largest and 3 * held >= 2 * len(answers):
+            cause = Cause(f"numbers are computed or rounded in {kind}", "precision")
+            return [(cause, [check.name for check in failed])]
     return []
 
 
 def _holds(part: Array, kind: str) -> bool:
-    """Whether a floating type can hold these numbers."""
-    if kind == "bfloat16":
-        bits = part.astype(np.float32).view(np.uint32)
-        return _holds(part, "float32") and not np.any(bits & 0xFFFF)
-    return bool(np.all(part.astype(kind).astype(np.float64) == part))
+    """Whether a floating type can hold these numbers; bfloat16 is the upper half of float32."""
+    short = part.astype("float32" if kind == "bfloat16" else kind)
+    half = kind != "bfloat16" or not np.any(short.view(np.uint32) & 0xFFFF)
+    return half and np.array_equal(short, part)
 
 
 def wrong_arrays(check: Any, answer: Answer) -> Wrong:
     """Return what is seen of each wrong array."""
-    got, factors = check.blocks(answer), _factors(check.case.inputs)
+    got = check.blocks(answer)
     return {
-        name: tuple(_compared(got[name], array, factors, check.tolerance))
+        name: tuple(_compared(got[name], array, check.tolerance))
         for name, array in check.blocks(check.right).items()
         if relative(got[name], array) > check.tolerance
     }
 
 
-def _factors(inputs: dict[str, Any]) -> dict[str, float]:
-    factors = {"-1": -1.0, "2": 2.0, "1/2": 0.5, "-2": -2.0, "4": 4.0, "1/4": 0.25}
-    if "net" not in inputs:
-        return factors | {"255": 255.0}
-    net, theta = inputs["net"], inputs["net"].theta.astype(np.float64)
-    sizes = {"m": len(inputs["x"]), "P": theta.size, "K": net.K, "L": net.depth}
-    sizes |= {"‖θ‖": np.linalg.norm(theta), "‖θ‖²": np.sum(theta**2), "q": inputs["margin"]}
-    sizes |= {"alpha": getattr(net.activation, "alpha", 1.0)}
-    for name, size in sizes.items():
-        if size != 1:
-            factors |= {name: float(size), f"1/{name}": 1 / float(size), f"-1/{name}": -1 / size}
-    return factors
-
-
-def _compared(got: Array, wanted: Array, factors: dict[str, float], tol: float) -> list[str]:
+def _compared(got: Array, wanted: Array, tol: float) -> list[str]:
     """Return what a wrong array is, the most exact words first."""
     if not np.any(wanted):
         return ["not 0"]
     if not np.any(got):
         return ["0"]
-    names = [name for name, c in factors.items() if relative(got, c * wanted) <= tol]
     c = float(np.sum(got * wanted) / np.sum(wanted**2))
     short = float(f"{c:.3g}")  # any single number has a factor, but seldom a short one
-    if abs(c - 1) > 1e-3 and relative(got, (c if got.size > 1 else short) * wanted) <= tol:
-        names.append(f"{c:.6g}")
-    words = [f"{name} times the right one" for name in names]
-    if relative(got, wanted) < 1e-3:
-        words.append("nearly right; it may be float32, or have too few digits")
+    times = relative(got, (c if got.size > 1 else short) * wanted) <= tol
+    words = [f"{c:.6g} times the right one"] if times and abs(c - 1) > 1e-3 else []
     in_order = (np.sort(array, axis=None) for array in (got, wanted))
     vague = {
-        "a multiple of the right one, by a factor that differs from case to case": bool(names),
+        "a multiple of the right one, by a factor that differs from case to case": times,
         "right but for signs": relative(np.abs(got), np.abs(wanted)) <= tol,
         "made of the right numbers in another order": relative(*in_order) <= tol,
     }
@@ -146,41 +201,31 @@ def _sentence(names: list[str], fact: str, wanted: Sequence[str]) -> str:
 
 
 def settled(checks: Sequence[Any], results: Sequence[Result]) -> list[Result]:
-    """Choose the causes in the results of one question.
+    """Choose the diagnoses in the results of one question.
 
-    Several mistakes may give the same answer in one case, and one may do so by chance.  So a
-    cause counts only if it explains a fifth of the failures of a question, and five times as many
-    answers as speak against it: right ones that it would spoil, and wrong ones that it would make
-    wrong in another way.  Twice is enough for a precision, whose errors may be of any size.  A
-    factor counts only if it holds wherever that array is wrong.
+    Many mistakes give the same answer in one case.  So one is named only if it gives nearly all
+    wrong answers to the question and spoils no right one.  A factor counts only if it holds
+    wherever that array is wrong.
     """
-    votes = Counter(cause for result in results for cause in result.causes)
-    doubtful = {cause for cause in votes if cause.doubtful}
-    for cause in doubtful:
-        if votes[cause] * RARELY < sum(bool(result.causes) for result in results):
-            votes[cause] *= cause.description in ELSEWHERE_HARMLESS
-    for check, result in zip(checks, results, strict=True):
-        if check.other is None and not np.isnan(result.error):
-            for cause in doubtful.difference(result.causes):
-                strict = 2 if cause.source == "precision" else RARELY
-                votes[cause] -= strict * check.is_spoiled_by(cause)
+    pairs = list(zip(checks, results, strict=True))
+    failed = [check for check, result in pairs if result.wrong]
+    passed = [c for c, result in pairs if result.status == "passed" and c.other is None]
+    causes = matching(failed, passed) if failed else []
     common: dict[str, set[str]] = {}
     for result in results:
         for name, words in result.wrong.items():
             common[name] = common.get(name, {*words}) & {*words}
     where, chosen = _where(checks, results), []
-    for check, result in zip(checks, results, strict=True):
-        causes = [c for c in result.causes if not c.doubtful or votes[c] > 0]
+    for check, result in pairs:
         if result.wrong:
             words = _described(result.wrong, [*check.blocks(check.right)], common)
-            causes = [c for c in causes if c.source != "seen"] + [Cause(words + where, "seen")]
+            own = [cause for cause, names in causes if check.name in names]
+            found = [*own, Cause(words + where, "seen")]
+            diagnosis = ", or ".join(map(str, own)) or str(found[-1])
+            result = result._replace(causes=tuple(found), diagnosis=diagnosis)
         elif where and result.status == "failed" and check.other is None:
-            causes = [c._replace(description=c.description + where) for c in causes]
-        named = [cause for cause in causes if cause.source != "seen"] or causes
-        most = max((votes[cause] for cause in named), default=0)
-        diagnosis = ", or ".join(str(cause) for cause in named if votes[cause] == most)
-        if causes:
-            result = result._replace(diagnosis=diagnosis, causes=tuple(causes))
+            seen = [c._replace(description=c.description + where) for c in result.causes]
+            result = result._replace(causes=tuple(seen), diagnosis=", or ".join(map(str, seen)))
         chosen.append(result)
     return chosen
 

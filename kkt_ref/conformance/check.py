@@ -1,11 +1,9 @@
-"""One check: it asks an implementation one question twice, and judges the answers.
-
-``causes`` says what is wrong with them.
-"""
+"""One check: it asks an implementation one question twice, and judges the answers."""
 
 import copy
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -16,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from kkt_ref.conformance.cases import STRIDED, Case, in_dtype
-from kkt_ref.conformance.causes import causes_of, relative, settled, wrong_arrays
-from kkt_ref.conformance.mistakes import mistakes
+from kkt_ref.conformance.causes import flat, relative, settled, wrong_arrays
+from kkt_ref.conformance.mistakes import Mistake, mistakes
 from kkt_ref.conformance.questions import Answer, Implementation, Question, names_of
 from kkt_ref.conformance.result import Cause, ConformanceError, Result
 from kkt_ref.network.mlp import MLP
@@ -51,7 +49,7 @@ class Check:
     seed: int
     other: Case | None = None  # of the same shapes as ``case``
     group: Callable[[], list["Check"]] = list  # returns all checks with this question
-    last: list[Any] = field(default_factory=list, repr=False)  # the last implementation, its result
+    last: list[Any] = field(default_factory=list, repr=False)  # implementation, result, answer
 
     @property
     def name(self) -> str:
@@ -84,20 +82,26 @@ class Check:
         return found
 
     @cached_property
-    def mistaken(self) -> dict[str, list[Answer | None]]:
-        """The answers of each mistake, and None where it need not make a difference."""
-        inputs, earlier = (
-            {name: in_dtype(value, np.float64) for name, value in case.inputs.items()}
-            for case in (self.case, self.group()[0].case)  # that one is asked about first
+    def inputs(self) -> dict[str, Any]:
+        """The arguments of the method by their names, in float64."""
+        named = zip(self.question.takes, self.question.arguments(self.case), strict=True)
+        return {name: in_dtype(value, np.float64) for name, value in named}
+
+    @cached_property
+    def mistaken(self) -> tuple[list[Mistake], Array]:
+        """All mistakes, and their answers as rows; of a loss only the value, and NaN for none."""
+        known = mistakes(self.question.name, self.inputs)
+        answers = [self.given_by(mistake, gradients=False) for mistake in known]
+        size = next(flat(answer).size for answer in answers if answer)
+        return known, np.array(
+            [flat(answer) if answer else np.full(size, np.nan) for answer in answers]
         )
-        answers: dict[str, list[Answer | None]] = {}
-        with np.errstate(all="ignore"):
-            for mistake, parts in mistakes(self.question, inputs, self.right, earlier):
-                answer = tuple(map(np.asarray, parts))
-                finite = all(np.all(np.isfinite(part)) for part in answer)
-                differs = finite and not self.agree(answer, self.right)
-                answers.setdefault(mistake, []).append(answer if differs else None)
-        return answers
+
+    def given_by(self, mistake: Mistake, gradients: bool = True) -> Answer | None:
+        """Return the answer that a mistake gives."""
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # autograd warns if the gradient is 0
+            return mistake.answer(self.question.name, self.inputs, self.right, gradients)
 
     def repeat(self, implementation: object) -> str:
         """Return the lines of Python that repeat this check."""
@@ -140,7 +144,7 @@ class Check:
             result = self._asked(implementation)
         if result.status == "failed":
             result = result._replace(repeat=self.repeat(implementation))
-        self.last[:] = implementation, result
+        self.last[:2] = implementation, result
         return result
 
     def _asked(self, implementation: object) -> Result:
@@ -160,8 +164,9 @@ class Check:
         error = max(self.errors(answer, self.right))
         if error <= self.tolerance:
             return self.result("passed", error)
-        causes = [*causes_of(self, answer), Cause("the answer is wrong", "seen")]
-        return self.result("failed", error, causes)._replace(wrong=wrong_arrays(self, answer))
+        self.last[:] = implementation, None, answer
+        seen = Cause("the answer is wrong", "seen")
+        return self.result("failed", error, [seen])._replace(wrong=wrong_arrays(self, answer))
 
     def _compare(self, answer: Answer, kept: Answer, again: Answer) -> None:
         """Raise if an answer, kept as it was, and that to the same question show state."""
@@ -197,11 +202,6 @@ class Check:
     def agree(self, answer: Answer, right: Answer) -> bool:
         """Whether the errors are within the tolerance."""
         return all(error <= self.tolerance for error in self.errors(answer, right))
-
-    def is_spoiled_by(self, cause: Cause) -> bool:
-        """Whether a cause would make the answer wrong."""
-        harmless = any(a is None for a in self.mistaken.get(cause.description, [None]))
-        return not harmless or cause.source == "precision"
 
     def _ask(self, implementation: object, arguments: Sequence[Any]) -> Answer:
         """Return the arrays of the answer; raise if it has the wrong form or changes arguments."""

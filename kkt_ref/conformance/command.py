@@ -77,7 +77,9 @@ def run_command(options: argparse.Namespace) -> int:
             **{name: getattr(results[0], name) for name in ("seed", "dtype", "tolerance")},
             "summary": summary(results),
             "results": [
-                r._asdict() | {"error": None if math.isnan(r.error) else r.error} for r in results
+                r._asdict()
+                | {"error": None if math.isnan(r.error) else r.error, "wrong": dict(r.wrong)}
+                for r in results
             ],
         }
         with write_atomically(options.json) as file:

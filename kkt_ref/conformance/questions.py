@@ -6,20 +6,19 @@ h_l is the width of layer l.  A sample has J constraints, and all of them have k
 
 import inspect
 from collections.abc import Callable
-from functools import partial
+from functools import partial, partialmethod
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
 
 from kkt_ref.conformance.cases import Case, Inputs, cases, in_dtype
+from kkt_ref.conformance.steps import Answer, of_residual
 from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.network.mlp import MLP
 from kkt_ref.stationarity import definition
-from kkt_ref.stationarity.problems import constraints_of, max_margin
 
 Array = np.ndarray
-Answer = tuple[Array, ...]
 Loss = tuple[float, Array, Array]
 Conditions = tuple[float, float, float, float]
 
@@ -131,50 +130,18 @@ class _Right:
     def outputs(self, net: MLP, x: Array) -> Array:
         return net.outputs(x)[:, 0]
 
-    def kkt_conditions(self, net: MLP, *given: Any) -> Conditions:
-        return conditions(self.stationarity_residual(net, *given[:3]), net, *given)
+    def of_residual(self, name: str, *given: Any) -> tuple[float, ...]:
+        inputs = dict(zip(("net", "x", "y", "multipliers", "margin"), given, strict=True))
+        residual = definition.stationarity_residual(*given[:4])
+        return of_residual(name, inputs, given[0].outputs(given[1]), residual)
 
-    class_kkt_conditions = kkt_conditions
-
-    def epsilon_delta(self, net: MLP, *given: Any) -> tuple[float, float]:
-        return approximate(self.stationarity_residual(net, *given[:3]), net, *given)
+    kkt_conditions = class_kkt_conditions = partialmethod(of_residual, "kkt_conditions")
+    epsilon_delta = partialmethod(of_residual, "epsilon_delta")
 
     def training_step(self, net: MLP, x: Array, y: Array, step: float) -> Array:
         pull = y * scipy.special.expit(-y * self.outputs(net, x)) / len(y)  # (n,)
         gradient = net.weighted_gradient(x, pull[:, None])
         return net.theta + step * np.concatenate([g.ravel() for g in gradient])
-
-
-def conditions(
-    residual: Array, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
-) -> Conditions:
-    """Return the four violations, for any number of outputs and a residual (P,)."""
-    u, lam = constraints(net, x, y, multipliers)  # (k,)
-    mass = np.sum(np.abs(lam)) * margin
-    return (
-        np.linalg.norm(residual) / np.linalg.norm(net.theta),
-        np.max(margin - u, initial=0.0) / margin,
-        np.max(-lam, initial=0.0),
-        np.sum(np.abs(lam * (u - margin))) / mass if mass > 0 else 0.0,
-    )
-
-
-def approximate(
-    residual: Array, net: MLP, x: Array, y: Array, multipliers: Array, margin: float
-) -> tuple[float, float]:
-    """Return ε and δ for a residual (P,)."""
-    u, lam = constraints(net, x, y, multipliers)  # (k,)
-    L = net.depth
-    delta = np.max(lam * margin ** ((L - 2) / L) * (u / margin - 1), initial=-np.inf)
-    return float(np.linalg.norm(residual) / margin ** (1 / L)), float(delta)
-
-
-def constraints(net: MLP, x: Array, y: Array, multipliers: Array) -> tuple[Array, Array]:
-    """Return ⟨D_ij, Φ(x_i)⟩ and λ_ij of all constraints, both (k,)."""
-    outputs = net.outputs(x)  # (n, K)
-    u = constraints_of(max_margin(net.K).directions(y, outputs), outputs)  # (n, J)
-    constrained = np.isfinite(u)
-    return u[constrained], multipliers.reshape(u.shape)[constrained]
 
 
 class Question(NamedTuple):

@@ -3,6 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ class Result(NamedTuple):
     diagnosis: str = ""  # the cause, or what else is seen of the failure
     repeat: str = ""  # three lines of Python that repeat it
     causes: tuple[Cause, ...] = ()  # all that give this very answer, and what else is seen
-    wrong: Mapping[str, tuple[str, ...]] = {}  # the wrong arrays, in all words
+    wrong: Mapping[str, tuple[str, ...]] = MappingProxyType({})  # the wrong arrays, in all words
 
     @property
     def bad(self) -> bool:

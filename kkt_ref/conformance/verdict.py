@@ -1,8 +1,4 @@
-"""All checks of an implementation.
-
-An implementation is any object with some of the methods of
-:class:`~kkt_ref.conformance.questions.Implementation`, which take and return NumPy arrays.
-"""
+"""All checks of an implementation."""
 
 import difflib
 import fnmatch
