@@ -34,10 +34,10 @@ DOORS = {"__init__", "__main__"}  # of the whole library: they may import every 
 BUDGETS = {
     "reference": 6017,  # aim: 5650; all of the library but kit and audit
     "core": 2050,  # aim: 1900; network, stationarity and kkt, a part of the reference
-    "kit": 2434,  # aim: 2050
+    "kit": 2433,  # aim: 2050
     "audit": 2176,  # aim: 1750
     "demos": 3467,  # aim: 3500
-    "tests": 7435,  # aim: 7400
+    "tests": 7434,  # aim: 7400
     "README.md": 180,
 }
 LONGEST_FILE = 450
