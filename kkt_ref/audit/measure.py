@@ -370,12 +370,12 @@ def compare(
     """Match candidates one to one with samples: by NCC, or for d = 2 by distance."""
     candidate = np.full(len(x), -1)
     if not len(found.labels):
-        return Comparison(candidate, np.full(len(x), -np.inf if net.d > 2 else np.inf), {})
+        none = {f"samples with NCC >= {level}": 0 for level in (0.8, 0.9) if net.d > 2}
+        return Comparison(candidate, np.full(len(x), -np.inf if net.d > 2 else np.inf), none)
     if net.d > 2:
         matched = match_one_to_one(ncc_all_pairs(x, np.float64(found.candidates)))
         counts = {f"samples with NCC >= {level}": matched.count(level) for level in (0.8, 0.9)}
-        mean = {"NCC, mean of the ten best": matched.top_mean(10)}
-        return Comparison(matched.candidate, matched.score, counts | mean)
+        return Comparison(*matched, counts | {"NCC, mean of the ten best": matched.top_mean(10)})
     near = {
         radius: match_points(x, found.candidates, radius, found.multipliers)
         for radius in default_step(settings["box"]) * np.array(RADII)
