@@ -32,8 +32,8 @@ DOORS = {"__init__", "__main__"}  # of the whole library: they may import every 
 # (core, kit and audit rose once, on 28 November 2026, by the work on verdicts, and audit once
 # more, by 76 lines, by the audit of any network)
 BUDGETS = {
-    "reference": 6017,  # aim: 5650; all of the library but kit and audit
-    "core": 2050,  # aim: 1900; network, stationarity and kkt, a part of the reference
+    "reference": 6015,  # aim: 5650; all of the library but kit and audit
+    "core": 2048,  # aim: 1900; network, stationarity and kkt, a part of the reference
     "kit": 2433,  # aim: 2050
     "audit": 2176,  # aim: 1750
     "demos": 3467,  # aim: 3500

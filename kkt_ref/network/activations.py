@@ -60,6 +60,7 @@ class _Rectifier:
     name: str
     homogeneous = True
     gate_is_slope: ClassVar[bool] = True
+    value_is_gated: ClassVar[bool] = False  # whether the value is z times the gate
     own_gates: ClassVar[bool] = False  # whether attacks keep its gates, and not σ(αz) for them
 
     def value(self, z: Array, xp: Any) -> Array:
@@ -79,6 +80,7 @@ class ReLU(_Rectifier):
     """max(z, 0), with gate 1[z > 0]; by convention relu'(0) = 0."""
 
     name = "relu"
+    value_is_gated = True
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,9 @@ def forward(net: MLP, x: Array) -> Forward:
     a, z, trace = x, x, Forward(net, [], [], [])
     for layer, (W, b) in enumerate(net.layers):
         if layer > 0:
-            a = act.value(z, xp)  # (m, h_{l-1})
-            trace.gates.append(act.gate(z, xp))
+            gate = act.gate(z, xp)  # (m, h_{l-1})
+            a = z * gate if act.value_is_gated else act.value(z, xp)  # (m, h_{l-1})
+            trace.gates.append(gate)
         z = a @ W.T  # (m, h_l)
         if b is not None:
             z += b

@@ -35,12 +35,6 @@ class LayerResidual(NamedTuple):
     left: float  # w in the Gram form, else 0
 
 
-def as_products(weight: Array, bias: Array | None, a: Array, delta: Array) -> LayerResidual:
-    """Return the products of s as arrays, (h, p) and (h,)."""
-    t = a @ weight.T  # (m, h)
-    return LayerResidual(t if bias is None else t + bias, delta @ weight, 0.0)
-
-
 def gram_is_cheaper(m: int, h: int, p: int) -> bool:
     """Whether the Gram form takes fewer multiplications: 2m²(h + p) instead of 3mhp."""
     return 2 * m * (h + p) < 3 * h * p
@@ -49,7 +43,7 @@ def gram_is_cheaper(m: int, h: int, p: int) -> bool:
 def layer_residual(
     w: float, a: Array, z: Array, delta: Array, W: Array, b: Array | None
 ) -> tuple[Array, LayerResidual]:
-    """Return ‖DᵀA − W‖², without the weight w > 0, and s."""
+    """Return ‖DᵀA − W‖², without the weight w ≥ 0, and s."""
     if gram_is_cheaper(a.shape[0], *W.shape):
         inputs = a @ a.T  # (m, m)
         if b is not None:
@@ -67,7 +61,8 @@ def layer_residual(
         square, bias = square + _inner(rest, rest), w * rest
     if w != 1:
         residual *= w
-    return square, as_products(residual, bias, a, delta)
+    t = a @ residual.T  # (m, h)
+    return square, LayerResidual(t if bias is None else t + bias, delta @ residual, 0.0)
 
 
 def _inner(a: Array, b: Array) -> Array:
