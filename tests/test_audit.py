@@ -664,9 +664,9 @@ def test_comparison_in_the_plane_counts_by_steps_of_the_grid():
 
 def test_comparison_counts_planted_candidates():
     x = np.random.default_rng(0).normal(size=(3, 40))
-    planted = np.stack([x[1], -x[0]])
-    found = Reconstruction(planted, np.ones(2), np.ones(2), np.arange(2), (), 0)
     net = kkt_ref.MLP((np.ones((1, 40)), np.ones((1, 1))), (None, None))
-    compared = compare(net, {}, found, x)
+    for planted, hits in ((x[:0], 0), (np.stack([x[1], -x[0]]), 1)):
+        found = Reconstruction(planted, *[np.arange(len(planted))] * 3, (), 0)
+        compared = compare(net, {}, found, x)
+        assert compared.numbers["samples with NCC >= 0.9"] == hits
     assert compared.candidate[1] == 0 and np.isclose(compared.score[1], 1.0)
-    assert compared.numbers["samples with NCC >= 0.9"] == 1

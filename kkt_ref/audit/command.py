@@ -112,10 +112,11 @@ def _audit(options: argparse.Namespace, out: Path, command: str) -> int:
     measured = _measure(options, weights.net, seen, unseen)
     verdicts = judge(measured, activation_known=weights.activation_known)
     backend = os.environ.pop("MPLBACKEND", None)  # Matplotlib refuses to start with Jupyter's
-    from kkt_ref.audit import figures, report
-
-    if backend is not None:
-        os.environ["MPLBACKEND"] = backend
+    try:
+        from kkt_ref.audit import figures, report
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
     numbers = report.as_numbers(weights, measured, verdicts) | {"run": run}
     pictures = figures.draw_pictures(measured, mean)
 

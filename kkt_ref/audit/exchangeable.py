@@ -10,6 +10,7 @@ Three controls look at that, and none of them uses what training left in the wei
 Names of dimensions: n rows of data, N of both files, d inputs, B divisions.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -160,17 +161,20 @@ def fitted_to(x: Array, others: Array) -> str:
         )
 
 
-def placebo(net: Network, rng: np.random.Generator) -> Network:
-    """Return the network with the singular values of layer 1, and random directions of inputs.
+def placebo_networks(net: Network, count: int, rng: np.random.Generator) -> Iterator[Network]:
+    """Return networks with the singular values of layer 1, and random directions of inputs.
 
     Of a network that is no MLP, the numbers of each parameter array are shuffled.
     """
     if not isinstance(net, MLP):
-        return net.with_arrays([rng.permutation(p.ravel()).reshape(p.shape) for p in net.arrays])
+        return (
+            net.with_arrays([rng.permutation(p.ravel()).reshape(p.shape) for p in net.arrays])
+            for _ in range(count)
+        )
     W = net.weights[0]
     U, s, _ = np.linalg.svd(W.astype(np.float64), full_matrices=False)  # (h, r), (r,)
-    axes = np.linalg.qr(rng.normal(size=(W.shape[1], len(s))))[0]  # (d, r)
-    return net.with_arrays([((U * s) @ axes.T).astype(W.dtype), *net.arrays[1:]])
+    axes = (np.linalg.qr(rng.normal(size=(W.shape[1], len(s))))[0] for _ in range(count))  # (d, r)
+    return (net.with_arrays([((U * s) @ V.T).astype(W.dtype), *net.arrays[1:]]) for V in axes)
 
 
 def without_size(scores: Array, x: Array, placebos: Array) -> Array:
@@ -182,12 +186,7 @@ def without_size(scores: Array, x: Array, placebos: Array) -> Array:
     size = normal_scores(np.linalg.norm(x, axis=1))
     others = np.linalg.norm(x - np.median(x, axis=0), axis=1), np.abs(x).max(axis=1), placebos
     known = np.column_stack([np.ones(len(x)), size, size**2, *map(normal_scores, others)])
-
-    def fitted(values: Array) -> Array:
-        fit: Array = known @ np.linalg.lstsq(known, values)[0]
-        return fit
-
-    values = normal_scores(scores)
-    left: Array = values - fitted(values)
-    spread = np.maximum(fitted(np.abs(left)), LEAST_SPREAD * np.abs(left).mean())
+    fit, values = np.linalg.pinv(known, rtol=None), normal_scores(scores)  # (6, N), (N,)
+    left: Array = values - known @ (fit @ values)
+    spread = np.maximum(known @ (fit @ np.abs(left)), LEAST_SPREAD * np.abs(left).mean())
     return left / np.maximum(spread, 1e-12)

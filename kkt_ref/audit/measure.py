@@ -14,7 +14,7 @@ from kkt_ref.attacks.base import Callback, Reconstruction
 from kkt_ref.attacks.membership import MOST, minus_log_p
 from kkt_ref.attacks.plane import default_step
 from kkt_ref.audit.attack import attack, attack_settings
-from kkt_ref.audit.exchangeable import Differences, compare_files, placebo, without_size
+from kkt_ref.audit.exchangeable import Differences, compare_files, placebo_networks, without_size
 from kkt_ref.audit.inputs import (
     Samples,
     check_data,
@@ -286,7 +286,7 @@ def measure_held_out(
     y = None
     if data.y is not None and unseen.y is not None:
         y = np.concatenate([data.y[own], unseen.y[rest]])
-    placebos = [weight_scores(placebo(net, rng), x, y, data.targets) for _ in range(PLACEBOS)]
+    placebos = [weight_scores(p, x, y, data.targets) for p in placebo_networks(net, PLACEBOS, rng)]
     known = np.sum(placebos, axis=0)  # (N,)
     by_weights = weight_scores(net, x, y, data.targets, TIMES)
     by_outputs = output_scores(net, x, y, data.targets)
