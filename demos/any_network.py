@@ -6,7 +6,7 @@ The network is a convolutional one with biases and pooling, trained by Adam from
 start, so the theory promises nothing.  `adapter_torch.py` gives the library its outputs and
 gradients.  Stationarity θ ≈ Σ_i λ_i g_i is fitted to the training digits and to digits that the
 network never saw, together.  Training digits have larger multipliers λ_i, measured in their
-standard deviations.  The same scores of an untrained network are the null.  The audit judges all.
+standard deviations.  Scores of an untrained network are the null; the audit judges the trained one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Why an answer is wrong: causes that give this very answer, and what else is seen.
 
-A mistake is named only if it gives this very answer, and only if the other answers to the same
-question agree.  Else the diagnosis says which arrays are wrong, by which factor, and in which
+A mistake is named only if it gives nearly all wrong answers to a question, each as it is, and
+spoils no right one.  Else the diagnosis says which arrays are wrong, by which factor, and in which
 cases.
 
 Names of dimensions: n samples, K outputs, L layers, P parameters.
