@@ -77,9 +77,8 @@ def judge(audit: Audit, *, activation_known: bool = True) -> dict[str, Verdict]:
 
 
 def overall(verdicts: dict[str, Verdict]) -> str:
-    """Return the degree of all the tests that were made: one that is shown is enough."""
-    made = [verdict.degree for verdict in verdicts.values() if verdict.p is not None]
-    degrees = made or [verdict.degree for verdict in verdicts.values()]
+    """Return the most certain degree of all tests: one that is shown is enough."""
+    degrees = [verdict.degree for verdict in verdicts.values()]
     return next(degree for degree in MEANING if degree in degrees)
 
 
