@@ -19,7 +19,7 @@ import scipy
 import kkt_ref
 from kkt_ref.__main__ import main
 from kkt_ref.attacks.base import Reconstruction
-from kkt_ref.audit import audit, judge
+from kkt_ref.audit import audit, exchangeable, judge, tables
 from kkt_ref.audit.attack import attack_settings
 from kkt_ref.audit.figures import draw_pictures
 from kkt_ref.audit.measure import compare
@@ -224,6 +224,14 @@ def test_files_that_differ_without_a_network_cannot_be_judged(what):
     verdicts = judge(audit(net, x, unseen, **SMALL))
     assert all(v.degree.startswith("cannot be judged") for v in verdicts.values())
     assert all(re.search(message, v.text) for v in verdicts.values()), verdicts
+
+
+def test_sizes_explain_a_mean_and_a_spread():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 3)) * rng.uniform(0.5, 3.0, (2000, 1))
+    size, noise = np.linalg.norm(x, axis=1), rng.normal(size=(2, 2000))
+    left = exchangeable.without_size(size * (1 + noise[0]), x, noise[1])
+    assert np.abs(np.corrcoef([left, np.abs(left), size])[2, :2]).max() < 0.1
 
 
 def test_files_of_one_pool_are_judged():
@@ -521,6 +529,8 @@ def test_pictures_name_the_rows_of_the_files(trained, monkeypatch):
     for (rows, captions), file in zip(drawn, (x, unseen), strict=False):
         named = [int(caption.split()[-1]) for caption in captions]
         assert np.array_equal([*rows.values()][1], file.reshape(N, 30)[named])
+    matched = tables.candidate_columns(measured.found, None, measured.held_out)["held-out row"]
+    assert {*matched} - {None} <= {*measured.held_out.rows}
 
 
 def test_a_network_of_three_classes(trained):

@@ -133,14 +133,10 @@ BUGS = {
             "-lam * wrong * logits": r"the coefficient of Φ_y is taken as 0",
         },
         "logits = model(x)": {"logits = model(x).softmax(dim=1)": ""},
-        "model, y = self.build(net), torch.tensor(y)": {
-            "model, y = self.build(net), (torch.tensor(y) + 1) % net.K": r"y.* is shifted by one class",
-        },
+        "model, y = self.build(net), torch.tensor(y)": {"model, y = self.build(net), (torch.tensor(y) + 1) % net.K": r"y.* is shifted by one class"},
     },
     "arrays": {
-        "def stationarity(self, net, x, y, multipliers):\n": {
-            "def stationarity(self, net, x, y, multipliers):\n        y = -y\n": r"(?=.*opposite sign).*, y,",
-        },
+        "def stationarity(self, net, x, y, multipliers):\n": {"def stationarity(self, net, x, y, multipliers):\n        y = -y\n": r"(?=.*opposite sign).*, y,"},
         "return Ws, bs, net.activation.name,": {
             "return Ws, bs, net.activation.name.replace('gated', 'softplus'),": r"gated",
             "return Ws, bs, net.activation.name.replace('gated', 'relu'),": r"hard gates",
@@ -150,9 +146,7 @@ BUGS = {
         },
         "window = np.outer(line, line) / line.sum() ** 2": {"window = np.full((11, 11), 1 / 121)": r"has a uniform window"},
         "U, hot = self.coefficients(y, multipliers)\n        value": {RUNNER_UP: ""},
-        "Ws = [W.T for W in net.weights]": {
-            "Ws = [W.T.astype(np.float32).astype(W.dtype) for W in net.weights]": r"every weight is rounded to float32",
-        },
+        "Ws = [W.T for W in net.weights]": {"Ws = [W.T.astype(np.float32).astype(W.dtype) for W in net.weights]": r"every weight is rounded to float32"},
         "inputs, zs = [x], []": {"inputs, zs = [x.astype(np.float32).astype(x.dtype)], []": "x is rounded to float32"},
         "zs.append(inputs[-1] @ W + b)": {
             "zs.append(inputs[-1] @ W + (b if len(zs) == 0 else 0))": r"in all layers but the first is taken as 0",
@@ -186,9 +180,7 @@ BUGS = {
             "[a[:64].T @ d[:64] for a, d in zip(inputs, deltas)]": "",
             "[a.T @ d for a, d in zip(inputs[:8], deltas[:8])] + [0 * a.T @ d for a, d in zip(inputs[8:], deltas[8:])]": "W_9 is",
         },
-        "value = sum((r**2).sum() for r in rWs) + sum((r**2).sum() for r in rbs)": {
-            "value = sum((r**2).sum() for r in rWs)": r"taken as 0 in the value only",
-        },
+        "value = sum((r**2).sum() for r in rWs) + sum((r**2).sum() for r in rbs)": {"value = sum((r**2).sum() for r in rWs)": r"taken as 0 in the value only"},
         "def ssim(self, a, b):\n": {SCIKIT_IMAGE: "7 by 7, as is the default of scikit-image"},
         "return value, 2 * a_bar, 2 * t": {
             "return value**0.5, a_bar / value**0.5, t / value**0.5": r"the loss is replaced by its square root",
