@@ -54,15 +54,18 @@ class MLP(Network):
         if len(self.weights) != len(self.biases):
             counts = f"{len(self.weights)} weights and {len(self.biases)} biases"
             raise ValueError(f"biases: expected one bias (or None) for each weight, got {counts}")
+        first = self.weights[0]
+        dtype = getattr(first, "dtype", None)
+        if "float" not in str(dtype):
+            raise ValueError(f"W_1: expected a floating array, got {dtype or type(first).__name__}")
         for layer, (W, b) in enumerate(self.layers, start=1):
             for name, p, axes in ((f"W_{layer}", W, 2), (f"b_{layer}", b, 1)):
                 if axes == 1 and p is None:
                     continue
-                if "float" not in str(getattr(p, "dtype", None)) or p.ndim != axes or 0 in p.shape:
-                    said = f"{getattr(p, 'dtype', type(p).__name__)}, {getattr(p, 'shape', None)}"
-                    raise ValueError(f"{name}: expected a floating array, {axes} axes, got {said}")
-                if p.dtype != self.dtype:
-                    raise ValueError(f"{name}: expected dtype {self.dtype} as W_1, got {p.dtype}")
+                if (own := getattr(p, "dtype", type(p).__name__)) != dtype:
+                    raise ValueError(f"{name}: expected an array of {dtype} as W_1, got {own}")
+                if p.ndim != axes or 0 in p.shape:
+                    raise ValueError(f"{name}: expected {axes} axes, none empty, got {p.shape}")
             if b is not None and b.shape != W.shape[:1]:
                 raise ValueError(f"b_{layer}: expected shape {W.shape[:1]}, got {b.shape}")
             if layer > 1 and W.shape[1] != (fan_in := self.weights[layer - 2].shape[0]):

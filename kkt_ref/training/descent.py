@@ -216,9 +216,9 @@ def make_record(
 def log_mean_loss(margins: Array) -> float:
     """Return log of the mean of log(1 + exp(−margin)), without under- or overflow."""
     xp = namespace(margins)
-    near = xp.clip(margins, max=40.0)
+    near = xp.minimum(margins, xp.full_like(margins, 40.0))
     # for large margins u, log(1 + exp(−u)) = exp(−u) to rounding, whose logarithm is −u
-    logs = xp.where(margins > 40.0, -margins, xp.log(xp.logaddexp(xp.zeros_like(near), -near)))
+    logs = xp.log(xp.logaddexp(xp.zeros_like(near), -near)) + (near - margins)
     top = xp.max(logs)
     return float(top + xp.log(xp.mean(xp.exp(logs - top))))
 
