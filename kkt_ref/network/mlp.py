@@ -46,24 +46,21 @@ class MLP(Network):
         for name in ("weights", "biases"):
             values = getattr(self, name)
             if not isinstance(values, (tuple, list)) or not values:
-                said = type(values).__name__
-                raise TypeError(f"{name}: expected a sequence, not an empty one, got {said}")
+                raise TypeError(f"{name}: expected a list, not an empty one, got {values!r:.60}")
             object.__setattr__(self, name, tuple(values))  # the dataclass is frozen
         if not isinstance(self.activation, Activation):
             raise TypeError(f"activation: expected one such as ReLU(), got {self.activation!r}")
-        if len(self.weights) != len(self.biases):
-            counts = f"{len(self.weights)} weights and {len(self.biases)} biases"
-            raise ValueError(f"biases: expected one bias (or None) for each weight, got {counts}")
-        first = self.weights[0]
-        dtype = getattr(first, "dtype", None)
+        if (n := len(self.weights)) != len(self.biases):
+            raise ValueError(f"biases: expected {n} (None for no bias), got {len(self.biases)}")
+        dtype = getattr(self.weights[0], "dtype", None)
         if "float" not in str(dtype):
-            raise ValueError(f"W_1: expected a floating array, got {dtype or type(first).__name__}")
+            raise ValueError(f"W_1: expected a floating array, got one of dtype {dtype}")
         for layer, (W, b) in enumerate(self.layers, start=1):
             for name, p, axes in ((f"W_{layer}", W, 2), (f"b_{layer}", b, 1)):
                 if axes == 1 and p is None:
                     continue
                 if (own := getattr(p, "dtype", type(p).__name__)) != dtype:
-                    raise ValueError(f"{name}: expected an array of {dtype} as W_1, got {own}")
+                    raise ValueError(f"{name}: expected dtype {dtype} as W_1, got {own}")
                 if p.ndim != axes or 0 in p.shape:
                     raise ValueError(f"{name}: expected {axes} axes, none empty, got {p.shape}")
             if b is not None and b.shape != W.shape[:1]:
