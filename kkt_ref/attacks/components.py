@@ -156,7 +156,7 @@ def component_loss(B: Array, shares: Array, mean: Array, V: Array, shape: Shape)
     return loss
 
 
-def differences(shape: Shape) -> scipy.sparse.csr_array:
+def differences(shape: Shape) -> "scipy.sparse.csr_array":
     """Return the matrix (C·P, d) that takes an image to its first and second differences."""
     C, H, W = shape
 

@@ -11,13 +11,12 @@ from typing import Any
 
 import autograd.numpy as anp
 import numpy as np
-from autograd.scipy.special import erf
 from autograd.tracer import getval
 
 from kkt_ref.conformance.cases import Inputs
 from kkt_ref.conformance.steps import positive, relu, sigmoid, softplus, step
 from kkt_ref.metrics.ssim import HAIM, SSIMSettings, structural_similarity
-from kkt_ref.network.activations import AuthorsGatedReLU
+from kkt_ref.network.activations import AuthorsGatedReLU, erf
 
 Array = Any
 Verb = Callable[[Any, Inputs], Any]  # of the value of a step and the inputs

@@ -27,9 +27,9 @@ from typing import Any, ClassVar
 
 import autograd.numpy as anp
 import numpy as np
+import scipy
 from autograd import elementwise_grad
 from autograd.extend import defvjp, primitive
-from autograd.scipy.special import erf, expit
 
 from kkt_ref._validation import check_positive
 
@@ -45,12 +45,13 @@ def _step(z: Array, xp: Any) -> Array:
     return xp.astype(z > 0, z.dtype)  # ten times faster than where on large arrays
 
 
-@primitive
-def _authors_relu(z: Array, alpha: float) -> Array:
-    return np.maximum(z, 0.0)
-
-
+# autograd has these two in a module whose import takes half a second
+expit = primitive(lambda z: scipy.special.expit(z))
+defvjp(expit, lambda ans, z: lambda g: g * ans * (1.0 - ans))
+erf = primitive(lambda z: scipy.special.erf(z))
+defvjp(erf, lambda ans, z: lambda g: g * 2.0 * anp.exp(-(z**2)) / np.pi**0.5)
 # autograd is told that the derivative is σ(αz)
+_authors_relu = primitive(lambda z, alpha: np.maximum(z, 0.0))
 defvjp(_authors_relu, lambda ans, z, alpha: lambda g: g * sigmoid(alpha * z, anp), None)
 
 
@@ -181,11 +182,11 @@ class Elementwise(_Rectifier):
     def __post_init__(self) -> None:
         if self.name not in tuple(_VALUES):
             raise ValueError(f"name: expected one of {[*_VALUES]}, got {self.name!r}")
-        alpha = _ALPHAS.get(self.name) if self.alpha is None else self.alpha
-        if alpha is not None and self.name not in _ALPHAS:
-            raise ValueError(f"alpha: expected none for {self.name!r}, got {alpha!r}")
-        alpha = None if alpha is None else check_positive(alpha, "alpha")
-        object.__setattr__(self, "alpha", alpha)
+        if self.alpha is not None and self.name not in _ALPHAS:
+            raise ValueError(f"alpha: expected none for {self.name!r}, got {self.alpha!r}")
+        if self.name in _ALPHAS:
+            alpha = _ALPHAS[self.name] if self.alpha is None else self.alpha
+            object.__setattr__(self, "alpha", check_positive(alpha, "alpha"))
 
     @property
     def homogeneous(self) -> bool:  # type: ignore[override]

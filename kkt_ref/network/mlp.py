@@ -56,9 +56,8 @@ class MLP(Network):
         if "float" not in str(dtype):
             raise ValueError(f"W_1: expected a floating array, got one of dtype {dtype}")
         for layer, (W, b) in enumerate(self.layers, start=1):
-            for name, p, axes in ((f"W_{layer}", W, 2), (f"b_{layer}", b, 1)):
-                if axes == 1 and p is None:
-                    continue
+            of_bias = [] if b is None else [(f"b_{layer}", b, 1)]
+            for name, p, axes in ((f"W_{layer}", W, 2), *of_bias):
                 if (own := getattr(p, "dtype", type(p).__name__)) != dtype:
                     raise ValueError(f"{name}: expected dtype {dtype} as W_1, got {own}")
                 if p.ndim != axes or 0 in p.shape:
