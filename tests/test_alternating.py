@@ -64,7 +64,8 @@ def test_the_residual_is_that_of_the_equation_with_the_best_multipliers(problem)
     run = alternate(problem, random_start(problem, 1, m=30), steps=3)
     atoms = problem.atoms(run.coordinates)
     assert np.array_equal(run.labels, atoms.labels)
-    left = problem.target - (run.multipliers[:, None] * atoms.signals).T @ atoms.inputs
+    multipliers = run.multipliers / problem.unit
+    left = problem.target - (multipliers[:, None] * atoms.signals).T @ atoms.inputs
     expected = np.linalg.norm(left) / np.linalg.norm(problem.target)
     assert run.residual == pytest.approx(expected, rel=1e-3)
     slope = np.sum((atoms.signals @ left) * atoms.inputs, axis=1)
@@ -108,13 +109,8 @@ def test_agreement_is_the_best_cosine_with_another_run():
     assert not agreements(units, np.zeros(9, int), classes).any()
 
 
-def run(problem, number, m):
-    """The run of this number, with the start that the attack draws for it."""
-    return alternate(problem, np.random.default_rng([0, number]).normal(size=(m, problem.k)))
-
-
 def test_the_pool_is_sorted_and_has_both_signs(trained, problem):
-    runs = [run(problem, number, 10) for number in range(3)]
+    runs = [alternate(problem, random_start(problem, [0, number])) for number in range(3)]
     whole = kkt_ref.attacks.reconstruct_first_layer(trained[1], candidates=10, restarts=3)
     used = sum(np.sum(run.multipliers > 0) for run in runs)
     assert whole.candidates.shape == (2 * used, 784) and whole.candidates.dtype == np.float64
@@ -140,7 +136,7 @@ def test_a_run_is_measured_with_the_networks_own_gates():
     )
     assert [event[:2] for event in seen] == [("alternation", 0), ("alternation", 1)]
     for (_, number, x, multipliers), measured in zip(seen, found.runs, strict=True):
-        own = run(problem, number, 6)
+        own = alternate(problem, random_start(problem, [0, number], 6))
         assert np.array_equal(x, problem.inputs(own.coordinates))
         assert np.array_equal(multipliers, own.multipliers)
         y = own.labels.astype(float)
@@ -148,6 +144,12 @@ def test_a_run_is_measured_with_the_networks_own_gates():
         relative = np.linalg.norm(residual) / np.linalg.norm(SMALL.theta)
         assert measured.residual == pytest.approx(relative)
         assert measured.objective == own.residual**2
+
+
+def test_the_size_of_the_first_layer_changes_no_candidate():
+    tiny = SMALL.with_arrays([p * 2.0**-80 for p in SMALL.arrays[:2]] + list(SMALL.arrays[2:]))
+    one, other = (kkt_ref.reconstruct(net, m=6, restarts=2) for net in (SMALL, tiny))
+    assert np.array_equal(one.candidates, other.candidates)
 
 
 def test_by_default_sixteen_runs_keep_eight_times_the_candidates_of_one():

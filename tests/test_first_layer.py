@@ -30,10 +30,10 @@ def test_whitening_is_the_stated_weight_of_the_residual(bias, widths):
     atoms = problem.atoms(a)
     whitened = problem.target - (lam[:, None] * atoms.signals).T @ atoms.inputs
 
-    W = net.weights[0]
+    W, unit = net.weights[0], problem.unit  # of W_1 and λ
     y = atoms.labels.astype(float if net.K == 1 else int)
     residual = kkt_ref.stationarity.stationarity_residual(
-        gated(net, problem), problem.inputs(a), y, problem.shared(lam).astype(float)
+        gated(net, problem), problem.inputs(a), y, problem.shared(unit * lam).astype(float)
     )
     R = residual[: W.size].reshape(W.shape)
     values, vectors = np.linalg.eigh(W @ W.T)
@@ -41,13 +41,13 @@ def test_whitening_is_the_stated_weight_of_the_residual(bias, widths):
     neurons = (vectors * (values.clip(0) + left**2 * top) ** -0.5) @ vectors.T
     values, vectors = np.linalg.eigh(W.T @ W)
     inputs = (vectors * (values.clip(0) + right**2 * top) ** -0.5) @ vectors.T
-    expected = np.linalg.norm(neurons @ R @ inputs)
+    expected = unit * np.linalg.norm(neurons @ R @ inputs)
     assert np.linalg.norm(whitened[:, :-1]) == pytest.approx(expected, rel=1e-4)
     if bias == "none":
         assert not problem.target[:, -1].any()
     else:
         b, r = net.biases[0], residual[W.size : W.size + len(W)]
-        weighed = neurons @ r / np.sqrt(b @ b + right**2 * top)
+        weighed = unit * neurons @ r / np.sqrt(b @ b + right**2 * top)
         assert np.allclose(whitened[:, -1], weighed, rtol=1e-3, atol=1e-4 * np.linalg.norm(weighed))
 
 
@@ -71,8 +71,7 @@ def test_rank_stops_where_the_noise_begins():
     rng = np.random.default_rng(5)
     net = network((30, 40, 1))
     low_rank = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 30))
-    W = low_rank + 1e-5 * rng.normal(size=(40, 30))
-    net = net.with_arrays([W, *net.arrays[1:]])
+    net = net.with_arrays([low_rank + 1e-5 * rng.normal(size=(40, 30)), *net.arrays[1:]])
     assert FirstLayer(net).k == 3 and FirstLayer(net).default_candidates == 9
 
 

@@ -79,9 +79,11 @@ class FirstLayer:
         # with several outputs the signals are less exact
         noise, self.default_restarts = (0.1, 16) if net.K == 1 else (0.3, 24)
         net = net.astype(np.float64)
-        W = net.weights[0]
-        if not W.any():
-            raise ValueError("net: the first layer is zero, so it holds no data")
+        size = np.linalg.norm(net.weights[0])
+        if size < 1e-30:
+            raise ValueError("net: the first layer is zero in float32, so it holds no data")
+        self.unit = 2.0 ** np.floor(np.log2(size))  # in which squares of W_1 fit into float32
+        W = net.weights[0] / self.unit
         U, s, Vt = np.linalg.svd(W, full_matrices=False)
         self.k = k = int(np.sum(s > 0.01 * s[0]))
         # Measured to be enough: some candidates of a run must be near every sample of every class.
@@ -92,17 +94,16 @@ class FirstLayer:
         self._left = U.astype(np.float32)  # (h, r)
         self._left_weights = (inverse - self._flat).astype(np.float32)  # (r,)
         self.basis = Vt[:k].astype(np.float32)  # (k, d), orthonormal rows: x = a @ basis
-        weights = (s[:k] ** 2 + (noise * s[0]) ** 2) ** -0.5
-        self.weights = weights.astype(np.float32)  # (k,), the whitening of the coordinates
+        self.weights = np.float32((s[:k] ** 2 + (noise * s[0]) ** 2) ** -0.5)  # (k,), whiten a
         # The equation leaves the scale of x almost free, so all candidates get one norm; pixels
         # in [0, 1] have a standard deviation of about a quarter.
         self.norm = 0.25 * np.sqrt(net.d)
 
         # the same network as a function of coordinates a, where x = a @ basis
-        reduced = MLP((W @ Vt[:k].T, *net.weights[1:]), net.biases, net.activation)
+        reduced = MLP((self.unit * W @ Vt[:k].T, *net.weights[1:]), net.biases, net.activation)
         z = self.norm / np.sqrt(k) * np.linalg.norm(reduced.weights[0], axis=1)  # (h,)
         self._net = with_gates(reduced, _SHARPNESS / np.sqrt(np.mean(z**2))).astype(np.float32)
-        b = np.zeros(len(W)) if net.biases[0] is None else net.biases[0]
+        b = np.zeros(len(W)) if net.biases[0] is None else net.biases[0] / self.unit
         bias_weight = 0.0 if not b.any() else (b @ b + (noise * s[0]) ** 2) ** -0.5
         self._bias_weight = np.float32(bias_weight)
         target = np.column_stack([W @ Vt[:k].T * self.weights, b * bias_weight])  # (h, k + 1)
@@ -138,8 +139,7 @@ class FirstLayer:
 
     def atoms(self, a: Array) -> Atoms:
         """Return what the candidates with coordinates (m, k) add to the equation."""
-        trace = closed_form.forward(self._net, a)
-        K = self.net.K
+        trace, K = closed_form.forward(self._net, a), self.net.K
         labels = predicted_labels(trace.preactivations[-1]) if K == 1 else np.arange(len(a)) % K
         pull, labels = pull_of_class(labels, K).astype(np.float32), labels.astype(np.float32)
         signals = self._whitened_left(closed_form.backward(trace, pull).deltas[0])
@@ -201,8 +201,8 @@ def alternate(problem: FirstLayer, a: Array, *, steps: int = _STEPS) -> Alternat
         elif step >= _TURNING_STEPS[-1]:  # before that, turning candidates over may help
             reason = "No trial step lowered the residual."
             break
-    labels, residual = state.atoms.labels, float(np.sqrt(state.loss))
-    return Alternation(state.a, labels, state.multipliers, residual, accepted, reason)
+    multipliers, residual = state.multipliers * np.float32(problem.unit), float(np.sqrt(state.loss))
+    return Alternation(state.a, state.atoms.labels, multipliers, residual, accepted, reason)
 
 
 def _state(problem: FirstLayer, a: Array) -> _State:
