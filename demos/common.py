@@ -1,4 +1,4 @@
-"""What all demos share: options, images, a clock, the table for machines, the look of pictures.
+"""The parts that all demos share: options, images, clock, tables for machines, look of pictures.
 
 The colours are those of Okabe and Ito, *Color Universal Design* (2008).  A curve or a group of
 dots never differs from another by its colour alone.

@@ -1,4 +1,4 @@
-"""Why a mixture of pictures has more edges than a picture, in one figure.
+"""A mixture of pictures has more edges than a picture: the reason for the attack in one figure.
 
     python demos/edges.py
 

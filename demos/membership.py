@@ -1,4 +1,4 @@
-"""Who was in the training set?  The weights tell it, and the loss does not.
+"""Membership: the weights tell who was in the training set, and the loss does not.
 
     python demos/membership.py
 

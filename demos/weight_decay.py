@@ -1,4 +1,4 @@
-"""Does weight decay protect the training data?  It does, once training follows it to its end.
+"""Weight decay protects the training data, once training follows it to its end.
 
     python demos/weight_decay.py
 

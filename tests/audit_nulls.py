@@ -1,4 +1,4 @@
-"""How often the audit says "shown" about weights that hold nothing of the data.
+"""The rate at which the audit says "shown" about weights that hold nothing of the data.
 
     python -m tests.audit_nulls [SPLITS [OUT.json [FIRST_SEED]]]
 

@@ -1,4 +1,4 @@
-"""What Hypothesis draws: networks, data, labels and multipliers."""
+"""The networks, data, labels and multipliers that Hypothesis draws."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What runs on another backend equals NumPy, and never leaves its device on the way.
+"""Results on another backend equal NumPy's, and no array leaves its device on the way.
 
 array_api_strict's second device stands for a GPU: it has the standard's functions only,
 and an array that was made without its device, or brought to the host unasked, raises.

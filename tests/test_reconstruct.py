@@ -1,4 +1,4 @@
-"""What all attacks return, and the one door that chooses among them."""
+"""The result that all attacks share, and the one door that chooses among them."""
 
 from functools import partial
 

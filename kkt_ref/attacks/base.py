@@ -1,4 +1,4 @@
-"""What all attacks return, and how the end of a run is measured."""
+"""The result that all attacks share, and how the end of a run is measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

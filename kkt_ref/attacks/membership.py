@@ -1,4 +1,4 @@
-r"""Was this sample trained on?  Scores of membership from the weights alone.
+r"""Membership of given samples in the training set, scored from the weights alone.
 
 Members and other samples are scored together, and all are treated alike, so that ranks among
 held-out samples are exact p-values if training left no trace.  A score is the sum of two kinds of

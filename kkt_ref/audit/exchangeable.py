@@ -1,4 +1,4 @@
-"""Could the two files be draws from one pool?  Their comparison without the network.
+"""Whether the two files could be draws from one pool: their comparison without the network.
 
 A p-value of the audit holds only if data and held-out samples differ in nothing but training.
 Three controls look at that, and none of them uses what training left in the weights.

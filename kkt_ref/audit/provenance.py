@@ -1,4 +1,4 @@
-"""What a report is about: when it was made, by which command, and from which files."""
+"""The origin of a report: when it was made, by which command, and from which files."""
 
 import os
 from datetime import UTC, datetime

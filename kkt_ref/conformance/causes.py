@@ -1,4 +1,4 @@
-"""Why an answer is wrong: causes that give this very answer, and what else is seen.
+"""The causes of a wrong answer, which give this very answer, and what else is seen of it.
 
 A mistake is named only if it gives nearly all wrong answers to a question, each as it is, and
 spoils no right one.  Else the diagnosis says which arrays are wrong, by which factor, and in which

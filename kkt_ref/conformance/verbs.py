@@ -1,4 +1,4 @@
-"""What may be done wrong with the value of a step: tables of verbs.
+"""Tables of verbs, which are what may be done wrong with the value of a step.
 
 A verb, such as "is doubled", changes a value; it sees the inputs of the question too.
 
