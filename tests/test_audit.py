@@ -3,7 +3,6 @@
 import base64
 import csv
 import io
-import json
 import os
 import pickle
 import re
@@ -30,6 +29,7 @@ from kkt_ref.datasets import toys
 from kkt_ref.datasets.images import embedded_images
 from kkt_ref.datasets.split import binary_split
 from tests.networks import state_dict
+from tests.programs import read_json
 from tests.public import KINKED
 
 for extra in ("jinja2", "threadpoolctl", "tqdm"):
@@ -96,7 +96,7 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
     inside = [base64.b64decode(source.partition(",")[2], validate=True) for source in sources]
     assert inside == [(out / f"{name}.png").read_bytes() for name in PICTURES]
 
-    numbers = json.loads((folder / "numbers.json").read_text())
+    numbers = read_json(folder / "numbers.json")
     key = "NCC, mean of the ten best"
     assert numbers["data"][key] > numbers["held_out"][key] + 0.1
     assert 0 < numbers["conditions"]["floor_layer_1"] < 1
@@ -603,7 +603,7 @@ def test_a_network_without_a_margin_in_the_plane_is_an_answer(folder, capsys):
     assert command("plane.npz", *arguments) == 0
     said = capsys.readouterr().out
     assert "no margin found" in said and "That is no proof that there is none" in said
-    numbers = json.loads((folder / "numbers.json").read_text())
+    numbers = read_json(folder / "numbers.json")
     assert numbers["attack"] == {"box": [-1.5, 1.5], "candidates_found": 0}
     verdict = numbers["verdict"]["tests"]["reconstruction"]
     assert verdict["degree"] == "not shown beyond chance" and verdict["p"] == 1.0

@@ -6,7 +6,6 @@ Bugs that are planted in other implementations are in ``test_planted``.
 import copy
 import importlib
 import io
-import json
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from kkt_ref.conformance.verdict import all_checks, judge
 from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.stationarity import closed_form
 from tests.networks import gradient_matrix
+from tests.programs import read_json
 
 TWO_CLASSES = cases("two_classes", np.float64, 0)
 
@@ -333,7 +333,7 @@ def test_command_line_without_greek(users_folder, monkeypatch):
     assert main(["check", "users_module:Bad", "--json", "b.json"]) == 1
     sys.stdout.flush()
     assert b"exp(alphaz) does not overflow" in sys.stdout.buffer.getvalue()
-    rows = json.loads((users_folder / "b.json").read_bytes().decode("ascii"))["results"]
+    rows = read_json(users_folder / "b.json")["results"]
     assert {row["status"] for row in rows} == {"failed", "skipped"}
 
 
@@ -353,7 +353,7 @@ def test_command_line_options(users_folder, capsys):
     options = ["--expect-fail", "known.txt", "--seed", "4", "--json", "out.json"]
     assert main(["check", "users_module:Bad", *options, "--tolerance", "1e-3"]) == 0
     assert f"{len(names) - 1} expected failure" in capsys.readouterr().out
-    about = json.loads((users_folder / "out.json").read_text())
+    about = read_json(users_folder / "out.json")
     assert (about["seed"], about["tolerance"], about["checked"]) == (4, 1e-3, "users_module:Bad")
     assert about["versions"]["kkt_ref"] == kkt_ref.__version__ and "numpy" in about["versions"]
     assert main(["check", "users_module:Good", *options[:2]]) == 1
