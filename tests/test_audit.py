@@ -504,18 +504,20 @@ def test_hostile_names_and_warnings_are_text_in_the_report(folder, trained, caps
         assert f"warning: {warning}" in said and warning in text
 
 
-def test_pictures_have_the_shape_of_the_data_or_the_argument(trained):
+def test_pictures_have_the_mean_and_the_shape_of_the_data_or_the_argument(folder, trained):
     net, x, y, _ = trained
-    flat, few = x.reshape(N, 30), dict(candidates=3, restarts=2)
+    flat, shape, few = x.reshape(N, 30), (3, 5, 2), dict(candidates=3, restarts=2)
     drawn = [
-        [picture.png for picture in draw_pictures(audit(net, (part, y), **few, **shape), mean)]
-        for part, shape, mean in (
-            (flat, {}, None),
-            (x.reshape(N, 3, 5, 2), {}, None),
-            (flat, dict(image_shape=(3, 5, 2)), None),
-            (flat, {}, np.linspace(0, 9, 30)),
+        [picture.png for picture in draw_pictures(audit(net, (part, y), **few, **options))]
+        for part, options in (
+            (flat, {}),
+            (x.reshape(N, *shape), {}),
+            (flat, dict(image_shape=shape)),
         )
     ]
+    np.savez("mean.npz", x=flat, y=y, mean=np.linspace(0, 9, 30))
+    assert command("net.npz", "--data", "mean.npz", "--candidates", 3, "--restarts", 2) == 0
+    drawn.append([(folder / f"net_audit/{name}.png").read_bytes() for name in PICTURES[1::2]])
     assert drawn[1] == drawn[2]
     for other in drawn[1], drawn[3]:
         assert all(a != b for a, b in zip(drawn[0], other, strict=True))

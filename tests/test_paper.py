@@ -146,7 +146,10 @@ def test_bounds_hold_during_the_descent_and_not_by_clipping_its_end(exact):
     assert low > x.min() and found.candidates.min() < low + 0.01
     assert all(cx.min() >= low and cl.min() >= 0 for *_, cx, cl in seen)
     clipped = np.maximum(x, low), y, lam  # where the bounds put the truth
-    assert found.runs[0].objective ** 0.5 < 0.9 * kkt_ref.kkt.stationarity_norms(net, *clipped).relative
+    assert (
+        found.runs[0].objective ** 0.5
+        < 0.9 * kkt_ref.kkt.stationarity_norms(net, *clipped).relative
+    )
 
 
 def test_the_starts_are_those_of_the_docstring():
