@@ -77,6 +77,22 @@ def test_our_own_paths_pass(implementation, check):
     check(implementation)
 
 
+def checks_of(name):
+    return [c for c in all_checks(np.float64, 0) if c.question.name == name and c.other is None]
+
+
+def judged(checks, answers):
+    """The results of checks of one question, from the answers by the checks' names."""
+
+    def result_of(check):
+        parts = tuple(map(np.array, answers[check.name]))
+        answer = parts if len(parts) > 1 else parts[0]
+        given = {check.question.name: lambda *_: copy.deepcopy(answer)}
+        return check.asked(SimpleNamespace(**given))
+
+    return judge(checks, result_of, None, "return")
+
+
 ALL = pytest.param(METHODS, marks=pytest.mark.slow)
 
 
@@ -93,28 +109,46 @@ def test_our_own_paths_pass_in_single_precision(names):
     ["outputs", "ssim", *(pytest.param(n, marks=pytest.mark.slow) for n in [*METHODS][1:-1])],
 )
 def test_each_known_mistake_is_caught_and_named(name):
-    checks = [c for c in all_checks(np.float64, 0) if c.question.name == name and c.other is None]
+    checks = checks_of(name)
     for mistake in mistakes(name, checks[0].inputs)[::23]:
         answers = {check.name: check.given_by(mistake) for check in checks}
         wrong = [c for c in checks if answers[c.name] and not c.agree(answers[c.name], c.right)]
         right = [c for c in checks if answers[c.name] and c not in wrong]
-
-        def result_of(check, answers=answers):
-            parts = tuple(map(np.array, answers[check.name]))
-            answer = parts if len(parts) > 1 else parts[0]
-            return check.asked(SimpleNamespace(**{name: lambda *_: copy.deepcopy(answer)}))
-
-        results = judge(wrong[:3] + right[:2], result_of, None, "return")
-        bad = [result for result in results if result.bad]
+        bad = [result for result in judged(wrong[:3] + right[:2], answers) if result.bad]
         if {w for result in bad for w in result.wrong.values()} != {("0",)}:  # many give that
             named = {cause.source for result in bad for cause in result.causes[:1]}
             assert named <= {"mistake"} and bool(named) == bool(wrong), (mistake, bad)
+
+
+def test_a_mistake_that_many_cases_do_not_allow_is_named_in_the_others():
+    checks = checks_of("stationarity_residual")
+    known = mistakes("stationarity_residual", checks[0].inputs)
+    (one,) = (m for m in known if m[:2] == ("the sum of ∇b", "is inverted"))  # may divide by 0
+    answers = {c.name: c.given_by(one) or tuple(7 * part for part in c.right) for c in checks}
+    named = [cause.description for result in judged(checks, answers) for cause in result.causes]
+    assert sum(one.subject in text for text in named) > 15
 
 
 def test_the_steps_of_the_mistakes_give_the_right_answers_without_one():
     nowhere = Mistake("", "", (), lambda value, inputs: 0.0)
     for check in all_checks(np.float64, 0):
         assert check.agree(check.given_by(nowhere), check.right), check.name
+
+
+def test_a_mistake_in_what_is_given_gives_the_right_answer_to_that():
+    subjects = dict(x="x", y="y", multipliers="λ", margin="q", step="step", layer_weights="w")
+    verbs = ("is doubled",), ("has the opposite sign", "is shifted by one class")  # the last of y
+    for check in {check.question.name: check for check in all_checks(np.float64, 0)[::-1]}.values():
+        known = mistakes(check.question.name, check.inputs)
+        for place, name in enumerate(check.question.takes):
+            its = [mistake for mistake in known if mistake.subject == subjects.get(name)]
+            its = [mistake for mistake in its if mistake.verb in verbs[name == "y"]]
+            assert bool(its) == (name in subjects), (check.name, name)
+            for mistake in its:
+                given = list(check.arguments)
+                given[place] = mistake.change(given[place], check.inputs)
+                wanted = check.question.right(*given)[0]
+                assert np.allclose(check.given_by(mistake)[0], wanted, rtol=1e-10), check.name
 
 
 def test_one_line_a_cause_and_what_a_case_tests_apart():
