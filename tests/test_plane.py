@@ -56,6 +56,14 @@ def test_the_vertices_make_the_margin_sharper():
     assert 0.5 * true < find_margin(net, grid, crossings[:0]) < 1.2 * true
 
 
+def test_a_margin_that_is_found_a_little_too_large_loses_no_point(monkeypatch):
+    net, x, y = twelve_points()
+    q = 1.02 * kkt_ref.margins(net, x, y).min()
+    monkeypatch.setattr(plane, "find_margin", lambda *_: q)
+    found = reconstruct_plane(net, step=0.1)
+    assert kkt_ref.match_points(x, found.candidates, 0.01, found.multipliers).matched == 12
+
+
 def test_removal_stops_before_the_residual_has_grown_too_much(found_and_stages, monkeypatch):
     found, net = found_and_stages[0], twelve_points()[0]
     monkeypatch.setattr(plane, "GROWTH", 0.0)
