@@ -129,6 +129,17 @@ def test_a_mistake_that_many_cases_do_not_allow_is_named_in_the_others():
     assert sum(one.subject in text for text in named) > 15
 
 
+@pytest.mark.parametrize("noise, named", [(0.0, True), (8e-11, False)])
+def test_a_mistake_is_named_if_it_explains_nearly_all_of_the_error(noise, named):
+    def rounded(net, x):
+        right = Right().outputs(net, x)
+        return np.round(right, 9) + noise * np.linalg.norm(right) * np.eye(len(x))[0]
+
+    bad = check_implementation(SimpleNamespace(outputs=rounded), on_fail="return")
+    said = {cause.description for result in bad for cause in result.causes}
+    assert ("the answer is rounded to 9 decimals" in said) == named
+
+
 def test_the_steps_of_the_mistakes_give_the_right_answers_without_one():
     nowhere = Mistake("", "", (), lambda value, inputs: 0.0)
     for check in all_checks(np.float64, 0):
