@@ -174,11 +174,6 @@ def test_the_objective_is_that_of_the_candidates_and_relu_gets_smooth_gates(acti
     assert np.isclose(found.runs[0].objective, reached**2)
 
 
-def test_labels_may_be_given():
-    labels = np.array([1.0, 1, 1, 1, -1, 1])
-    assert np.array_equal(attack(labels=labels, restarts=2).labels, np.tile(labels, 2))
-
-
 def test_descent_lowers_the_objective_and_says_why_it_stopped():
     seen = []
     found = attack(callback=lambda stage, run, x, lam: seen.append((stage, run, x, lam)))
