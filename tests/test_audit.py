@@ -28,6 +28,7 @@ from kkt_ref.audit.weights import load_weights
 from kkt_ref.datasets import toys
 from kkt_ref.datasets.images import embedded_images
 from kkt_ref.datasets.split import binary_split
+from kkt_ref.metrics import roc_curve
 from tests.networks import state_dict
 from tests.programs import read_json
 from tests.public import KINKED
@@ -453,8 +454,8 @@ def test_safetensors_layers_come_in_the_order_of_their_numbers(folder):
     numpy = pytest.importorskip("safetensors.numpy", reason="needs pip install safetensors")
     net = kkt_ref.init_uniform((6, 6, 6, 1), np.random.default_rng(0), bias="all")
     state = state_dict(net, ["net.2", "net.10", "net.11"])
-    numpy.save_file(dict(reversed(state.items())), "net.safetensors")
-    weights = load_weights("net.safetensors")
+    numpy.save_file(dict(reversed(state.items())), "net.SafeTensors")
+    weights = load_weights("net.SafeTensors")
     assert same(weights.net, net) and weights.names == ("net.2", "net.10", "net.11")
     numpy.save_file(
         {f"{n}.weight": W for n, W in zip("bca", net.weights, strict=True)}, "cab.safetensors"
@@ -523,11 +524,15 @@ def test_pictures_have_the_mean_and_the_shape_of_the_data_or_the_argument(folder
         assert all(a != b for a, b in zip(drawn[0], other, strict=True))
 
 
-def test_pictures_name_the_rows_of_the_files(trained, monkeypatch):
+def test_pictures_name_the_rows_of_the_files_and_show_the_curves(trained, monkeypatch):
     net, x, y, unseen = trained
-    measured, drawn = audit(net, (x[:6], y[:6]), unseen, **SMALL), []
+    measured, drawn, figures = audit(net, (x[:6], y[:6]), unseen, **SMALL), [], []
     monkeypatch.setattr("kkt_ref.audit.figures._cells", lambda *cells, **_: drawn.append(cells))
+    monkeypatch.setattr("kkt_ref.audit.figures._png", figures.append)
     draw_pictures(measured)
+    shown = measured.held_out.membership, measured.held_out.reconstruction
+    for line, told in zip(figures[0].axes[0].lines, shown, strict=False):
+        assert np.array_equal(line.get_ydata(), roc_curve(told.members, told.others)[1])
     for (rows, captions), file in zip(drawn, (x, unseen), strict=False):
         named = [int(caption.split()[-1]) for caption in captions]
         assert np.array_equal([*rows.values()][1], file.reshape(N, 30)[named])
