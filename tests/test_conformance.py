@@ -312,7 +312,7 @@ def test_pytest_decorator_fails_skips_and_expects_failures():
 
 def test_tolerance_decides():
     nearly = SimpleNamespace(
-        outputs=lambda net, x: Right().outputs(net, x) * (1 + 1e-6), _output="is no answer"
+        outputs=lambda net, x: Right().outputs(net, x) * (1 + 1e-6), _ssim="is no answer"
     )
     assert not any(result.bad for result in check_implementation(nearly, tolerance=1e-5))
     with pytest.raises(ConformanceError):
