@@ -31,7 +31,8 @@ WRONG = {  # a method, what it answers instead, and how the message names it
     "no bias": ("weighted_gradient", lambda g: (g[0], 0 * g[1], g[2]), r"array 1, of shape \(8,\)"),
     "one short": ("weighted_gradient", lambda g: g[:2], "expected 3 gradients, .* got 2"),
     "transposed": ("weighted_gradient", lambda g: (g[0].T, *g[1:]), r"array of shape \(8, 4\)"),
-    "undefined": ("outputs", lambda phi: np.nan * phi, r"outputs\(x\) has NaN"),
+    "undefined": ("weighted_gradient", lambda g: [np.nan * p for p in g], "has NaN or infinity"),
+    "infinite": ("outputs", lambda phi: phi + np.inf, r"outputs\(x\) has NaN or infinity"),
     "flat": (
         "outputs",
         lambda phi: phi[:, 0],
