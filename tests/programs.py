@@ -1,11 +1,13 @@
 """Programs that run in a process of their own."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 
 import numpy as np
+import pytest
 
 
 def run_python(*arguments, cwd, said=None, python=sys.executable, **environment):
@@ -14,6 +16,11 @@ def run_python(*arguments, cwd, said=None, python=sys.executable, **environment)
     environment = os.environ | {"MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1"} | environment
     shell = dict(cwd=cwd, env=environment, input=said, capture_output=True, text=True)
     return subprocess.run(command, timeout=1800, **shell)
+
+
+def read_json(path):
+    """What a JSON file says, in which nothing is a NaN or infinite."""
+    return json.loads(path.read_text("ascii"), parse_constant=pytest.fail)
 
 
 def state_of_a_worker(slept, number):

@@ -3,7 +3,6 @@
 import base64
 import csv
 import io
-import json
 import os
 import pickle
 import re
@@ -29,7 +28,9 @@ from kkt_ref.audit.weights import load_weights
 from kkt_ref.datasets import toys
 from kkt_ref.datasets.images import embedded_images
 from kkt_ref.datasets.split import binary_split
+from kkt_ref.metrics import roc_curve
 from tests.networks import state_dict
+from tests.programs import read_json
 from tests.public import KINKED
 
 for extra in ("jinja2", "threadpoolctl", "tqdm"):
@@ -96,7 +97,7 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
     inside = [base64.b64decode(source.partition(",")[2], validate=True) for source in sources]
     assert inside == [(out / f"{name}.png").read_bytes() for name in PICTURES]
 
-    numbers = json.loads((folder / "numbers.json").read_text())
+    numbers = read_json(folder / "numbers.json")
     key = "NCC, mean of the ten best"
     assert numbers["data"][key] > numbers["held_out"][key] + 0.1
     assert 0 < numbers["conditions"]["floor_layer_1"] < 1
@@ -150,8 +151,13 @@ def test_images_are_attacked_by_their_components():
     net = kkt_ref.loss_scaled_descent(start, x, split.y, rate=6.0, target_loss=4e-6).net
     measured = audit(net, (split.x.reshape(-1, *split.shape), split.y), split.unseen_x)
     assert same_candidates(measured.found, kkt_ref.reconstruct(net, image_shape=split.shape))
-    assert measured.data.matches.numbers["samples with NCC >= 0.8"] >= 5
-    assert judge(measured)["reconstruction"].degree == "shown"
+    hits, chance = (
+        part.matches.numbers["samples with NCC >= 0.8"]
+        for part in (measured.data, measured.held_out)
+    )
+    told = judge(measured)["reconstruction"]
+    assert hits >= 5 and told.degree == "shown" and f"{hits} of 10 training samples" in told.text
+    assert f"a candidate with NCC >= 0.8, and {chance} of 10 that the" in told.text
 
 
 def test_a_condition_sets_the_exit_status(folder, capsys):
@@ -453,8 +459,8 @@ def test_safetensors_layers_come_in_the_order_of_their_numbers(folder):
     numpy = pytest.importorskip("safetensors.numpy", reason="needs pip install safetensors")
     net = kkt_ref.init_uniform((6, 6, 6, 1), np.random.default_rng(0), bias="all")
     state = state_dict(net, ["net.2", "net.10", "net.11"])
-    numpy.save_file(dict(reversed(state.items())), "net.safetensors")
-    weights = load_weights("net.safetensors")
+    numpy.save_file(dict(reversed(state.items())), "net.SafeTensors")
+    weights = load_weights("net.SafeTensors")
     assert same(weights.net, net) and weights.names == ("net.2", "net.10", "net.11")
     numpy.save_file(
         {f"{n}.weight": W for n, W in zip("bca", net.weights, strict=True)}, "cab.safetensors"
@@ -504,28 +510,34 @@ def test_hostile_names_and_warnings_are_text_in_the_report(folder, trained, caps
         assert f"warning: {warning}" in said and warning in text
 
 
-def test_pictures_have_the_shape_of_the_data_or_the_argument(trained):
+def test_pictures_have_the_mean_and_the_shape_of_the_data_or_the_argument(folder, trained):
     net, x, y, _ = trained
-    flat, few = x.reshape(N, 30), dict(candidates=3, restarts=2)
+    flat, shape, few = x.reshape(N, 30), (3, 5, 2), dict(candidates=3, restarts=2)
     drawn = [
-        [picture.png for picture in draw_pictures(audit(net, (part, y), **few, **shape), mean)]
-        for part, shape, mean in (
-            (flat, {}, None),
-            (x.reshape(N, 3, 5, 2), {}, None),
-            (flat, dict(image_shape=(3, 5, 2)), None),
-            (flat, {}, np.linspace(0, 9, 30)),
+        [picture.png for picture in draw_pictures(audit(net, (part, y), **few, **options))]
+        for part, options in (
+            (flat, {}),
+            (x.reshape(N, *shape), {}),
+            (flat, dict(image_shape=shape)),
         )
     ]
+    np.savez("mean.npz", x=flat, y=y, mean=np.linspace(0, 9, 30))
+    assert command("net.npz", "--data", "mean.npz", "--candidates", 3, "--restarts", 2) == 0
+    drawn.append([(folder / f"net_audit/{name}.png").read_bytes() for name in PICTURES[1::2]])
     assert drawn[1] == drawn[2]
     for other in drawn[1], drawn[3]:
         assert all(a != b for a, b in zip(drawn[0], other, strict=True))
 
 
-def test_pictures_name_the_rows_of_the_files(trained, monkeypatch):
+def test_pictures_name_the_rows_of_the_files_and_show_the_curves(trained, monkeypatch):
     net, x, y, unseen = trained
-    measured, drawn = audit(net, (x[:6], y[:6]), unseen, **SMALL), []
+    measured, drawn, figures = audit(net, (x[:6], y[:6]), unseen, **SMALL), [], []
     monkeypatch.setattr("kkt_ref.audit.figures._cells", lambda *cells, **_: drawn.append(cells))
+    monkeypatch.setattr("kkt_ref.audit.figures._png", figures.append)
     draw_pictures(measured)
+    shown = measured.held_out.membership, measured.held_out.reconstruction
+    for line, told in zip(figures[0].axes[0].lines, shown, strict=False):
+        assert np.array_equal(line.get_ydata(), roc_curve(told.members, told.others)[1])
     for (rows, captions), file in zip(drawn, (x, unseen), strict=False):
         named = [int(caption.split()[-1]) for caption in captions]
         assert np.array_equal([*rows.values()][1], file.reshape(N, 30)[named])
@@ -603,7 +615,7 @@ def test_a_network_without_a_margin_in_the_plane_is_an_answer(folder, capsys):
     assert command("plane.npz", *arguments) == 0
     said = capsys.readouterr().out
     assert "no margin found" in said and "That is no proof that there is none" in said
-    numbers = json.loads((folder / "numbers.json").read_text())
+    numbers = read_json(folder / "numbers.json")
     assert numbers["attack"] == {"box": [-1.5, 1.5], "candidates_found": 0}
     verdict = numbers["verdict"]["tests"]["reconstruction"]
     assert verdict["degree"] == "not shown beyond chance" and verdict["p"] == 1.0
@@ -675,8 +687,11 @@ def test_comparison_in_the_plane_counts_by_steps_of_the_grid():
 def test_comparison_counts_planted_candidates():
     x = np.random.default_rng(0).normal(size=(3, 40))
     net = kkt_ref.MLP((np.ones((1, 40)), np.ones((1, 1))), (None, None))
-    for planted, hits in ((x[:0], 0), (np.stack([x[1], -x[0]]), 1)):
+    near = x[2] + 0.55 * np.random.default_rng(1).normal(size=40)
+    assert 0.8 < np.corrcoef(x[2], near)[0, 1] < 0.9
+    kinds = (x[:0], [0, 0]), (np.stack([x[1], near]), [2, 1]), (np.stack([x[1], -x[0]]), [1, 1])
+    for planted, hits in kinds:
         found = Reconstruction(planted, *[np.arange(len(planted))] * 3, (), 0)
         compared = compare(net, {}, found, x)
-        assert compared.numbers["samples with NCC >= 0.9"] == hits
+        assert [compared.numbers[f"samples with NCC >= {c}"] for c in (0.8, 0.9)] == hits
     assert compared.candidate[1] == 0 and np.isclose(compared.score[1], 1.0)

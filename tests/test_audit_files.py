@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import json
 import re
 
 import numpy as np
@@ -14,6 +13,7 @@ from kkt_ref.audit.fail_if import parse_condition
 from kkt_ref.audit.weights import load_weights
 from kkt_ref.network import Elementwise
 from tests.networks import state_dict
+from tests.programs import read_json
 
 for extra in ("jinja2", "threadpoolctl", "tqdm"):
     pytest.importorskip(extra, reason="needs pip install 'kkt_ref[audit]'")
@@ -125,7 +125,7 @@ def test_the_report_says_where_it_comes_from_and_survives_pictures(folder, monke
     arguments = ["audit", "net.npz", "--restarts", "2", "--candidates", "5", "--json", "n.json"]
     assert main(arguments) == 0
     page = (folder / "net_audit" / "report.html").read_text()
-    run = json.loads((folder / "n.json").read_text())["run"]
+    run = read_json(folder / "n.json")["run"]
     digest = hashlib.sha256((folder / "net.npz").read_bytes()).hexdigest()
     assert run["files"][0]["sha256"] == digest and run["date"].startswith("02 January 1970")
     for text in (digest, run["date"], run["command"], "could not be drawn", "samples are missing"):

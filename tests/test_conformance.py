@@ -6,7 +6,6 @@ Bugs that are planted in other implementations are in ``test_planted``.
 import copy
 import importlib
 import io
-import json
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from kkt_ref.conformance.verdict import all_checks, judge
 from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.stationarity import closed_form
 from tests.networks import gradient_matrix
+from tests.programs import read_json
 
 TWO_CLASSES = cases("two_classes", np.float64, 0)
 
@@ -77,6 +77,22 @@ def test_our_own_paths_pass(implementation, check):
     check(implementation)
 
 
+def checks_of(name):
+    return [c for c in all_checks(np.float64, 0) if c.question.name == name and c.other is None]
+
+
+def judged(checks, answers):
+    """The results of checks of one question, from the answers by the checks' names."""
+
+    def result_of(check):
+        parts = tuple(map(np.array, answers[check.name]))
+        answer = parts if len(parts) > 1 else parts[0]
+        given = {check.question.name: lambda *_: copy.deepcopy(answer)}
+        return check.asked(SimpleNamespace(**given))
+
+    return judge(checks, result_of, None, "return")
+
+
 ALL = pytest.param(METHODS, marks=pytest.mark.slow)
 
 
@@ -93,28 +109,57 @@ def test_our_own_paths_pass_in_single_precision(names):
     ["outputs", "ssim", *(pytest.param(n, marks=pytest.mark.slow) for n in [*METHODS][1:-1])],
 )
 def test_each_known_mistake_is_caught_and_named(name):
-    checks = [c for c in all_checks(np.float64, 0) if c.question.name == name and c.other is None]
+    checks = checks_of(name)
     for mistake in mistakes(name, checks[0].inputs)[::23]:
         answers = {check.name: check.given_by(mistake) for check in checks}
         wrong = [c for c in checks if answers[c.name] and not c.agree(answers[c.name], c.right)]
         right = [c for c in checks if answers[c.name] and c not in wrong]
-
-        def result_of(check, answers=answers):
-            parts = tuple(map(np.array, answers[check.name]))
-            answer = parts if len(parts) > 1 else parts[0]
-            return check.asked(SimpleNamespace(**{name: lambda *_: copy.deepcopy(answer)}))
-
-        results = judge(wrong[:3] + right[:2], result_of, None, "return")
-        bad = [result for result in results if result.bad]
+        bad = [result for result in judged(wrong[:3] + right[:2], answers) if result.bad]
         if {w for result in bad for w in result.wrong.values()} != {("0",)}:  # many give that
             named = {cause.source for result in bad for cause in result.causes[:1]}
             assert named <= {"mistake"} and bool(named) == bool(wrong), (mistake, bad)
+
+
+def test_a_mistake_that_many_cases_do_not_allow_is_named_in_the_others():
+    checks = checks_of("stationarity_residual")
+    known = mistakes("stationarity_residual", checks[0].inputs)
+    (one,) = (m for m in known if m[:2] == ("the sum of ∇b", "is inverted"))  # may divide by 0
+    answers = {c.name: c.given_by(one) or tuple(7 * part for part in c.right) for c in checks}
+    named = [cause.description for result in judged(checks, answers) for cause in result.causes]
+    assert sum(one.subject in text for text in named) > 15
+
+
+@pytest.mark.parametrize("noise, named", [(0.0, True), (8e-11, False)])
+def test_a_mistake_is_named_if_it_explains_nearly_all_of_the_error(noise, named):
+    def rounded(net, x):
+        right = Right().outputs(net, x)
+        return np.round(right, 9) + noise * np.linalg.norm(right) * np.eye(len(x))[0]
+
+    bad = check_implementation(SimpleNamespace(outputs=rounded), on_fail="return")
+    said = {cause.description for result in bad for cause in result.causes}
+    assert ("the answer is rounded to 9 decimals" in said) == named
 
 
 def test_the_steps_of_the_mistakes_give_the_right_answers_without_one():
     nowhere = Mistake("", "", (), lambda value, inputs: 0.0)
     for check in all_checks(np.float64, 0):
         assert check.agree(check.given_by(nowhere), check.right), check.name
+
+
+def test_a_mistake_in_what_is_given_gives_the_right_answer_to_that():
+    subjects = dict(x="x", y="y", multipliers="λ", margin="q", step="step", layer_weights="w")
+    verbs = ("is doubled",), ("has the opposite sign", "is shifted by one class")  # the last of y
+    for check in {check.question.name: check for check in all_checks(np.float64, 0)[::-1]}.values():
+        known = mistakes(check.question.name, check.inputs)
+        for place, name in enumerate(check.question.takes):
+            its = [mistake for mistake in known if mistake.subject == subjects.get(name)]
+            its = [mistake for mistake in its if mistake.verb in verbs[name == "y"]]
+            assert bool(its) == (name in subjects), (check.name, name)
+            for mistake in its:
+                given = list(check.arguments)
+                given[place] = mistake.change(given[place], check.inputs)
+                wanted = check.question.right(*given)[0]
+                assert np.allclose(check.given_by(mistake)[0], wanted, rtol=1e-10), check.name
 
 
 def test_one_line_a_cause_and_what_a_case_tests_apart():
@@ -266,24 +311,44 @@ def test_pytest_decorator_fails_skips_and_expects_failures():
 
 
 def test_tolerance_decides():
-    nearly = SimpleNamespace(outputs=lambda net, x: Right().outputs(net, x) * (1 + 1e-6))
+    nearly = SimpleNamespace(
+        outputs=lambda net, x: Right().outputs(net, x) * (1 + 1e-6), _ssim="is no answer"
+    )
     assert not any(result.bad for result in check_implementation(nearly, tolerance=1e-5))
     with pytest.raises(ConformanceError):
         check_implementation(nearly, tolerance=1e-7)
 
 
-def test_cases_cover_sizes_signs_and_parameters():
-    nets, xs, lams = zip(
-        *(map(case.inputs.get, ("net", "x", "multipliers")) for case in TWO_CLASSES), strict=True
-    )
-    alphas = {getattr(net.activation, "alpha", None) for net in nets} - {None}
-    assert len(alphas) >= 4 and min(alphas) < 1 < 10 < max(alphas)
-    assert max(map(len, xs)) > 64 and max(max(net.widths) for net in nets) > 64
-    assert max(net.depth for net in nets) > 8
-    sizes = sorted(np.abs(lam).max() for lam in lams)
-    assert sizes[0] == 0 and 0 < sizes[1] < 1e-6 and sizes[-1] > 1e5
-    assert any(np.any(lam < 0) for lam in lams)
-    assert any(np.any(np.all(x == 0, axis=1)) for x in xs)
+class LinearAbove20(kkt_ref.Softplus):
+    def value(self, z, xp):
+        return np.where(self.alpha * z > 20, z, super().value(z, xp))
+
+
+FOUND = {  # a mistake in the use of net, x, y and λ that makes a difference in few cases
+    "softplus at 20": lambda net, *rest: (net.with_activation(LinearAbove20(2.7)), *rest),
+    "many samples": lambda net, *rest: (net, *(part[:64] for part in rest)),
+    "nine layers": lambda net, *rest: (net.scaled(1 + (net.depth > 8)), *rest),
+    "wide layers": lambda net, x, *rest: (net, np.where(np.arange(net.d) < 64, x, 0), *rest),
+    "large inputs": lambda net, x, *rest: (net, np.clip(x, -50, 50), *rest),
+    "small inputs": lambda net, x, *rest: (net, np.where(np.abs(x) < 0.01, 0, x), *rest),
+    "zero input": lambda net, x, *rest: (net, np.where(x == 0, 1, x), *rest),
+    "zero multipliers": lambda *given: (*given[:3], np.maximum(given[3], 1e-9)),
+    "tiny multipliers": lambda *given: (*given[:3], np.where(given[3] < 1e-6, 0, given[3])),
+    "huge multipliers": lambda *given: (*given[:3], np.minimum(given[3], 1e5)),
+    "negative multipliers": lambda *given: (*given[:3], np.maximum(given[3], 0)),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_case_finds_what_it_is_there_for(name):
+    check = get_check(f"stationarity_residual: {name}")
+    answer = Right().stationarity_residual(*FOUND[name](*check.arguments))
+    assert not check.agree((answer,), check.right)
+
+
+def test_cases_cover_sharpness_and_strides():
+    alphas = {getattr(case.inputs["net"].activation, "alpha", 1.0) for case in TWO_CLASSES}
+    assert len(alphas) >= 5 and min(alphas) < 1 < 10 < max(alphas)
     assert not get_check("outputs: arrays with gaps").arguments[1].flags.contiguous
 
 
@@ -333,7 +398,7 @@ def test_command_line_without_greek(users_folder, monkeypatch):
     assert main(["check", "users_module:Bad", "--json", "b.json"]) == 1
     sys.stdout.flush()
     assert b"exp(alphaz) does not overflow" in sys.stdout.buffer.getvalue()
-    rows = json.loads((users_folder / "b.json").read_bytes().decode("ascii"))["results"]
+    rows = read_json(users_folder / "b.json")["results"]
     assert {row["status"] for row in rows} == {"failed", "skipped"}
 
 
@@ -353,7 +418,7 @@ def test_command_line_options(users_folder, capsys):
     options = ["--expect-fail", "known.txt", "--seed", "4", "--json", "out.json"]
     assert main(["check", "users_module:Bad", *options, "--tolerance", "1e-3"]) == 0
     assert f"{len(names) - 1} expected failure" in capsys.readouterr().out
-    about = json.loads((users_folder / "out.json").read_text())
+    about = read_json(users_folder / "out.json")
     assert (about["seed"], about["tolerance"], about["checked"]) == (4, 1e-3, "users_module:Bad")
     assert about["versions"]["kkt_ref"] == kkt_ref.__version__ and "numpy" in about["versions"]
     assert main(["check", "users_module:Good", *options[:2]]) == 1

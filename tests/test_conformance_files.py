@@ -26,21 +26,6 @@ def answered(results):
     return {result.name.split(":")[0] for result in results if result.status == "passed"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_a_javascript_program(tmp_path, dtype):
-    if not (node := shutil.which("node")):
-        pytest.skip("needs Node")
-    questions, answers = tmp_path / "questions.json", tmp_path / "answers.json"
-    write_questions(questions, dtype=dtype)
-    run(node, PEERS / "peer.mjs", questions, answers)
-    classes = {name for name in METHODS if name.startswith("class_")}
-    lacking = {"*: *gates": "the program lacks gates"}
-    lacked = classes | {"weighted_stationarity", "epsilon_delta"}
-    found = check_answers(answers, expected_failures=lacking)
-    assert answered(found) == METHODS.keys() - lacked
-
-
 def test_a_c_program(tmp_path):
     if not (cc := shutil.which("gcc")):
         pytest.skip("needs gcc")

@@ -59,12 +59,15 @@ def test_the_equation_is_computed_in_single_precision(K):
     assert {part.dtype for part in (*atoms, problem.target)} == {np.dtype(np.float32)}
 
 
-def test_candidates_have_the_common_norm_and_coordinates_invert():
-    problem = FirstLayer(network())
+def test_candidates_have_the_common_norm_and_a_label_and_coordinates_invert():
+    net = network()
+    problem = FirstLayer(net)
     a = problem.normalised(np.random.default_rng(3).normal(size=(5, 6)) * 10)
     assert np.allclose(np.linalg.norm(problem.inputs(a), axis=1), 0.25 * np.sqrt(6), rtol=1e-5)
     back = problem.normalised(problem.whitened(a) / problem.weights)
     assert np.allclose(back, a, rtol=1e-4, atol=1e-5)
+    silent = FirstLayer(net.with_arrays([*net.arrays[:-1], 0 * net.arrays[-1]]))
+    assert np.all(silent.atoms(a).labels == 1)  # as Φ(x) = 0
 
 
 def test_rank_stops_where_the_noise_begins():

@@ -14,7 +14,7 @@ from kkt_ref.kkt import equation
 from kkt_ref.kkt.multipliers import solve_nnls, solve_nnls_gram
 from kkt_ref.stationarity.closed_form import forward
 from tests.networks import gradient_matrix
-from tests.strategies import problems, separable
+from tests.strategies import WITH_AUTHORS, problems, separable
 
 RELU = (kkt_ref.ReLU(),)
 
@@ -68,9 +68,13 @@ def test_warnings_name_what_breaks_homogeneity():
     assert warnings() == ""
     for kept, layers in {(1, 1, 1): "[2, 3]", (1, 1, 0): "[2]", (0, 0, 1): "[3]"}.items():
         assert f"layers {layers} have biases" in warnings(kept, bias="all")
-    assert "softplus" in warnings(activation=kkt_ref.Softplus(5.0))
-    assert "smoothed gates" in warnings(activation=kkt_ref.GatedReLU(5.0))
-    assert homogeneous == [True, False, False, False, False, True]
+    assert homogeneous == [True, False, False, False]
+    z = np.linspace(-3, 3, 20)
+    for act in WITH_AUTHORS:
+        said, value = warnings(activation=act), act.value(z, np)
+        scales, is_relu = np.allclose(act.value(2 * z, np), 2 * value), np.all(value == z * (z > 0))
+        assert homogeneous[-1] == scales != (f"because {act.name} is not" in said)
+        assert ("smoothed gates" in said) == (is_relu and np.any(act.gate(z, np) != (z > 0)))
 
 
 @given(problems())

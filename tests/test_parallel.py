@@ -111,10 +111,13 @@ def test_workers_have_one_thread_and_an_interrupt_ends_them_and_keeps_the_enviro
         if len(seen) == 2:
             raise KeyboardInterrupt
 
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    other.start()
     run = partial(state_of_a_worker, tmp_path / "slept")
     with np.errstate(under="raise"), pytest.raises(KeyboardInterrupt):
         run_all(run, 3, interrupt, workers=2)
-    assert not multiprocessing.active_children() and not (tmp_path / "slept").exists()
+    assert multiprocessing.active_children() == [other] and not (tmp_path / "slept").exists()
+    other.kill()
     assert seen.keys() == {0, 1}
     for process, *state in seen.values():
         assert process != os.getpid() and state == [["1"] * 3, "raise"]

@@ -12,6 +12,7 @@ from kkt_ref.attacks.plane import (
     merge_neighbours,
     reconstruct_plane,
 )
+from kkt_ref.datasets import toys
 from tests.networks import papers_toy, twelve_points
 
 
@@ -54,6 +55,22 @@ def test_the_vertices_make_the_margin_sharper():
     q = find_margin(net, grid, (crossings[:, None] + ring).reshape(-1, 2))
     assert 0.9 * true < q < 1.02 * true
     assert 0.5 * true < find_margin(net, grid, crossings[:0]) < 1.2 * true
+
+
+def test_a_band_that_leaves_much_of_theta_is_no_margin():
+    start = kkt_ref.init_paper((2, 60, 1), np.random.default_rng(0), first_layer=0.3)
+    grid = lattice((-1.5, 1.5), 0.15)
+    net = kkt_ref.loss_scaled_descent(start, *toys.even_circle(12), rate=10.0, target_loss=0.25).net
+    with pytest.raises(ValueError, match="the best band leaves a relative residual of 0.7"):
+        find_margin(net, grid, grid)  # though the square of this is below the limit
+
+
+def test_a_margin_that_is_found_a_little_too_large_loses_no_point(monkeypatch):
+    net, x, y = twelve_points()
+    q = 1.02 * kkt_ref.margins(net, x, y).min()
+    monkeypatch.setattr(plane, "find_margin", lambda *_: q)
+    found = reconstruct_plane(net, step=0.1)
+    assert kkt_ref.match_points(x, found.candidates, 0.01, found.multipliers).matched == 12
 
 
 def test_removal_stops_before_the_residual_has_grown_too_much(found_and_stages, monkeypatch):

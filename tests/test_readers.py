@@ -35,9 +35,10 @@ def test_cifar10_planes_are_red_green_blue_row_by_row(tmp_path):
     table[0, 0] = 7
     table[0, 1 + 1024 + 32 * 5 + 9] = 200  # green, row 5, column 9
     table.tofile(tmp_path / "one.bin")
-    images, labels = read_cifar10([tmp_path / "one.bin"])
-    assert images.shape == (1, 3, 32, 32) and images.dtype == np.uint8
-    assert labels.tolist() == [7]
+    np.zeros_like(table).tofile(tmp_path / "after.bin")
+    images, labels = read_cifar10([tmp_path / "one.bin", tmp_path / "after.bin"])
+    assert images.shape == (2, 3, 32, 32) and images.dtype == np.uint8
+    assert labels.tolist() == [7, 0]
     assert images[0, 1, 5, 9] == 200 and images.sum() == 200
 
 

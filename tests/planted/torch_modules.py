@@ -69,37 +69,3 @@ class Adapter:
         loss.backward()
         grad_x = torch.zeros_like(x) if x.grad is None else x.grad
         return loss.item(), grad_x.numpy(), lam.grad.numpy()
-
-    def kkt_conditions(self, net, x, y, multipliers, margin):
-        model, x, y, lam = self.build(net), *map(torch.tensor, (x, y, multipliers))
-        r = flatten(residuals(model, self.weighted(model, x, y, lam)))
-        gap = y * model(x)[:, 0].detach() - margin
-        mass = lam.abs().sum() * margin
-        return (
-            (r.norm() / flatten(model.parameters()).norm()).item(),
-            (-gap).clamp(min=0).max().item() / margin,
-            (-lam).clamp(min=0).max().item(),
-            ((lam * gap).abs().sum() / mass).item() if mass > 0 else 0.0,
-        )
-
-    def training_step(self, net, x, y, step):
-        model = self.build(net)
-        optimizer = torch.optim.SGD(model.parameters(), lr=step)
-        margins = torch.tensor(y) * model(torch.tensor(x))[:, 0]
-        nn.functional.softplus(-margins).mean().backward()
-        optimizer.step()
-        return flatten(model.parameters()).numpy()
-
-    def class_outputs(self, net, x):
-        return self.build(net)(torch.tensor(x)).detach().numpy()
-
-    def class_stationarity(self, net, x, y, multipliers):
-        model, y = self.build(net), torch.tensor(y)
-        x, lam = (torch.tensor(a, requires_grad=True) for a in (x, multipliers))
-        logits = model(x)
-        gaps = logits.gather(1, y[:, None]) - logits
-        wrong = torch.ones_like(logits).scatter(1, y[:, None], 0.0)
-        parts = residuals(model, (lam * wrong * gaps).sum())
-        loss = sum((r**2).sum() for r in parts)
-        loss.backward()
-        return loss.item(), x.grad.numpy(), lam.grad.numpy()
