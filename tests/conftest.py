@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # before NumPy is loaded: small products are faster in one thread, and so are two test runs at once
@@ -18,3 +19,15 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 if not (Path(__file__).parent.parent / "demos").is_dir():
     about_demos = "cnn", "demos", "documents", "notebook", "one_page", "toy_page"
     collect_ignore = [f"test_{name}.py" for name in about_demos]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The working folder of all calls, with the files that they read."""
+    from tests.public import prepare  # after the settings above
+
+    made = tmp_path_factory.mktemp("files")
+    prepare(made)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made)
+        yield made

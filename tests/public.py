@@ -108,7 +108,7 @@ GOOD = {
         net=PHOTOS, image_shape=(1, 6, 6), mean=np.linspace(0.0, 1.0, 36), seed=0, restarts=1
     ),
     "attacks.reconstruct_first_layer": dict(
-        net=NET, candidates=4, seed=0, restarts=2, callback=None, workers=None,
+        net=NET, candidates=4, seed=1, restarts=2, callback=None, workers=None,
     ),
     "attacks.reconstruct_plane": dict(net=KINKED, box=(-1.5, 1.5), step=0.25),
     "attacks.refine": dict(

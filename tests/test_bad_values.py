@@ -18,7 +18,7 @@ import pytest
 
 import kkt_ref
 from kkt_ref.datasets import embedded_images, toys
-from tests.public import GOOD, NET, At, X, Y, filled, function_of, prepare, public_names, rng
+from tests.public import GOOD, NET, At, X, Y, filled, function_of, public_names, rng
 
 PACKAGE = Path(kkt_ref.__file__).parent
 NUMBERS = [None, "3", "", np.nan, np.inf, -np.inf, 1e300, -1e300, -1, -0.5, 0, 1.5, [], [1.0]]
@@ -137,16 +137,6 @@ def not_named(error, public, argument):
     if not colon or not (known & set(words) or any(name in about for name in names)):
         return f"names no argument: {error!r}"
     return None
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The working folder of all calls, with the files that they read."""
-    made = tmp_path_factory.mktemp("files")
-    prepare(made)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(made)
-        yield made
 
 
 def test_nothing_public_is_left_out():

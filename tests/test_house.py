@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import kkt_ref
+from tests.programs import run_python
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = Path(kkt_ref.__file__).parent
@@ -73,6 +74,11 @@ def test_imports_go_one_way(room):
     for path in files_of(room):
         wrong = set(imported_rooms(path)) - MAY_IMPORT[room] - {room}
         assert not wrong, f"{path.relative_to(LIBRARY)} imports {sorted(wrong)}"
+
+
+def test_importing_the_library_loads_no_part_of_scipy():
+    asked = "import sys, kkt_ref; print({*sys.modules} & {'scipy.sparse', 'scipy.stats'})"
+    assert run_python("-c", asked, cwd=ROOT).stdout == "set()\n"
 
 
 def lines(path):
