@@ -19,7 +19,7 @@ import numpy as np
 import kkt_ref
 from kkt_ref.audit import audit, judge
 from kkt_ref.audit.verdict import overall
-from kkt_ref.datasets.images import embedded_images
+from kkt_ref.datasets import ImageSet, default_images, embedded_images
 
 Array = np.ndarray
 Rows = tuple[Array, Array]  # x (n, d) and y (n,)
@@ -60,12 +60,20 @@ def clusters(rng: np.random.Generator, count: int, d: int = 4, groups: int = 4) 
     return x, np.where(group % 2, 1.0, -1.0)
 
 
-def digits(rng: np.random.Generator, count: int, classes: int = 2) -> Rows:
-    images = embedded_images("mnist")
+def pictures(images: ImageSet, grey: float, rng: np.random.Generator, count: int) -> Rows:
     rows = rng.choice(len(images.images), count, replace=False)
-    y = images.labels[rows].astype(int)
-    x = images.images[rows].reshape(count, -1) / 255.0 - 0.1
+    x = images.images[rows].reshape(count, -1) / 255.0 - grey
+    return x, images.labels[rows].astype(int)
+
+
+def digits(rng: np.random.Generator, count: int, classes: int = 2) -> Rows:
+    x, y = pictures(embedded_images("mnist"), 0.1, rng, count)
     return x, y if classes == 10 else np.where(y % 2, 1.0, -1.0)
+
+
+def cifar(rng: np.random.Generator, count: int) -> Rows:
+    x, y = pictures(default_images("cifar10"), 0.47, rng, count)
+    return x, np.where(np.isin(y, (0, 1, 8, 9)), 1.0, -1.0)
 
 
 def split(source: Callable, n: int = 40, m: int = 80) -> Callable[[np.random.Generator], Case]:
@@ -85,13 +93,13 @@ def mapped(case: Case, change: Callable[[Array], Array]) -> Case:
 
 def scaled(case: Case, fitted: Array, kind: str = "standard") -> Case:
     """A preprocessing fitted to some rows and applied to all."""
-    if kind == "standard":
-        centre, spread = fitted.mean(axis=0), fitted.std(axis=0)
-    elif kind == "mean":
-        centre, spread = fitted.mean(axis=0), np.ones(fitted.shape[1])
-    else:
-        centre, spread = fitted.min(axis=0), np.ptp(fitted, axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
+    centre = fitted.min(axis=0) if kind == "min-max" else fitted.mean(axis=0)
+    spreads = {
+        "standard": fitted.std(axis=0),
+        "min-max": np.ptp(fitted, axis=0),
+        "mean": 0 * centre,
+    }
+    spread = np.where(spreads[kind] > 0, spreads[kind], 1.0)
     return mapped(case, lambda x: (x - centre) / spread)
 
 
@@ -159,15 +167,11 @@ def persons(rng: np.random.Generator) -> Case:
 
 def augmented(rng: np.random.Generator) -> Case:
     case = split(digits)(rng)
-
-    def shift(x: Array) -> Array:
-        moves = rng.integers(-2, 3, size=(len(x), 2))
-        images = (
-            np.roll(i, move, (0, 1)) for i, move in zip(x.reshape(-1, 28, 28), moves, strict=True)
-        )
-        return np.array([image.ravel() for image in images])
-
-    return case._replace(data=(shift(case.data[0]), case.data[1]))
+    x, y = case.data
+    moves = rng.integers(-2, 3, size=(len(x), 2))
+    images = zip(x.reshape(-1, 28, 28), moves, strict=True)
+    shifted = [np.roll(image, move, (0, 1)).ravel() for image, move in images]
+    return case._replace(data=(np.array(shifted), y))
 
 
 def held_out_changed(source: Callable, change: Callable[[Array], Array]) -> Callable:
@@ -194,13 +198,6 @@ def rare_class(rng: np.random.Generator, count: int) -> Rows:
     return x, np.where(np.arange(count) % 20 == 0, 1.0, -1.0)
 
 
-def cifar(rng: np.random.Generator, count: int) -> Rows:
-    images = kkt_ref.datasets.images.default_images("cifar10")
-    rows = rng.choice(len(images.images), count, replace=False)
-    x = images.images[rows].reshape(count, -1) / 255.0 - 0.47
-    return x, np.where(np.isin(images.labels[rows], (0, 1, 8, 9)), 1.0, -1.0)
-
-
 def constant_columns(rng: np.random.Generator, count: int) -> Rows:
     x, y = correlated(rng, count)
     x[:, :5] = [0.0, 1.0, 7.0, 1e6, -2.0]
@@ -224,14 +221,9 @@ ten = partial(digits, classes=10)
 
 # its network is not trained on others
 UNTRAINED = {
-    "digits, untrained",
-    "other classes, untrained",
-    "whitening of 50 rows",
+    *("digits, untrained", "other classes, untrained", "normal, untrained"),
+    *("PCA of 50 rows", "whitening of 50 rows", "held-out of two rows", "held-out of zeros"),
     "sorted by class",
-    "held-out of two rows",
-    "held-out of zeros",
-    "normal, untrained",
-    "PCA of 50 rows",
 }
 HONEST: dict[str, Callable[[np.random.Generator], Case]] = {
     "normal, untrained": split(normal),
@@ -284,23 +276,17 @@ DISHONEST: dict[str, Callable[[np.random.Generator], Case]] = {
 }
 
 
-def network(case: Case, widths: tuple[int, ...], trained: bool, rng: np.random.Generator) -> Any:
-    x, y = case.others
-    K = 10 if y.dtype.kind == "i" else 1
-    start = kkt_ref.init_uniform((x.shape[1], *widths, K), rng, bias="all")
-    if trained:
-        start = kkt_ref.loss_scaled_descent(start, x, y, rate=6.0, max_steps=150).net
-    return start
-
-
 def run(name: str, splits: int, first: int) -> dict[str, int]:
     """Count the verdicts of one kind."""
     found: dict[str, int] = {}
     for seed in range(first, first + splits):
         rng = np.random.default_rng([seed, len(name)])
         case = (HONEST | DISHONEST)[name](rng)
-        widths = (40, 40, 40) if name == "deep" else (60,)
-        net = network(case, widths, name not in UNTRAINED, rng)
+        x, y = case.others
+        widths, K = (40, 40, 40) if name == "deep" else (60,), 10 if y.dtype.kind == "i" else 1
+        net = kkt_ref.init_uniform((x.shape[1], *widths, K), rng, bias="all")
+        if name not in UNTRAINED:
+            net = kkt_ref.loss_scaled_descent(net, x, y, rate=6.0, max_steps=150).net
         measured = audit(net, case.data, case.held_out, candidates=8, restarts=2, conditions=False)
         degree = overall(judge(measured))
         found[degree] = found.get(degree, 0) + 1
