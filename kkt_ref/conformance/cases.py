@@ -29,17 +29,16 @@ class Case(NamedTuple):
 
 
 def cases(family: str, dtype: Any, seed: int) -> list[Case]:
-    """Draw the cases of a family in float64 and round them to ``dtype``."""
+    """Draw the cases of a family in float64, with numbers that ``dtype`` can hold."""
+
+    def rounded(value: Any) -> Any:
+        floating = getattr(value, "dtype", np.dtype(int)).kind == "f"
+        return value.astype(dtype).astype(np.float64) if floating else value
+
     return [
-        Case(name, meaning, {key: in_dtype(value, dtype) for key, value in inputs.items()})
-        for name, meaning, inputs in FAMILIES[family](seed)
+        case._replace(inputs={name: rounded(value) for name, value in case.inputs.items()})
+        for case in FAMILIES[family](seed)
     ]
-
-
-def in_dtype(value: Any, dtype: Any) -> Any:
-    """Return a network or a floating array in another dtype, and anything else as it is."""
-    floating = getattr(value, "dtype", np.dtype(int)).kind == "f"
-    return value.astype(dtype) if floating else value
 
 
 def _two_classes(seed: int) -> Iterator[Case]:

@@ -46,13 +46,13 @@ def matching(failed: Sequence[Any], passed: Sequence[Any]) -> list[tuple[Cause, 
     """
     first, found = failed[0], dict[tuple[str, str, tuple[str, ...]], list[str]]()
     wrong = {
-        name: check.blocks(check.last[2])[name] for check in failed for name in check.last[1].wrong
+        name: check.blocks(check.answer)[name] for check in failed for name in check.last[1].wrong
     }
     if sum(part.size for part in wrong.values()) < FEW and not any(map(np.any, wrong.values())):
         return []
     loss = "grad_x" in first.question.parts
     known, answers = first.mistaken
-    got = flat(first.last[2])[: answers.shape[1]]
+    got = flat(first.answer)[: answers.shape[1]]
     errors = np.linalg.norm(answers - got, axis=1)  # of each mistake
     sizes = np.linalg.norm(got) + np.linalg.norm(flat(first.right)) + got.size
     close = errors <= first.tolerance * sizes
@@ -83,7 +83,7 @@ def _explained(failed: Sequence[Any], mistake: Mistake) -> tuple[str, ...]:
     explained, against = [], 0
     for check in failed:
         answer = check.given_by(mistake)
-        if answer is not None and _explains(check, answer, check.last[2]):
+        if answer is not None and _explains(check, answer, check.answer):
             explained.append(check.name)
         elif answer is not None:
             against += 1
@@ -115,11 +115,13 @@ def _explains(check: Any, mistaken: Answer, answer: Answer) -> bool:
 
 def _stale(failed: Sequence[Any]) -> list[tuple[Cause, Collection[str]]]:
     """Name what is kept from the first question, if that gives all wrong answers."""
-    before, none = failed[0].group()[0].inputs, Mistake("", "", (), lambda value, inputs: value)
+    before, none = failed[0].group[0].case.inputs, Mistake("", "", (), lambda value, inputs: value)
     for subject, names in (("the network", ("net",)), ("x", ("x",)), ("the answer", (*before,))):
         kept = {name: before[name] for name in names if name in before}
-        given = ((c, none.answer(c.question.name, c.inputs | kept, c.right, True)) for c in failed)
-        if kept and all(a and _explains(c, a, c.last[2]) for c, a in given):
+        given = (
+            (c, none.answer(c.question.name, c.case.inputs | kept, c.right, True)) for c in failed
+        )
+        if kept and all(a and _explains(c, a, c.answer) for c, a in given):
             cause = Cause(f"{subject} is that of an earlier call", "mistake")
             return [(cause, [check.name for check in failed])]
     return []
@@ -127,7 +129,7 @@ def _stale(failed: Sequence[Any]) -> list[tuple[Cause, Collection[str]]]:
 
 def _precision(failed: Sequence[Any]) -> list[tuple[Cause, Collection[str]]]:
     """Name the precision if the answers are nearly right and have no digits beyond it."""
-    answers = [check.last[2] for check in failed]
+    answers = [check.answer for check in failed]
     error = max(check.last[1].error for check in failed)
     for kind, largest in (("bfloat16", 0.2), ("float16", 0.05), ("float32", 1e-4)):
         short = any(sum(p.size for p in parts) > 1 for parts in answers) or kind == "float32"

@@ -98,8 +98,7 @@ def write_questions(
     of_cases: dict[str, dict[str, Any]] = {}
     for check in checks:
         inputs = of_cases.setdefault(f"{check.question.family}/{_slug(check.case.name)}", {})
-        for name in check.question.takes:
-            value = check.case.inputs[name]
+        for name, value in check.given.items():
             inputs |= _network(value) if name == "net" else {name: value}
     arrays = {
         f"{case}/{name}": np.asarray(value)

@@ -1,4 +1,4 @@
-"""The questions of the conformance kit: the contract, the right answers, and the cases.
+"""The questions of the conformance kit: the contract, and the cases of each method.
 
 Names of dimensions: n samples, d inputs, P parameters, C channels, H and W pixels;
 h_l is the width of layer l.  A sample has J constraints, and all of them have k.
@@ -6,17 +6,13 @@ h_l is the width of layer l.  A sample has J constraints, and all of them have k
 
 import inspect
 from collections.abc import Callable
-from functools import partial, partialmethod
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
 
-from kkt_ref.conformance.cases import Case, Inputs, cases, in_dtype
-from kkt_ref.conformance.steps import Answer, of_residual
-from kkt_ref.metrics.ssim import structural_similarity
+from kkt_ref.conformance.cases import Case, Inputs, cases
+from kkt_ref.conformance.steps import Answer, computed
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity import definition
 
 Array = np.ndarray
 Loss = tuple[float, Array, Array]
@@ -117,33 +113,6 @@ class Implementation:
         raise NotImplementedError
 
 
-class _Right:
-    """The right answers: the definitions of this library, by autograd and a loop over samples."""
-
-    per_sample_gradients = staticmethod(definition.per_sample_gradients)
-    stationarity_residual = staticmethod(definition.stationarity_residual)
-    stationarity = class_stationarity = staticmethod(definition.stationarity_by_autograd)
-    weighted_stationarity = stationarity
-    class_outputs = staticmethod(MLP.outputs)
-    ssim = staticmethod(partial(structural_similarity, data_range=1.0, channel_axis=0))
-
-    def outputs(self, net: MLP, x: Array) -> Array:
-        return net.outputs(x)[:, 0]
-
-    def of_residual(self, name: str, *given: Any) -> tuple[float, ...]:
-        inputs = dict(zip(("net", "x", "y", "multipliers", "margin"), given, strict=True))
-        residual = definition.stationarity_residual(*given[:4])
-        return of_residual(name, inputs, given[0].outputs(given[1]), residual)
-
-    kkt_conditions = class_kkt_conditions = partialmethod(of_residual, "kkt_conditions")
-    epsilon_delta = partialmethod(of_residual, "epsilon_delta")
-
-    def training_step(self, net: MLP, x: Array, y: Array, step: float) -> Array:
-        pull = y * scipy.special.expit(-y * self.outputs(net, x)) / len(y)  # (n,)
-        gradient = net.weighted_gradient(x, pull[:, None])
-        return net.theta + step * np.concatenate([g.ravel() for g in gradient])
-
-
 class Question(NamedTuple):
     """A method of an implementation, and the cases about which it is asked."""
 
@@ -159,19 +128,17 @@ class Question(NamedTuple):
         _, *names = inspect.signature(getattr(Implementation, self.name)).parameters
         return tuple(names)
 
-    def arguments(self, case: Case) -> tuple[Any, ...]:
-        """Return the arguments of the method for a case."""
-        return tuple(case.inputs[name] for name in self.takes)
-
-    def right(self, *arguments: Any) -> Answer:
-        """Return the right arrays, computed in float64 from the rounded numbers."""
-        method = getattr(_Right(), self.name)
-        answer = method(*(in_dtype(argument, np.float64) for argument in arguments))
-        return tuple(map(np.asarray, answer if len(self.parts) > 1 else (answer,)))
+    def right(self, inputs: Inputs) -> Answer:
+        """Return the right arrays: those of all steps without a mistake."""
+        return tuple(map(np.asarray, computed(self.name, inputs)))
 
     def cases(self, dtype: Any, seed: int) -> list[Case]:
-        """Draw the cases about which the method is asked."""
-        return [case for case in cases(self.family, dtype, seed) if self.applies(case.inputs)]
+        """Draw the cases about which the method is asked; their inputs are its arguments."""
+        return [
+            case._replace(inputs={name: case.inputs[name] for name in self.takes})
+            for case in cases(self.family, dtype, seed)
+            if self.applies(case.inputs)
+        ]
 
 
 def names_of(net: MLP) -> list[str]:

@@ -1,4 +1,4 @@
-"""The answers to all questions, step by step, so that a mistake may replace what a step gives.
+"""The right answers to all questions, step by step, and what they become by a mistake in a step.
 
 Each value that somebody may compute wrongly passes through ``at(step, value)``, which returns it,
 or for a mistake another value.  A step of a layer says which layer it is, of how many.  The
@@ -51,7 +51,12 @@ def positive(t: Array) -> Array:
 ACTIVATIONS = {"relu": (relu, step), "gated": (relu, sigmoid), "softplus": (softplus, sigmoid)}
 
 
-def computed(name: str, inputs: Inputs, at: At, gradients: bool = True) -> tuple[Any, ...]:
+def right(place: str, value: Any, *layer: int) -> Any:
+    """Return what a step gives if there is no mistake."""
+    return value
+
+
+def computed(name: str, inputs: Inputs, at: At = right, gradients: bool = True) -> tuple[Any, ...]:
     """Answer a question; without ``gradients`` a loss is answered by its value alone."""
     if name == "ssim":
         a, b = inputs["a"], inputs["b"]
@@ -91,12 +96,10 @@ def _answer(name: str, inputs: Inputs, at: At) -> tuple[Any, ...]:
         return (at("θ", net.theta) + move,)
     parts = _split(net, _residual(inputs, trace, at), at)
     r = np.concatenate([part.ravel() for part in parts])  # (P,)
-    return (r,) if name == "stationarity_residual" else of_residual(name, inputs, outputs, r, at)
+    return (r,) if name == "stationarity_residual" else _of_residual(name, inputs, outputs, r, at)
 
 
-def of_residual(
-    name: str, inputs: Inputs, outputs: Array, r: Array, at: At = lambda place, value, *_: value
-) -> tuple[Any, ...]:
+def _of_residual(name: str, inputs: Inputs, outputs: Array, r: Array, at: At) -> tuple[Any, ...]:
     """Return the four conditions, or ε and δ, for outputs (n, K) and a residual (P,)."""
     u, lam = _margins(inputs, outputs, at)  # (k,)
     q, length = at("q", inputs["margin"]), at("‖r‖", np.linalg.norm(r))

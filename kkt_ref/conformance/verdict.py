@@ -34,7 +34,7 @@ def check_implementation(
     time_limit: float | None = None,
     progress: Callable[[str], Any] | None = None,
 ) -> list[Result]:
-    """Check an implementation against the definitions by autograd.
+    """Check whether the answers of an implementation are those of the definition.
 
     Parameters
     ----------
@@ -171,9 +171,9 @@ def _drawn_checks(dtype: np.dtype, seed: int, tolerance: float) -> list[Check]:
     for question in QUESTIONS.values():
         cases, group = question.cases(dtype, seed), list[Check]()
         shared = tolerance, dtype, seed
-        group += [Check(question, case, *shared, group=group.copy) for case in cases]
+        group += [Check(question, case, *shared, group=group) for case in cases]
         other = question.cases(dtype, seed + 1)[0]
-        group.append(Check(question, cases[0]._replace(**MEMORY), *shared, other, group.copy))
+        group.append(Check(question, cases[0]._replace(**MEMORY), *shared, other, group))
         checks += group
     return checks
 
