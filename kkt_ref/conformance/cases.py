@@ -4,6 +4,7 @@ Names of dimensions: n samples, d inputs, K outputs, C channels, H and W pixels.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,8 +33,7 @@ def cases(family: str, dtype: Any, seed: int) -> list[Case]:
     """Draw the cases of a family in float64, with numbers that ``dtype`` can hold."""
 
     def rounded(value: Any) -> Any:
-        floating = getattr(value, "dtype", np.dtype(int)).kind == "f"
-        return value.astype(dtype).astype(np.float64) if floating else value
+        return in_dtype(in_dtype(value, dtype), np.float64)
 
     return [
         case._replace(inputs={name: rounded(value) for name, value in case.inputs.items()})
@@ -41,27 +41,32 @@ def cases(family: str, dtype: Any, seed: int) -> list[Case]:
     ]
 
 
-def _two_classes(seed: int) -> Iterator[Case]:
-    """Draw networks of one output, samples, multipliers (n,), a step and weights of layers."""
-    for number, (name, (meaning, draw)) in enumerate(_TWO_CLASSES.items()):
-        inputs = draw(np.random.default_rng([seed, number]))
-        net, x, y = (inputs[key] for key in ("net", "x", "y"))
-        rows = evaluate(net, x).gradient_rows(np.ones((len(x), 1)))  # (n, P)
-        # moves θ by about ‖θ‖ if the loss is far from its minimum
-        step = float(np.linalg.norm(net.theta) / np.linalg.norm(y @ rows / len(y)))
-        weights = np.random.default_rng([seed, number, 1]).uniform(0.3, 3.0, net.depth)
-        yield Case(name, meaning, inputs | {"step": step, "layer_weights": weights})
+def in_dtype(value: Any, dtype: Any) -> Any:
+    """Return a network or a floating array in another dtype, and anything else as it is."""
+    floating = getattr(value, "dtype", np.dtype(int)).kind == "f"
+    return value.astype(dtype) if floating else value
 
 
-def _classes(seed: int) -> Iterator[Case]:
-    """Draw networks of several outputs, samples of all classes and multipliers (n, K)."""
-    for number, (name, (meaning, draw)) in enumerate(_CLASSES.items(), 1000):
+def _networks(table: dict[str, tuple[str, Draw]], first: int, seed: int) -> Iterator[Case]:
+    """Draw networks, samples and multipliers, and what else can be asked of them."""
+    for number, (name, (meaning, draw)) in enumerate(table.items(), first):
         rng = np.random.default_rng([seed, number])
         inputs = draw(rng)
-        K = inputs["net"].K
-        y = rng.permutation(np.arange(1, len(inputs["x"]) + 1) % K)
-        lam = inputs["multipliers"][:, None] * rng.uniform(0.5, 1.5, (1, K))  # (n, K)
-        yield Case(name, meaning, inputs | {"y": y, "multipliers": lam})
+        net, x, y, lam = (inputs[key] for key in ("net", "x", "y", "multipliers"))
+        n, K = len(x), net.K
+        if K > 1:
+            inputs["y"] = rng.permutation(np.arange(1, n + 1) % K)
+            inputs["multipliers"] = lam[:, None] * rng.uniform(0.5, 1.5, (1, K))  # (n, K)
+            if n < K:
+                del inputs["margin"]  # without a sample of each class there is no such problem
+        else:
+            inputs["layer_weights"] = rng.uniform(0.3, 3.0, net.depth)
+            # training needs the gradient of Φ, and samples that differ
+            if net.activation.gate_is_slope and len(np.unique(x, axis=0)) == n:
+                mean = y @ evaluate(net, x).gradient_rows(np.ones((n, 1))) / n  # (P,)
+                # moves θ by about ‖θ‖ if the loss is far from its minimum
+                inputs["step"] = float(np.linalg.norm(net.theta) / np.linalg.norm(mean))
+        yield Case(name, meaning, inputs)
 
 
 def _images(seed: int) -> Iterator[Case]:
@@ -232,4 +237,8 @@ _CLASSES: dict[str, tuple[str, Draw]] = {
     "negative multipliers": _drawn("λ may have any sign", (4, 9, 6, 3), change=_times(lam=_SIGNS)),
     STRIDED: _drawn("arrays need not be contiguous", (4, 9, 6, 3), bias="all"),
 }
-FAMILIES = {"two_classes": _two_classes, "classes": _classes, "images": _images}
+FAMILIES: dict[str, Callable[[int], Iterator[Case]]] = {
+    "two_classes": partial(_networks, _TWO_CLASSES, 0),
+    "classes": partial(_networks, _CLASSES, 1000),
+    "images": _images,
+}

@@ -1,5 +1,6 @@
 """One check: it asks an implementation one question twice, and judges the answers."""
 
+import copy
 import inspect
 import sys
 import warnings
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kkt_ref.conformance.cases import STRIDED, Case
+from kkt_ref.conformance.cases import STRIDED, Case, in_dtype
 from kkt_ref.conformance.causes import flat, relative, settled, wrong_arrays
 from kkt_ref.conformance.mistakes import Mistake, mistakes
 from kkt_ref.conformance.questions import Answer, Implementation, Question, names_of
@@ -315,17 +316,14 @@ def _arrays_of(argument: Any) -> tuple[Array, ...]:
 
 
 def _copied(value: Any, dtype: np.dtype, strided: bool = False) -> Any:
-    """Return a copy in ``dtype`` of a network or an array, perhaps with another order and gaps."""
-    if isinstance(value, MLP):
+    """Return a copy in ``dtype`` of a network or an array, perhaps in another order, with gaps."""
+    value = in_dtype(value, dtype)
+    if strided and isinstance(value, MLP):
         return value.with_arrays([_copied(p, dtype, strided) for p in value.arrays])
-    if not isinstance(value, np.ndarray):
-        return value
-    floating = value.dtype.kind == "f"
-    dtype = dtype if floating else value.dtype
-    if not strided:
-        return value.astype(dtype)
-    gap = np.nan if floating else 0
-    room = np.full((*value.shape[::-1][:-1], 2 * value.shape[0]), gap, dtype)
+    if not strided or not isinstance(value, np.ndarray):
+        return copy.copy(value)
+    gap = np.nan if value.dtype.kind == "f" else 0
+    room = np.full((*value.shape[::-1][:-1], 2 * value.shape[0]), gap, value.dtype)
     view = room[..., ::2].T  # shaped like the argument
     view[...] = value
     return view

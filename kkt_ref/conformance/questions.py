@@ -5,7 +5,6 @@ h_l is the width of layer l.  A sample has J constraints, and all of them have k
 """
 
 import inspect
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,10 +116,9 @@ class Question(NamedTuple):
     """A method of an implementation, and the cases about which it is asked."""
 
     name: str  # of the method
-    family: str  # of the cases
+    family: str  # of the cases; it is asked of those that have all of its arguments
     parts: tuple[str, ...]  # names of the arrays that the method returns
     flat: bool = False  # whether the last axis of the answer is that of θ
-    applies: Callable[[Inputs], bool] = lambda inputs: True
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -133,11 +131,11 @@ class Question(NamedTuple):
         return tuple(map(np.asarray, computed(self.name, inputs)))
 
     def cases(self, dtype: Any, seed: int) -> list[Case]:
-        """Draw the cases about which the method is asked; their inputs are its arguments."""
+        """Draw the cases that have all arguments of the method, and leave out other inputs."""
         return [
             case._replace(inputs={name: case.inputs[name] for name in self.takes})
             for case in cases(self.family, dtype, seed)
-            if self.applies(case.inputs)
+            if case.inputs.keys() >= {*self.takes}
         ]
 
 
@@ -145,17 +143,6 @@ def names_of(net: MLP) -> list[str]:
     """Return W_1, b_1, W_2, ... for the arrays of a network."""
     pairs = (zip("Wb", layer, strict=True) for layer in net.layers)
     return [f"{k}_{i}" for i, pair in enumerate(pairs, 1) for k, p in pair if p is not None]
-
-
-def _trainable(inputs: Inputs) -> bool:
-    """Whether ∇θΦ is the gradient of Φ and all samples differ."""
-    x = inputs["x"]
-    return inputs["net"].activation.gate_is_slope and len(np.unique(x, axis=0)) == len(x)
-
-
-def _has_all_classes(inputs: Inputs) -> bool:
-    """Whether there is a sample of each class; else there is no max-margin problem."""
-    return len(np.unique(inputs["y"])) == inputs["net"].K
 
 
 _TWO, _MANY, _ROWS = "two_classes", "classes", "per_sample_gradients"
@@ -169,10 +156,10 @@ _ALL = (
     Question("weighted_stationarity", _TWO, _LOSS),
     Question("kkt_conditions", _TWO, _CONDITIONS),
     Question("epsilon_delta", _TWO, ("epsilon", "delta")),
-    Question("training_step", _TWO, ("theta",), flat=True, applies=_trainable),
+    Question("training_step", _TWO, ("theta",), flat=True),
     Question("class_outputs", _MANY, ("outputs",)),
     Question("class_stationarity", _MANY, _LOSS),
-    Question("class_kkt_conditions", _MANY, _CONDITIONS, applies=_has_all_classes),
+    Question("class_kkt_conditions", _MANY, _CONDITIONS),
     Question("ssim", "images", ("ssim",)),
 )
 QUESTIONS: dict[str, Question] = {question.name: question for question in _ALL}
