@@ -50,14 +50,11 @@ def matching(failed: Sequence[Any], passed: Sequence[Any]) -> list[tuple[Cause, 
     }
     if sum(part.size for part in wrong.values()) < FEW and not any(map(np.any, wrong.values())):
         return []
-    loss = "grad_x" in first.question.parts
-    known, answers = first.mistaken
-    got = flat(first.answer)[: answers.shape[1]]
-    errors = np.linalg.norm(answers - got, axis=1)  # of each mistake
-    sizes = np.linalg.norm(got) + np.linalg.norm(flat(first.right)) + got.size
-    close = errors <= first.tolerance * sizes
-    for mistake, likely in zip(known, close, strict=True):
-        for form in mistake.forms({*wrong}) if loss else (mistake,):
+    got = flat(first.answer)
+    size = np.linalg.norm(got) + np.linalg.norm(flat(first.right)) + got.size
+    for mistake, numbers in first.mistaken:
+        likely = np.linalg.norm(got[: numbers.size] - numbers) <= first.tolerance * size
+        for form in mistake.forms({*wrong}) if "grad_x" in first.question.parts else (mistake,):
             if form.form in SCREENED and not likely:
                 continue
             explained = _explained(failed, form)

@@ -87,14 +87,11 @@ class Check:
         ]
 
     @cached_property
-    def mistaken(self) -> tuple[list[Mistake], Array]:
-        """All mistakes, and their answers as rows; of a loss only the value, and NaN for none."""
+    def mistaken(self) -> list[tuple[Mistake, Array]]:
+        """The mistakes that can be made here, and the numbers they give; of a loss its value."""
         known = mistakes(self.question.name, self.case.inputs)
-        answers = [self.given_by(mistake, gradients=False) for mistake in known]
-        size = next(flat(answer).size for answer in answers if answer)
-        return known, np.array(
-            [flat(answer) if answer else np.full(size, np.nan) for answer in answers]
-        )
+        given = ((mistake, self.given_by(mistake, gradients=False)) for mistake in known)
+        return [(mistake, flat(answer)) for mistake, answer in given if answer]
 
     def given_by(self, mistake: Mistake, gradients: bool = True) -> Answer | None:
         """Return the answer that a mistake gives."""

@@ -98,7 +98,7 @@ def write_questions(
     for family in FAMILIES:
         for case in cases(family, dtype, seed):
             inputs = {name: in_dtype(value, dtype) for name, value in case.inputs.items()}
-            inputs |= _network(inputs.pop("net")) if "net" in inputs else {}
+            inputs = (_network(inputs.pop("net")) if "net" in inputs else {}) | inputs
             prefix = f"{family}/{_slug(case.name)}"
             arrays |= {f"{prefix}/{name}": np.asarray(value) for name, value in inputs.items()}
     for check in checks if answers else []:
