@@ -16,7 +16,7 @@ from autograd.tracer import getval
 
 from kkt_ref.conformance.cases import Inputs
 from kkt_ref.conformance.steps import positive, relu, sigmoid, softplus, step
-from kkt_ref.metrics.ssim import HAIM, SSIMSettings, structural_similarity
+from kkt_ref.metrics.ssim import HAIM, WANG, SSIMSettings, structural_similarity
 from kkt_ref.network.activations import AuthorsGatedReLU
 
 Array = Any
@@ -141,16 +141,13 @@ SUMS = _instead(
 )
 LOSSES = _instead(
     {
-        f"is that of {loss}": derivative
-        for loss, derivative in {
-            "the exponential loss": lambda y, u: y * np.exp(-y * u),
-            "the hinge": lambda y, u: y * (y * u < 1),
-            "the squared hinge": lambda y, u: 2 * y * positive(1 - y * u),
-            "the squared error": lambda y, u: 2 * (y - u),
-            "half the squared error": lambda y, u: y - u,
-            "the cross-entropy with y as -1 and 1": lambda y, u: y - sigmoid(u),
-            "log(1 + exp(1 − y Φ))": lambda y, u: y * sigmoid(1 - y * u),
-        }.items()
+        "is that of the exponential loss": lambda y, u: y * np.exp(-y * u),
+        "is that of the hinge": lambda y, u: y * (y * u < 1),
+        "is that of the squared hinge": lambda y, u: 2 * y * positive(1 - y * u),
+        "is that of the squared error": lambda y, u: 2 * (y - u),
+        "is that of half the squared error": lambda y, u: y - u,
+        "is that of the cross-entropy with y as -1 and 1": lambda y, u: y - sigmoid(u),
+        "is that of log(1 + exp(1 − y Φ))": lambda y, u: y * sigmoid(1 - y * u),
     }
 )
 VALUES: dict[str, Callable[[Array, float], Array]] = {  # of z and α
@@ -175,9 +172,7 @@ ACTIVATIONS: Verbs = {
     "has hard gates": lambda pair, g: (pair[0], step),
     "has no gates": lambda pair, g: (pair[0], lambda z, a: 0.0 * z + 1.0),
     "is replaced by relu with the gates σ(αz)": lambda pair, g: (relu, sigmoid),
-}
-for _name, _value in VALUES.items():
-    ACTIVATIONS[f"is replaced by {_name}"] = lambda pair, g, f=_value: (f, None)
+} | _instead({f"is replaced by {name}": (value, None) for name, value in VALUES.items()})
 
 
 def _ordered(arrays: Callable[[Any], list[Any]]) -> Verb:
@@ -220,35 +215,33 @@ POWERS: Verbs = {
 }
 
 
-def _ssim_of(prepared: Callable[[Array], Array], data_range: float = 1.0) -> Verb:
-    """Return SSIM of images (C, H, W) that are prepared in this way."""
+def _ssim(
+    settings: SSIMSettings = WANG,
+    data_range: float = 1.0,
+    prepared: Callable[[Array], Array] = lambda image: image,
+) -> Verb:
+    """Return the SSIM with these settings of images (C, H, W) that are prepared in this way."""
     return lambda v, g: structural_similarity(
-        prepared(g["a"]), prepared(g["b"]), data_range=data_range, channel_axis=0
+        *map(prepared, (g["a"], g["b"])), data_range=data_range, channel_axis=0, settings=settings
     )
 
 
 SSIM: Verbs = {
-    f"has {words}": lambda v, g, settings=settings: structural_similarity(
-        g["a"], g["b"], data_range=1.0, channel_axis=0, settings=settings
-    )
-    for words, settings in {
-        "a uniform window, 7 by 7, as is the default of scikit-image": SSIMSettings(
-            window="uniform", size=7, sample_covariance=True
-        ),
-        "a Gaussian window, 3 by 3, as in the code of the paper": HAIM,
-        "a uniform window": SSIMSettings(window="uniform"),
-        "variances of samples, over N − 1": SSIMSettings(sample_covariance=True),
-        "a reflected border": SSIMSettings(border="reflect"),
-        **{f"a window of {size} by {size}": SSIMSettings(size=size) for size in (7, 9, 13)},
-        **{f"σ = {c:g}": SSIMSettings(sigma=c) for c in (0.5, 1.0, 2.0)},
-    }.items()
-} | {
-    'has a border of 0, as mode "same" does': _ssim_of(
-        lambda image: np.pad(image, ((0, 0), (5, 5), (5, 5)))
+    "has a uniform window, 7 by 7, as is the default of scikit-image": _ssim(
+        SSIMSettings(window="uniform", size=7, sample_covariance=True)
     ),
-    "has data_range 255": _ssim_of(lambda image: image, 255.0),
-    "counts the first channel only": _ssim_of(lambda image: image[:1]),
-    "averages the channels before": _ssim_of(lambda image: image.mean(axis=0, keepdims=True)),
+    "has a Gaussian window, 3 by 3, as in the code of the paper": _ssim(HAIM),
+    "has a uniform window": _ssim(SSIMSettings(window="uniform")),
+    "has variances of samples, over N − 1": _ssim(SSIMSettings(sample_covariance=True)),
+    "has a reflected border": _ssim(SSIMSettings(border="reflect")),
+    **{f"has a window of {k} by {k}": _ssim(SSIMSettings(size=k)) for k in (7, 9, 13)},
+    **{f"has σ = {c:g}": _ssim(SSIMSettings(sigma=c)) for c in (0.5, 1.0, 2.0)},
+    'has a border of 0, as mode "same" does': _ssim(
+        prepared=lambda image: np.pad(image, ((0, 0), (5, 5), (5, 5)))
+    ),
+    "has data_range 255": _ssim(data_range=255.0),
+    "counts the first channel only": _ssim(prepared=lambda image: image[:1]),
+    "averages the channels before": _ssim(prepared=lambda image: image.mean(0, keepdims=True)),
 }
 OF_STEPS: dict[str, Verbs] = {  # verbs of single steps, besides those of all such values
     "the rivals": _instead(
