@@ -112,7 +112,10 @@ def _explains(check: Any, mistaken: Answer, answer: Answer) -> bool:
 
 def _stale(failed: Sequence[Any]) -> list[tuple[Cause, Collection[str]]]:
     """Name what is kept from the first question, if that gives all wrong answers."""
-    before, none = failed[0].group[0].case.inputs, Mistake("", "", (), lambda value, inputs: value)
+    before, none = (
+        failed[0].group()[0].case.inputs,
+        Mistake("", "", (), lambda value, inputs: value),
+    )
     for subject, names in (("the network", ("net",)), ("x", ("x",)), ("the answer", (*before,))):
         kept = {name: before[name] for name in names if name in before}
         given = (
@@ -216,15 +219,14 @@ def settled(checks: Sequence[Any], results: Sequence[Result]) -> list[Result]:
             common[name] = common.get(name, {*words}) & {*words}
     where, chosen = _where(checks, results), []
     for check, result in pairs:
-        if result.wrong:
-            words = _described(result.wrong, [*check.blocks(check.right)], common)
+        if result.status == "failed" and check.other is None:
             own = [cause for cause, names in causes if check.name in names]
-            found = [*own, Cause(words + where, "seen")]
-            diagnosis = ", or ".join(map(str, own)) or str(found[-1])
-            result = result._replace(causes=tuple(found), diagnosis=diagnosis)
-        elif where and result.status == "failed" and check.other is None:
             seen = [c._replace(description=c.description + where) for c in result.causes]
-            result = result._replace(causes=tuple(seen), diagnosis=", or ".join(map(str, seen)))
+            if result.wrong:
+                words = _described(result.wrong, [*check.blocks(check.right)], common)
+                seen = [Cause(words + where, "seen")]
+            diagnosis = ", or ".join(map(str, own or seen))
+            result = result._replace(causes=(*own, *seen), diagnosis=diagnosis)
         chosen.append(result)
     return chosen
 

@@ -4,7 +4,7 @@ import copy
 import inspect
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, product
@@ -48,7 +48,7 @@ class Check:
     dtype: np.dtype
     seed: int
     other: Case | None = None  # of the same shapes as ``case``
-    group: list["Check"] = field(default_factory=list, repr=False)  # all with this question
+    group: Callable[[], list["Check"]] = list  # returns all checks with this question
     last: tuple[object, Result | None] = field(default=(None, None), repr=False)
     answer: Answer = field(default=(), repr=False)  # the last one that was wrong
 
@@ -104,10 +104,9 @@ class Check:
         options = f"dtype={str(self.dtype)!r}, seed={self.seed}, tolerance={self.tolerance!r}"
         imported, spelled = _spelled(implementation)
         show = "check.arguments, check.right"
-        if spelled and self.other is None:
+        if spelled:
             show = f"{spelled}.{self.question.name}(*check.arguments), check.right"
-        elif spelled:
-            show = f"check.run({spelled})"
+            show = f"check.run({spelled})" if self.other else show
         first = f'from kkt_ref.conformance import get_check\ncheck = get_check("{self.name}", '
         return f"{first}{options})\n{imported}print({show})"
 
@@ -126,8 +125,8 @@ class Check:
         result = self.asked(implementation)
         if result.status != "failed":
             return result
-        results = [check.known(implementation) for check in self.group]
-        return settled(self.group, results)[self.group.index(self)]
+        group = self.group()
+        return settled(group, [check.known(implementation) for check in group])[group.index(self)]
 
     def known(self, implementation: object) -> Result:
         """Return the result, which may be known already."""
@@ -248,7 +247,7 @@ class Check:
         try:
             ask("nothing", allowed=1)
         except UnusableAnswer:
-            if self.group[0].known(implementation).status == "passed":
+            if self.group()[0].known(implementation).status == "passed":
                 raise
             why = "memory is judged only if the first answer is right"
             return self.result("skipped", diagnosis=why)

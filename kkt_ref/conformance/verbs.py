@@ -108,10 +108,7 @@ CLASSES: Verbs = {
     "is counted from 1": lambda y, g: (y - 1) % g["net"].K,
     "is shifted by one class": lambda y, g: (y + 1) % g["net"].K,
 }
-COUNTS: Verbs = {
-    "is one too small": lambda v, g: v - 1,
-    "is the number of hidden layers": lambda v, g: max(v - 1, 1),
-}
+COUNTS: Verbs = {"is one too small": lambda v, g: v - 1}
 REDUCTIONS = _instead(
     {
         "is a sum": anp.sum,

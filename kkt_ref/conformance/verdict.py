@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kkt_ref._validation import check_count, check_dtype, check_positive
+from kkt_ref._validation import check_count, check_dtype, check_kind, check_positive
 from kkt_ref.conformance.causes import settled
 from kkt_ref.conformance.check import Check, method_of
 from kkt_ref.conformance.questions import QUESTIONS
@@ -171,9 +171,9 @@ def _drawn_checks(dtype: np.dtype, seed: int, tolerance: float) -> list[Check]:
     for question in QUESTIONS.values():
         cases, group = question.cases(dtype, seed), list[Check]()
         shared = tolerance, dtype, seed
-        group += [Check(question, case, *shared, group=group) for case in cases]
+        group += [Check(question, case, *shared, group=group.copy) for case in cases]
         other = question.cases(dtype, seed + 1)[0]
-        group.append(Check(question, cases[0]._replace(**MEMORY), *shared, other, group))
+        group.append(Check(question, cases[0]._replace(**MEMORY), *shared, other, group.copy))
         checks += group
     return checks
 
@@ -208,16 +208,12 @@ def judge(
 def _reasons(expected_failures: Mapping[str, str] | None) -> dict[str, str]:
     """Return the expected failures by the names of checks, or raise if one of them is no check."""
     given = {} if expected_failures is None else expected_failures
-    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-        raise ValueError(
-            "expected_failures: expected a mapping of names from check_names() to reasons, got "
-            f"{given!r:.300}"
-        )
+    check_kind(given, Mapping, "expected_failures")
     names, reasons = check_names() if given else [], {}
     for pattern, reason in given.items():
-        found = fnmatch.filter(names, pattern)
+        found = fnmatch.filter(names, str(pattern))
         if not found:
-            near = difflib.get_close_matches(pattern, names, 1, 0)[0]
+            near = difflib.get_close_matches(str(pattern), names, 1, 0)[0]
             raise ValueError(
                 f"expected_failures: expected names from check_names(), got {pattern!r}; the "
                 f"nearest is {near!r}"
