@@ -4,7 +4,7 @@ import copy
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, product
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kkt_ref.conformance.cases import STRIDED, Case, in_dtype
+from kkt_ref.conformance.cases import STRIDED, Case, Inputs, in_dtype
 from kkt_ref.conformance.causes import flat, relative, settled, wrong_arrays
 from kkt_ref.conformance.mistakes import Mistake, mistakes
 from kkt_ref.conformance.questions import Answer, Implementation, Question, names_of
@@ -58,33 +58,15 @@ class Check:
         return f"{self.question.name}: {self.case.name}"
 
     @property
-    def given(self) -> dict[str, Any]:
-        """The arguments of the method by name, copied, so that they may be changed."""
-        strided = self.case.name == STRIDED
-        return {k: _copied(v, self.dtype, strided) for k, v in self.case.inputs.items()}
-
-    @property
     def arguments(self) -> tuple[Any, ...]:
-        """The arguments of the method, copied."""
-        return tuple(self.given.values())
+        """The arguments of the method, copied, so that they may be changed."""
+        strided = self.case.name == STRIDED
+        return tuple(_copied(value, self.dtype, strided) for value in self.case.inputs.values())
 
     @cached_property
     def right(self) -> Answer:
         """The right arrays."""
         return self.question.right(self.case.inputs)
-
-    @cached_property
-    def changes(self) -> list[tuple[str, str, Any, Answer, float]]:
-        """Changed arguments: which, how, new value, right answer, tolerance (a multiple)."""
-        own, others = self.case.inputs, (self.other or self.case).inputs
-        changed = [(name, name, others[name], MIXED) for name in own]
-        for name, step in product(own, NUDGES[self.dtype.name]):
-            if name != "y":  # labels cannot change a little
-                changed.append((name, f"{name} by very little", _nudged(own[name], step), NEAR))
-        return [
-            (name, how, value, self.question.right(own | {name: value}), allowed)
-            for name, how, value, allowed in changed
-        ]
 
     @cached_property
     def mistaken(self) -> list[tuple[Mistake, Array]]:
@@ -147,10 +129,10 @@ class Check:
             return self.result("skipped", diagnosis="not implemented")
         try:
             if self.other is not None:
-                return self._asked_in_a_row(implementation)
-            answers = [self._ask(implementation, self.given)]
+                return self._asked_in_a_row(implementation, self.other.inputs)
+            answers = [self._ask(implementation, self.arguments)]
             first = tuple(map(np.array, answers[0]))
-            answers.append(self._ask(implementation, self.given))
+            answers.append(self._ask(implementation, self.arguments))
             _check_memory(answers, [first, answers[1]])
             for one, two, right in zip(first, answers[1], self.right, strict=True):
                 size = max(np.linalg.norm(right) or 1.0, np.linalg.norm(one))
@@ -191,8 +173,9 @@ class Check:
         """Whether the errors are within the tolerance."""
         return all(error <= self.tolerance for error in self.errors(answer, right))
 
-    def _ask(self, implementation: object, given: dict[str, Any]) -> Answer:
+    def _ask(self, implementation: object, arguments: Iterable[Any]) -> Answer:
         """Return the arrays of the answer; raise if it has the wrong form or changes arguments."""
+        given = dict(zip(self.case.inputs, arguments, strict=True))
         before = {name: [p.copy() for p in _arrays_of(value)] for name, value in given.items()}
         try:
             answer = method_of(implementation, self.question.name)(*given.values())
@@ -226,18 +209,18 @@ class Check:
             arrays.append(array)
         return tuple(arrays)
 
-    def _asked_in_a_row(self, implementation: object) -> Result:
+    def _asked_in_a_row(self, implementation: object, others: Inputs) -> Result:
         """Ask about the case, then with one argument changed at a time, and the case again.
 
-        An argument is replaced by another one and by one that hardly differs, as a new array and as
-        new numbers in the same array.  A first answer that was wrong elsewhere says nothing of
-        memory.
+        An argument is replaced by that of ``others`` and by one that hardly differs, as a new array
+        and as new numbers in the same array.  A first answer that was wrong elsewhere says nothing
+        of memory.
         """
-        given = self.given
+        inputs, given = self.case.inputs, dict(zip(self.case.inputs, self.arguments, strict=True))
         answers, copies, rights, errors = list[Answer](), list[Answer](), list[Answer](), []
 
         def ask(changed: str, right: Answer = self.right, allowed: float = MIXED) -> None:
-            answers.append(self._ask(implementation, given))
+            answers.append(self._ask(implementation, given.values()))
             copies.append(tuple(map(np.array, answers[-1])))
             rights.append(right)
             errors.append(max(self.errors(copies[-1], right)))
@@ -252,7 +235,12 @@ class Check:
             why = "memory is judged only if the first answer is right"
             return self.result("skipped", diagnosis=why)
         ask("nothing")
-        for (name, how, value, right, allowed), in_place in product(self.changes, (False, True)):
+        changes = [(name, name, others[name], MIXED) for name in inputs]
+        for name, step in product(inputs, NUDGES[self.dtype.name]):
+            if name != "y":  # labels cannot change a little
+                changes.append((name, f"{name} by very little", _nudged(inputs[name], step), NEAR))
+        for (name, how, value, allowed), in_place in product(changes, (False, True)):
+            right = self.question.right(inputs | {name: value})
             own, new = given[name], _copied(value, self.dtype)
             numbers = [p.copy() for p in _arrays_of(own)]
             if numbers and in_place:
