@@ -16,7 +16,7 @@ from kkt_ref.stationarity.evaluation import evaluate
 
 Array = np.ndarray
 Inputs = dict[str, Any]  # by the names of the arguments in the contract
-Draw = Callable[[np.random.Generator], Inputs]
+Draw = Callable[..., Inputs]  # of a generator, and of the number of outputs
 KINK_DISTANCE = 1e-3  # the smallest |preactivation| of a layer, relative to its largest
 STRIDED = "arrays with gaps"
 
@@ -107,9 +107,9 @@ def _drawn(
 ) -> tuple[str, Draw]:
     """Return a function that draws inputs whose preactivations keep away from kinks."""
 
-    def draw(rng: np.random.Generator) -> Inputs:
+    def draw(rng: np.random.Generator, K: int = widths[-1]) -> Inputs:
         while True:
-            net = init_uniform(widths, rng, bias=bias, activation=act or ReLU())
+            net = init_uniform((*widths[:-1], K), rng, bias=bias, activation=act or ReLU())
             y = np.where(rng.permutation(n) % 2 == 0, -1.0, 1.0)
             x, lam = rng.normal(size=(n, net.d)), rng.uniform(0.1, 1.0, n)
             net, x, y, lam, *margin = change(net, x, y, lam)
@@ -225,18 +225,13 @@ _CLASSES: dict[str, tuple[str, Draw]] = {
     "three classes": _drawn("each wrong class has its own multiplier", (4, 9, 6, 3)),
     "two outputs": _drawn("two outputs are two classes, 0 and 1", (4, 9, 2)),
     "square layers": _drawn("equal sizes do not confuse axes", (3, 3, 3), n=3),
-    "all biases": _drawn("every bias is a part of θ", (4, 9, 6, 3), bias="all"),
-    "smoothed gates": _drawn(_ONLY_NETWORK, (4, 9, 6, 3), act=GatedReLU(2.7)),
-    "softplus": _drawn("softplus is used everywhere", (4, 9, 6, 3), act=Softplus(0.6)),
-    "softplus at 20": _drawn(_NOT_LINEAR, (4, 9, 3), bias="all", **_AT_20),
-    "one layer": _drawn("a linear classifier works", (5, 4)),
-    "five layers": _drawn("deep networks work", (4, 7, 6, 5, 6, 3), n=4),
-    "one sample": _drawn("a single sample keeps its axis", (4, 9, 6, 3), n=1),
-    "many samples": _drawn("the sum is not divided by m", (4, 6, 3), n=70),
     "many classes": _drawn("more classes than 64, most without a sample", (3, 4, 66), n=3),
-    "negative multipliers": _drawn("λ may have any sign", (4, 9, 6, 3), change=_times(lam=_SIGNS)),
-    STRIDED: _drawn("arrays need not be contiguous", (4, 9, 6, 3), bias="all"),
 }
+for _name in (
+    *("all biases", "smoothed gates", "softplus", "softplus at 20", "one layer", "five layers"),
+    *("one sample", "many samples", "negative multipliers", STRIDED),
+):
+    _CLASSES[_name] = (_TWO_CLASSES[_name][0], partial(_TWO_CLASSES[_name][1], K=3))
 FAMILIES: dict[str, Callable[[int], Iterator[Case]]] = {
     "two_classes": partial(_networks, _TWO_CLASSES, 0),
     "classes": partial(_networks, _CLASSES, 1000),

@@ -17,7 +17,7 @@ from autograd.tracer import getval
 
 from kkt_ref.conformance.cases import Inputs
 from kkt_ref.conformance.steps import Answer, computed
-from kkt_ref.conformance.verbs import OF_STEPS, SCOPES, SIMPLE, TOGETHER, Verb, verbs_of
+from kkt_ref.conformance.verbs import SCOPES, SIMPLE, TOGETHER, Verb, verbs_of
 
 Array = Any
 # how a mistake takes part in the gradients of a loss
@@ -93,13 +93,11 @@ def mistakes(name: str, inputs: Inputs) -> list[Mistake]:
         return value
 
     computed(name, inputs, at)
-    known, others = list[Mistake](), list[Mistake]()
+    made = list[Mistake]()
     for subject, steps in (TOGETHER | {place: (place,) for place in found}).items():
         value, layers = next((found[place] for place in steps if place in found), (None, 0))
-        for verb, change in OF_STEPS.get(steps[0], {}).items():
-            known.append(Mistake(subject, verb, steps, change))
         for verb, change in verbs_of(steps[0], value).items():
-            others.append(Mistake(subject, verb, steps, change))
+            made.append(Mistake(subject, verb, steps, change))
         for (where, counts), verb in product(SCOPES.items(), list(SIMPLE)[: 5 * (layers > 1)]):
-            others.append(Mistake(f"{subject} {where}", verb, steps, SIMPLE[verb], counts))
-    return known + others
+            made.append(Mistake(f"{subject} {where}", verb, steps, SIMPLE[verb], counts))
+    return made

@@ -288,18 +288,20 @@ SCOPES = {
 }
 
 
-def verbs_of(place: str, value: Any) -> Verbs:
-    """Return what may be done wrong with a value of this kind."""
-    if value is None:
-        return {}
+def verbs_of(step: str, value: Any) -> Verbs:
+    """Return what may be done wrong with the value of a step, if it has one."""
+    return {} if value is None else OF_STEPS.get(step, {}) | _of_kind(step, value)
+
+
+def _of_kind(step: str, value: Any) -> Verbs:
     if isinstance(value, tuple):
         return ACTIVATIONS if callable(value[0]) else {}
     if callable(value):
         return REDUCTIONS if value in (anp.sum, anp.max, np.mean) else FUNCTIONS
     if np.asarray(value).dtype.kind == "i":
         return CLASSES if np.ndim(value) else COUNTS
-    if place in ("y", "y in the sum", "y in y Φ"):
+    if step in ("y", "y in the sum", "y in y Φ"):
         return LABELS
     if not np.ndim(value):
         return NUMBERS | CONSTANTS
-    return NUMBERS | (ARRAYS if place in GIVEN else {})
+    return NUMBERS | (ARRAYS if step in GIVEN else {})
