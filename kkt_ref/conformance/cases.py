@@ -31,13 +31,9 @@ class Case(NamedTuple):
 
 def cases(family: str, dtype: Any, seed: int) -> list[Case]:
     """Draw the cases of a family in float64, with numbers that ``dtype`` can hold."""
-
-    def rounded(value: Any) -> Any:
-        return in_dtype(in_dtype(value, dtype), np.float64)
-
     return [
-        case._replace(inputs={name: rounded(value) for name, value in case.inputs.items()})
-        for case in FAMILIES[family](seed)
+        Case(name, meaning, {k: in_dtype(in_dtype(v, dtype), float) for k, v in inputs.items()})
+        for name, meaning, inputs in FAMILIES[family](seed)
     ]
 
 

@@ -80,7 +80,7 @@ def _explained(failed: Sequence[Any], mistake: Mistake) -> tuple[str, ...]:
     explained, against = [], 0
     for check in failed:
         answer = check.given_by(mistake)
-        if answer is not None and _explains(check, answer, check.answer):
+        if answer is not None and _explains(check, answer):
             explained.append(check.name)
         elif answer is not None:
             against += 1
@@ -96,9 +96,9 @@ def _spares(check: Any, mistake: Mistake) -> bool:
     return answer is None or max(check.errors(answer, check.right)) <= NEARLY * check.tolerance
 
 
-def _explains(check: Any, mistaken: Answer, answer: Answer) -> bool:
-    """Whether an answer is this mistaken one, which must explain nearly all of its error."""
-    blocks = (check.blocks(a).values() for a in (answer, mistaken, check.right))
+def _explains(check: Any, mistaken: Answer) -> bool:
+    """Whether the wrong answer is this mistaken one, which must explain nearly all of its error."""
+    blocks = (check.blocks(a).values() for a in (check.answer, mistaken, check.right))
     for got, other, right in zip(*blocks, strict=True):
         left = np.linalg.norm(got - other)
         size = max(np.linalg.norm(other) or 1.0, np.linalg.norm(right))  # rounding errs by it
@@ -112,16 +112,12 @@ def _explains(check: Any, mistaken: Answer, answer: Answer) -> bool:
 
 def _stale(failed: Sequence[Any]) -> list[tuple[Cause, Collection[str]]]:
     """Name what is kept from the first question, if that gives all wrong answers."""
-    before, none = (
-        failed[0].group()[0].case.inputs,
-        Mistake("", "", (), lambda value, inputs: value),
-    )
-    for subject, names in (("the network", ("net",)), ("x", ("x",)), ("the answer", (*before,))):
-        kept = {name: before[name] for name in names if name in before}
-        given = (
-            (c, none.answer(c.question.name, c.case.inputs | kept, c.right, True)) for c in failed
-        )
-        if kept and all(a and _explains(c, a, c.answer) for c, a in given):
+    none = Mistake("", "", (), lambda value, inputs: value)
+    name, before = failed[0].question.name, failed[0].group()[0].case.inputs
+    for subject, keys in (("the network", ("net",)), ("x", ("x",)), ("the answer", (*before,))):
+        kept = {key: before[key] for key in keys if key in before}
+        given = ((c, none.answer(name, c.case.inputs | kept, c.right, True)) for c in failed)
+        if kept and all(answer and _explains(check, answer) for check, answer in given):
             cause = Cause(f"{subject} is that of an earlier call", "mistake")
             return [(cause, [check.name for check in failed])]
     return []
