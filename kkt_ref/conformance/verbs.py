@@ -16,7 +16,7 @@ from autograd.tracer import getval
 
 from kkt_ref.conformance.cases import Inputs
 from kkt_ref.conformance.steps import positive, relu, sigmoid, softplus, step
-from kkt_ref.metrics.ssim import HAIM, WANG, SSIMSettings, structural_similarity
+from kkt_ref.metrics.ssim import HAIM, SSIMSettings, structural_similarity
 from kkt_ref.network.activations import AuthorsGatedReLU
 
 Array = Any
@@ -212,33 +212,28 @@ POWERS: Verbs = {
 }
 
 
-def _ssim(
-    settings: SSIMSettings = WANG,
-    data_range: float = 1.0,
-    prepared: Callable[[Array], Array] = lambda image: image,
-) -> Verb:
-    """Return the SSIM with these settings of images (C, H, W) that are prepared in this way."""
-    return lambda v, g: structural_similarity(
-        *map(prepared, (g["a"], g["b"])), data_range=data_range, channel_axis=0, settings=settings
-    )
+def _ssim(prepared: Callable[[Array], Array] = lambda image: image, **options: Any) -> Verb:
+    """Return the SSIM of images (C, H, W) that are prepared in this way, with these options."""
+    options = {"data_range": 1.0, "channel_axis": 0} | options
+    return lambda v, g: structural_similarity(*map(prepared, (g["a"], g["b"])), **options)
 
 
 SSIM: Verbs = {
     "has a uniform window, 7 by 7, as is the default of scikit-image": _ssim(
-        SSIMSettings(window="uniform", size=7, sample_covariance=True)
+        settings=SSIMSettings(window="uniform", size=7, sample_covariance=True)
     ),
-    "has a Gaussian window, 3 by 3, as in the code of the paper": _ssim(HAIM),
-    "has a uniform window": _ssim(SSIMSettings(window="uniform")),
-    "has variances of samples, over N − 1": _ssim(SSIMSettings(sample_covariance=True)),
-    "has a reflected border": _ssim(SSIMSettings(border="reflect")),
-    **{f"has a window of {k} by {k}": _ssim(SSIMSettings(size=k)) for k in (7, 9, 13)},
-    **{f"has σ = {c:g}": _ssim(SSIMSettings(sigma=c)) for c in (0.5, 1.0, 2.0)},
+    "has a Gaussian window, 3 by 3, as in the code of the paper": _ssim(settings=HAIM),
+    "has a uniform window": _ssim(settings=SSIMSettings(window="uniform")),
+    "has variances of samples, over N − 1": _ssim(settings=SSIMSettings(sample_covariance=True)),
+    "has a reflected border": _ssim(settings=SSIMSettings(border="reflect")),
+    **{f"has a window of {k} by {k}": _ssim(settings=SSIMSettings(size=k)) for k in (7, 9, 13)},
+    **{f"has σ = {c:g}": _ssim(settings=SSIMSettings(sigma=c)) for c in (0.5, 1.0, 2.0)},
     'has a border of 0, as mode "same" does': _ssim(
-        prepared=lambda image: np.pad(image, ((0, 0), (5, 5), (5, 5)))
+        lambda image: np.pad(image, ((0, 0), (5, 5), (5, 5)))
     ),
     "has data_range 255": _ssim(data_range=255.0),
-    "counts the first channel only": _ssim(prepared=lambda image: image[:1]),
-    "averages the channels before": _ssim(prepared=lambda image: image.mean(0, keepdims=True)),
+    "counts the first channel only": _ssim(lambda image: image[:1]),
+    "averages the channels before": _ssim(lambda image: image.mean(0, keepdims=True)),
 }
 OF_STEPS: dict[str, Verbs] = {  # verbs of single steps, besides those of all such values
     "the rivals": _instead(
