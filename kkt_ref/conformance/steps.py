@@ -82,16 +82,13 @@ def _answer(name: str, inputs: Inputs, at: At) -> tuple[Any, ...]:
     if name.endswith("outputs"):
         return (outputs[:, 0] if name == "outputs" else outputs,)
     if name == "per_sample_gradients":
-        rows = _rows(net, trace, at("U", np.ones_like(outputs)), at)
-        return (np.concatenate([row.reshape(len(x), -1) for row in rows], axis=1),)
+        return (_rows(net, trace, at("U", np.ones_like(outputs)), at),)
     if name == "training_step":
         pull = at("the derivative of the loss", lambda y, u: y * expit(-y * u))(
             at("y", inputs["y"]), outputs[:, 0]
         )
         rows = _rows(net, trace, pull[:, None], at)
-        moved = np.concatenate(
-            [at("the sum over the samples", anp.sum)(row, axis=0).ravel() for row in rows]
-        )
+        moved = at("the sum over the samples", anp.sum)(rows, axis=0)
         move = at("step", inputs["step"]) * at("the sum", moved * at("1/n", 1 / len(x)))
         return (at("θ", net.theta) + move,)
     parts = _split(net, _residual(inputs, trace, at), at)
@@ -165,8 +162,8 @@ def _activation(net: Any, at: At) -> tuple[Any, Any, Any]:
     return at(f"α of {name}", getattr(net.activation, "alpha", 1.0)), value, gate
 
 
-def _rows(net: Any, trace: list[Array], U: Array, at: At) -> list[Array]:
-    """Return Σ_c U_ic ∇Φ_c(x_i) in W_1, b_1, W_2, ..., each (n, *its shape)."""
+def _rows(net: Any, trace: list[Array], U: Array, at: At) -> Array:
+    """Return Σ_c U_ic ∇θΦ_c(x_i), (n, P)."""
     (entering, zs, _), L = trace, net.depth
     alpha, value, gate = _activation(net, at)
     alpha = at("α of the gates", alpha)
@@ -180,7 +177,7 @@ def _rows(net: Any, trace: list[Array], U: Array, at: At) -> list[Array]:
             slope = gate(z, alpha) if gate else elementwise_grad(lambda z: value(z, alpha))(z)
             back = delta @ at("W", at("W in the backward pass", W, layer, L), layer, L)  # (n, h_l)
             delta = at("δ", at("the gate", slope, layer - 1, L - 1) * back, layer - 1, L - 1)
-    return rows
+    return anp.concatenate([row.reshape(len(U), -1) for row in rows], axis=1)
 
 
 def _residual(inputs: Inputs, trace: list[Array], at: At) -> Array:
@@ -193,13 +190,9 @@ def _residual(inputs: Inputs, trace: list[Array], at: At) -> Array:
         lam = lam * at("j ≠ y_i", 1 - hot)
         own = at("the coefficient of Φ_y", anp.sum(lam, axis=1, keepdims=True))
         U = hot * own - at("the coefficient of Φ_j", lam)
-    parts, rows = [], iter(_rows(net, trace, at("U", U), at))
-    for (kind, *place), p in _places(net):
-        total = at("the sum over the samples", anp.sum)(next(rows), axis=0)
-        total = at(f"the sum of ∇{kind}", total, *place)
-        parts.append((at(f"{kind} in θ", p, *place).ravel(), total.ravel()))
-    theta, total = map(anp.concatenate, zip(*parts, strict=True))  # (P,)
-    return at("the residual", at("θ", theta) - at("the sum", total))
+    total = at("the sum over the samples", anp.sum)(_rows(net, trace, at("U", U), at), axis=0)
+    parts = [at(f"{kind} in θ", p, *place).ravel() for (kind, *place), p in _places(net)]
+    return at("the residual", at("θ", anp.concatenate(parts)) - at("the sum", total))
 
 
 def _places(net: Any) -> Iterator[tuple[tuple[str, int, int], Array]]:
