@@ -112,7 +112,7 @@ BUGS = {
             "(-lam).max().item()": r"₊ is left out",
             "lam.clamp(min=0).max().item()": r"\(−λ\)₊ has the opposite sign inside",
         },
-        "((lam * gap).abs().sum() / mass)": {"((lam * gap).sum() / mass)": r"Σ \|λ \(y Φ − q\)\| lacks the absolute values"},
+        "((lam * gap).abs().sum() / mass)": {"((lam * gap).sum() / mass)": r"the absolute value of λ \(y Φ − q\) is left out"},
         "mass = lam.abs().sum() * margin": {"mass = lam.sum() * margin": ""},
         "gap = y * model(x)[:, 0].detach() - margin": {
             "gap = model(x)[:, 0].detach() - margin": r"y in y Φ is taken as 1",

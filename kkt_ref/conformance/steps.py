@@ -106,22 +106,20 @@ def _of_residual(name: str, inputs: Inputs, outputs: Array, r: Array, at: At) ->
         terms = lam * scale * at("y Φ / q − 1", u / at("q below Φ", q) - 1)
         delta = at("the maximum in δ", anp.max)(at("each term in δ", terms))
         return at("ε", length / at("q^{1/L}", q ** (1 / L))), at("δ", delta)
-    mass = at("Σ |λ|", _absolute)(lam) * at("q below slackness", q)
+    sizes = at("the absolute value of λ", anp.abs)(lam)
+    mass = at("Σ |λ|", at("the sum of |λ|", anp.sum)(sizes)) * at("q below slackness", q)
     terms = lam * at("y Φ − q", u - at("q in y Φ − q", q))
     short = at("(q − y Φ)₊", positive)(at("q − y Φ", at("q in q − y Φ", q) - u))
     primal = at("the maximum in primal feasibility", anp.max)(short)
     dual = at("the maximum in dual feasibility", anp.max)(at("(−λ)₊", positive)(-lam))
-    slackness = at("Σ |λ (y Φ − q)|", _absolute)(terms)
+    sizes = at("the absolute value of λ (y Φ − q)", anp.abs)(terms)
+    slackness = at("the sum of |λ (y Φ − q)|", anp.sum)(sizes)
     return (
         at("stationarity", length / at("‖θ‖", np.linalg.norm(inputs["net"].theta))),
         at("primal feasibility", primal / at("q below primal feasibility", q)),
         at("dual feasibility", dual),
         at("slackness", slackness / mass if mass != 0 else 0.0),
     )
-
-
-def _absolute(terms: Array) -> Any:
-    return np.sum(np.abs(terms))
 
 
 def _loss(inputs: Inputs, at: At) -> Any:

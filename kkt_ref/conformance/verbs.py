@@ -123,17 +123,9 @@ FUNCTIONS = _instead(
     {
         "is left out": lambda t: t,
         "is an absolute value": anp.abs,
+        "is a positive part": positive,
         "is squared": lambda t: positive(t) ** 2,
         "has the opposite sign inside": lambda t: positive(-t),
-    }
-)
-SUMS = _instead(
-    {
-        "lacks the absolute values": np.sum,
-        "is a sum of positive parts": lambda t: np.sum(positive(t)),
-        "is a mean": lambda t: np.mean(np.abs(t)),
-        "is a maximum": lambda t: np.max(np.abs(t)),
-        "is taken as 1": lambda t: 1.0,
     }
 )
 LOSSES = _instead(
@@ -256,8 +248,6 @@ OF_STEPS: dict[str, Verbs] = {  # verbs of single steps, besides those of all su
     "q^{1/L}": POWERS,
     "q^{(L−2)/L}": POWERS,
     "the derivative of the loss": LOSSES,
-    "Σ |λ|": SUMS,
-    "Σ |λ (y Φ − q)|": SUMS,
     "ssim": SSIM,
 }
 GIVEN = {"x", "λ", "λ in the sum", "W", "b", "∇b", "U", "w", "Φ", "the sum", "∂/∂x", "∂/∂λ"}
