@@ -16,8 +16,9 @@ import numpy as np
 from kkt_ref.conformance.cases import STRIDED, Case, Inputs, in_dtype
 from kkt_ref.conformance.causes import flat, relative, settled, wrong_arrays
 from kkt_ref.conformance.mistakes import Mistake, mistakes
-from kkt_ref.conformance.questions import Answer, Implementation, Question, names_of
+from kkt_ref.conformance.questions import Answer, Implementation, Question
 from kkt_ref.conformance.result import Cause, ConformanceError, Result
+from kkt_ref.conformance.steps import names_of
 from kkt_ref.network.mlp import MLP
 
 Array = np.ndarray
@@ -306,11 +307,7 @@ def _copied(value: Any, dtype: np.dtype, strided: bool = False) -> Any:
         return value.with_arrays([_copied(p, dtype, strided) for p in value.arrays])
     if not strided or not isinstance(value, np.ndarray):
         return copy.copy(value)
-    gap = np.nan if value.dtype.kind == "f" else 0
-    room = np.full((*value.shape[::-1][:-1], 2 * value.shape[0]), gap, value.dtype)
-    view = room[..., ::2].T  # shaped like the argument
-    view[...] = value
-    return view
+    return np.repeat(value.T, 2, axis=-1)[..., ::2].T
 
 
 def _fill(argument: Any, numbers: Any) -> None:

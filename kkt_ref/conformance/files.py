@@ -67,8 +67,9 @@ from kkt_ref._io import read_npz, write_atomically
 from kkt_ref._validation import check_count, check_dtype, check_path
 from kkt_ref.conformance.cases import FAMILIES, cases, in_dtype
 from kkt_ref.conformance.check import Check
-from kkt_ref.conformance.questions import QUESTIONS, names_of
+from kkt_ref.conformance.questions import QUESTIONS
 from kkt_ref.conformance.result import Result
+from kkt_ref.conformance.steps import names_of
 from kkt_ref.conformance.verdict import all_checks, judge
 from kkt_ref.network.mlp import MLP
 

@@ -139,12 +139,6 @@ class Question(NamedTuple):
         ]
 
 
-def names_of(net: MLP) -> list[str]:
-    """Return W_1, b_1, W_2, ... for the arrays of a network."""
-    pairs = (zip("Wb", layer, strict=True) for layer in net.layers)
-    return [f"{k}_{i}" for i, pair in enumerate(pairs, 1) for k, p in pair if p is not None]
-
-
 _TWO, _MANY, _ROWS = "two_classes", "classes", "per_sample_gradients"
 _LOSS = ("value", "grad_x", "grad_multipliers")
 _CONDITIONS = ("stationarity", "primal_feasibility", "dual_feasibility", "complementary_slackness")

@@ -201,6 +201,11 @@ def _places(net: Any) -> Iterator[tuple[tuple[str, int, int], Array]]:
                 yield (kind, number, net.depth), p
 
 
+def names_of(net: Any) -> list[str]:
+    """Return W_1, b_1, W_2, ... for the arrays of a network."""
+    return [f"{kind}_{number + 1}" for (kind, number, _), _ in _places(net)]
+
+
 def _margins(inputs: Inputs, outputs: Array, at: At) -> tuple[Array, Array]:
     """Return y_i Φ(x_i), or Φ_{y_i} − Φ_j, and their λ, all (k,)."""
     y, lam = (at("y", at("y in y Φ", inputs["y"])), at("λ", inputs["multipliers"]))
