@@ -27,7 +27,6 @@ NEAR = 10  # times the tolerance, for arguments that hardly change
 NUDGES = {"float64": (1e-8, 1e-4), "float32": (1e-3,)}  # relative changes of one number
 TWICE = "the same question gets two answers: state is kept, or random numbers are used"
 STALE = "an answer of an earlier call is returned again: a stale cache"
-ADDED = "answers are added to those of earlier calls"
 SHARED = "an earlier answer changed afterwards: it shares memory with a buffer or an argument"
 AGAIN = "the array of an earlier answer is returned again, from a cache or a buffer; return a copy"
 
@@ -218,15 +217,20 @@ class Check:
         of memory.
         """
         inputs, given = self.case.inputs, dict(zip(self.case.inputs, self.arguments, strict=True))
-        answers, copies, rights, errors = list[Answer](), list[Answer](), list[Answer](), []
+        answers, copies, errors = list[Answer](), list[Answer](), list[float]()
 
         def ask(changed: str, right: Answer = self.right, allowed: float = MIXED) -> None:
             answers.append(self._ask(implementation, given.values()))
             copies.append(tuple(map(np.array, answers[-1])))
-            rights.append(right)
             errors.append(max(self.errors(copies[-1], right)))
-            if not errors[-1] <= allowed * self.tolerance:
-                raise UnusableAnswer(*self._state(copies, rights, changed), errors[-1])
+            if errors[-1] <= allowed * self.tolerance:
+                return
+            if changed == "nothing":
+                raise UnusableAnswer(TWICE, "state", errors[-1])
+            if any(_equal(copies[-1], before) for before in copies[:-1]):
+                raise UnusableAnswer(STALE, "state", errors[-1])
+            words = f"the first answer is right, and wrong once only {changed} had changed"
+            raise UnusableAnswer(words, "seen", errors[-1])
 
         try:
             ask("nothing", allowed=1)
@@ -254,17 +258,6 @@ class Check:
             ask("nothing")
         _check_memory(answers, copies)
         return self.result("passed", max(errors))
-
-    def _state(self, answers: list[Answer], rights: list[Answer], changed: str) -> tuple[str, str]:
-        """Return the cause that the last answer is wrong, and its source."""
-        last = answers[-1]
-        if self.agree(last, tuple(np.sum(parts, axis=0) for parts in zip(*rights, strict=True))):
-            return ADDED, "state"
-        if changed == "nothing":
-            return TWICE, "state"
-        if any(_equal(last, before) for before in answers[:-1]):
-            return STALE, "state"
-        return f"the first answer is right, and wrong once only {changed} had changed", "seen"
 
 
 def method_of(implementation: object, name: str) -> Any:
