@@ -169,10 +169,6 @@ class Check:
         """Return the error of each of the ``blocks``, relative to its norm."""
         return map(relative, self.blocks(answer).values(), self.blocks(right).values())
 
-    def agree(self, answer: Answer, right: Answer) -> bool:
-        """Whether the errors are within the tolerance."""
-        return all(error <= self.tolerance for error in self.errors(answer, right))
-
     def _ask(self, implementation: object, arguments: Iterable[Any]) -> Answer:
         """Return the arrays of the answer; raise if it has the wrong form or changes arguments."""
         given = dict(zip(self.case.inputs, arguments, strict=True))
