@@ -120,22 +120,17 @@ class Question(NamedTuple):
     parts: tuple[str, ...]  # names of the arrays that the method returns
     flat: bool = False  # whether the last axis of the answer is that of θ
 
-    @property
-    def takes(self) -> tuple[str, ...]:
-        """The names of the method's arguments, as the contract has them."""
-        _, *names = inspect.signature(getattr(Implementation, self.name)).parameters
-        return tuple(names)
-
     def right(self, inputs: Inputs) -> Answer:
         """Return the right arrays: those of all steps without a mistake."""
         return tuple(map(np.asarray, computed(self.name, inputs)))
 
     def cases(self, dtype: Any, seed: int) -> list[Case]:
         """Draw the cases that have all arguments of the method, and leave out other inputs."""
+        _, *arguments = inspect.signature(getattr(Implementation, self.name)).parameters
         return [
-            case._replace(inputs={name: case.inputs[name] for name in self.takes})
+            case._replace(inputs={name: case.inputs[name] for name in arguments})
             for case in cases(self.family, dtype, seed)
-            if case.inputs.keys() >= {*self.takes}
+            if case.inputs.keys() >= {*arguments}
         ]
 
 
