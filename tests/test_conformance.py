@@ -26,7 +26,7 @@ from kkt_ref.conformance import (
 )
 from kkt_ref.conformance.cases import cases
 from kkt_ref.conformance.files import METHODS
-from kkt_ref.conformance.mistakes import Mistake, mistakes
+from kkt_ref.conformance.mistakes import mistakes
 from kkt_ref.conformance.verdict import all_checks, judge
 from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.stationarity import closed_form
@@ -110,9 +110,9 @@ def test_our_own_paths_pass_in_single_precision(names):
 )
 def test_each_known_mistake_is_caught_and_named(name):
     checks = checks_of(name)
-    for mistake in mistakes(name, checks[0].inputs)[::23]:
+    for mistake in mistakes(name, checks[0].case.inputs)[::23]:
         answers = {check.name: check.given_by(mistake) for check in checks}
-        wrong = [c for c in checks if answers[c.name] and not c.agree(answers[c.name], c.right)]
+        wrong = [c for c in checks if (a := answers[c.name]) and max(c.errors(a, c.right)) > 1e-10]
         right = [c for c in checks if answers[c.name] and c not in wrong]
         bad = [result for result in judged(wrong[:3] + right[:2], answers) if result.bad]
         if {w for result in bad for w in result.wrong.values()} != {("0",)}:  # many give that
@@ -122,11 +122,13 @@ def test_each_known_mistake_is_caught_and_named(name):
 
 def test_a_mistake_that_many_cases_do_not_allow_is_named_in_the_others():
     checks = checks_of("stationarity_residual")
-    known = mistakes("stationarity_residual", checks[0].inputs)
-    (one,) = (m for m in known if m[:2] == ("the sum of ∇b", "is inverted"))  # may divide by 0
+    known = mistakes("stationarity_residual", checks[0].case.inputs)
+    (one,) = (m for m in known if m[:2] == ("∇b", "is inverted"))  # may divide by 0
     answers = {c.name: c.given_by(one) or tuple(7 * part for part in c.right) for c in checks}
-    named = [cause.description for result in judged(checks, answers) for cause in result.causes]
-    assert sum(one.subject in text for text in named) > 15
+    allowed = [check for check in checks if check.given_by(one)]
+    others = [check for check in checks if check not in allowed][:6]
+    said = [result.diagnosis for result in judged(allowed + others, answers)]
+    assert len(allowed) == 10 and said.count("matches if ∇b is inverted") == 8  # 2 have no bias
 
 
 @pytest.mark.parametrize("noise, named", [(0.0, True), (8e-11, False)])
@@ -140,25 +142,27 @@ def test_a_mistake_is_named_if_it_explains_nearly_all_of_the_error(noise, named)
     assert ("the answer is rounded to 9 decimals" in said) == named
 
 
-def test_the_steps_of_the_mistakes_give_the_right_answers_without_one():
-    nowhere = Mistake("", "", (), lambda value, inputs: 0.0)
+def test_the_right_answers_are_those_of_the_definition():
     for check in all_checks(np.float64, 0):
-        assert check.agree(check.given_by(nowhere), check.right), check.name
+        if check.question.name.endswith("stationarity"):  # of which the residual is a part
+            right = kkt_ref.stationarity_by_autograd(*check.arguments)
+            assert max(check.errors(right, check.right)) <= check.tolerance, check.name
 
 
 def test_a_mistake_in_what_is_given_gives_the_right_answer_to_that():
     subjects = dict(x="x", y="y", multipliers="λ", margin="q", step="step", layer_weights="w")
     verbs = ("is doubled",), ("has the opposite sign", "is shifted by one class")  # the last of y
     for check in {check.question.name: check for check in all_checks(np.float64, 0)[::-1]}.values():
-        known = mistakes(check.question.name, check.inputs)
-        for place, name in enumerate(check.question.takes):
+        inputs = check.case.inputs
+        known = mistakes(check.question.name, inputs)
+        for name in inputs:
             its = [mistake for mistake in known if mistake.subject == subjects.get(name)]
             its = [mistake for mistake in its if mistake.verb in verbs[name == "y"]]
             assert bool(its) == (name in subjects), (check.name, name)
             for mistake in its:
-                given = list(check.arguments)
-                given[place] = mistake.change(given[place], check.inputs)
-                wanted = check.question.right(*given)[0]
+                wanted = check.question.right(
+                    inputs | {name: mistake.change(inputs[name], inputs)}
+                )[0]
                 assert np.allclose(check.given_by(mistake)[0], wanted, rtol=1e-10), check.name
 
 
@@ -343,7 +347,7 @@ FOUND = {  # a mistake in the use of net, x, y and λ that makes a difference in
 def test_a_case_finds_what_it_is_there_for(name):
     check = get_check(f"stationarity_residual: {name}")
     answer = Right().stationarity_residual(*FOUND[name](*check.arguments))
-    assert not check.agree((answer,), check.right)
+    assert max(check.errors((answer,), check.right)) > check.tolerance
 
 
 def test_cases_cover_sharpness_and_strides():

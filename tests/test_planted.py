@@ -191,7 +191,7 @@ BUGS = {
             "(margin - u).max() / margin": r"₊ is left out",
         },
         "np.abs(lam * (u - margin)).sum() / mass": {"(lam * (u - margin)).sum() / mass": r"lacks the absolute values"},
-        "mass = np.abs(lam).sum() * margin": {"mass = lam.sum() * margin": r"Σ \|λ\| lacks the absolute values"},
+        "mass = np.abs(lam).sum() * margin": {"mass = lam.sum() * margin": r"absolute value of λ is left out"},
     },
 }  # fmt: skip
 

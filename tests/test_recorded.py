@@ -18,6 +18,7 @@ from kkt_ref.attacks import components
 from kkt_ref.audit import audit, judge
 from kkt_ref.audit.report import as_numbers
 from kkt_ref.audit.weights import Weights
+from kkt_ref.conformance.mistakes import mistakes
 from kkt_ref.conformance.questions import QUESTIONS
 from kkt_ref.conformance.verdict import all_checks
 from kkt_ref.network.activations import ACTIVATIONS, Elementwise
@@ -54,8 +55,9 @@ def asked(question):
     checks = [c for c in all_checks(np.float64, 0) if c.question.name == question]
     given = parts(json.dumps(numbers([(c.arguments, c.right) for c in checks])))[1]
     found = {"all": float(np.sum(np.log1p(np.abs(given))))}
-    for mistake, answer in zip(*checks[0].mistaken, strict=True):
-        found[mistake.verb] = found.get(mistake.verb, 0.0) + float(np.nansum(np.abs(answer)))
+    for mistake in mistakes(question, checks[0].case.inputs):
+        size = sum(float(np.abs(part).sum()) for part in checks[0].given_by(mistake, False) or ())
+        found[mistake.verb] = found.get(mistake.verb, 0.0) + size
     return found
 
 

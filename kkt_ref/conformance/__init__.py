@@ -1,8 +1,8 @@
-"""Checks of other implementations against the definitions by autograd.
+"""Checks of other implementations: their answers must be those of the definition.
 
-In reading order: ``cases`` draws the inputs; ``questions`` has the contract and the right answers,
-``steps`` the same answers step by step, ``verbs`` what may be done wrong with a step, and
-``mistakes`` the wrong answers; ``check`` asks one question, which gives a ``result``, and
+In reading order: ``cases`` draws the inputs; ``questions`` has the contract; ``steps`` the right
+answers step by step, ``verbs`` what may be done wrong with a step, and ``mistakes`` the wrong
+answers; ``check`` asks one question, which gives a ``result``, and
 ``causes`` finds the mistake; ``verdict`` runs all checks; ``files`` brings questions and answers to
 other languages, and ``command`` to the command line.
 """

@@ -4,6 +4,7 @@ Names of dimensions: n samples, d inputs, K outputs, C channels, H and W pixels.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from kkt_ref.stationarity.evaluation import evaluate
 
 Array = np.ndarray
 Inputs = dict[str, Any]  # by the names of the arguments in the contract
-Draw = Callable[[np.random.Generator], Inputs]
+Draw = Callable[..., Inputs]  # of a generator, and of the number of outputs
 KINK_DISTANCE = 1e-3  # the smallest |preactivation| of a layer, relative to its largest
 STRIDED = "arrays with gaps"
 
@@ -29,9 +30,9 @@ class Case(NamedTuple):
 
 
 def cases(family: str, dtype: Any, seed: int) -> list[Case]:
-    """Draw the cases of a family in float64 and round them to ``dtype``."""
+    """Draw the cases of a family in float64, with numbers that ``dtype`` can hold."""
     return [
-        Case(name, meaning, {key: in_dtype(value, dtype) for key, value in inputs.items()})
+        Case(name, meaning, {k: in_dtype(in_dtype(v, dtype), float) for k, v in inputs.items()})
         for name, meaning, inputs in FAMILIES[family](seed)
     ]
 
@@ -42,27 +43,26 @@ def in_dtype(value: Any, dtype: Any) -> Any:
     return value.astype(dtype) if floating else value
 
 
-def _two_classes(seed: int) -> Iterator[Case]:
-    """Draw networks of one output, samples, multipliers (n,), a step and weights of layers."""
-    for number, (name, (meaning, draw)) in enumerate(_TWO_CLASSES.items()):
-        inputs = draw(np.random.default_rng([seed, number]))
-        net, x, y = (inputs[key] for key in ("net", "x", "y"))
-        rows = evaluate(net, x).gradient_rows(np.ones((len(x), 1)))  # (n, P)
-        # moves θ by about ‖θ‖ if the loss is far from its minimum
-        step = float(np.linalg.norm(net.theta) / np.linalg.norm(y @ rows / len(y)))
-        weights = np.random.default_rng([seed, number, 1]).uniform(0.3, 3.0, net.depth)
-        yield Case(name, meaning, inputs | {"step": step, "layer_weights": weights})
-
-
-def _classes(seed: int) -> Iterator[Case]:
-    """Draw networks of several outputs, samples of all classes and multipliers (n, K)."""
-    for number, (name, (meaning, draw)) in enumerate(_CLASSES.items(), 1000):
+def _networks(table: dict[str, tuple[str, Draw]], first: int, seed: int) -> Iterator[Case]:
+    """Draw networks, samples and multipliers, and what else can be asked of them."""
+    for number, (name, (meaning, draw)) in enumerate(table.items(), first):
         rng = np.random.default_rng([seed, number])
         inputs = draw(rng)
-        K = inputs["net"].K
-        y = rng.permutation(np.arange(1, len(inputs["x"]) + 1) % K)
-        lam = inputs["multipliers"][:, None] * rng.uniform(0.5, 1.5, (1, K))  # (n, K)
-        yield Case(name, meaning, inputs | {"y": y, "multipliers": lam})
+        net, x, y, lam = (inputs[key] for key in ("net", "x", "y", "multipliers"))
+        n, K = len(x), net.K
+        if K > 1:
+            inputs["y"] = rng.permutation(np.arange(1, n + 1) % K)
+            inputs["multipliers"] = lam[:, None] * rng.uniform(0.5, 1.5, (1, K))  # (n, K)
+            if n < K:
+                del inputs["margin"]  # without a sample of each class there is no such problem
+        else:
+            inputs["layer_weights"] = rng.uniform(0.3, 3.0, net.depth)
+            # training needs the gradient of Φ, and samples that differ
+            if net.activation.gate_is_slope and len(np.unique(x, axis=0)) == n:
+                mean = y @ evaluate(net, x).gradient_rows(np.ones((n, 1))) / n  # (P,)
+                # moves θ by about ‖θ‖ if the loss is far from its minimum
+                inputs["step"] = float(np.linalg.norm(net.theta) / np.linalg.norm(mean))
+        yield Case(name, meaning, inputs)
 
 
 def _images(seed: int) -> Iterator[Case]:
@@ -103,9 +103,9 @@ def _drawn(
 ) -> tuple[str, Draw]:
     """Return a function that draws inputs whose preactivations keep away from kinks."""
 
-    def draw(rng: np.random.Generator) -> Inputs:
+    def draw(rng: np.random.Generator, K: int = widths[-1]) -> Inputs:
         while True:
-            net = init_uniform(widths, rng, bias=bias, activation=act or ReLU())
+            net = init_uniform((*widths[:-1], K), rng, bias=bias, activation=act or ReLU())
             y = np.where(rng.permutation(n) % 2 == 0, -1.0, 1.0)
             x, lam = rng.normal(size=(n, net.d)), rng.uniform(0.1, 1.0, n)
             net, x, y, lam, *margin = change(net, x, y, lam)
@@ -221,16 +221,15 @@ _CLASSES: dict[str, tuple[str, Draw]] = {
     "three classes": _drawn("each wrong class has its own multiplier", (4, 9, 6, 3)),
     "two outputs": _drawn("two outputs are two classes, 0 and 1", (4, 9, 2)),
     "square layers": _drawn("equal sizes do not confuse axes", (3, 3, 3), n=3),
-    "all biases": _drawn("every bias is a part of θ", (4, 9, 6, 3), bias="all"),
-    "smoothed gates": _drawn(_ONLY_NETWORK, (4, 9, 6, 3), act=GatedReLU(2.7)),
-    "softplus": _drawn("softplus is used everywhere", (4, 9, 6, 3), act=Softplus(0.6)),
-    "softplus at 20": _drawn(_NOT_LINEAR, (4, 9, 3), bias="all", **_AT_20),
-    "one layer": _drawn("a linear classifier works", (5, 4)),
-    "five layers": _drawn("deep networks work", (4, 7, 6, 5, 6, 3), n=4),
-    "one sample": _drawn("a single sample keeps its axis", (4, 9, 6, 3), n=1),
-    "many samples": _drawn("the sum is not divided by m", (4, 6, 3), n=70),
     "many classes": _drawn("more classes than 64, most without a sample", (3, 4, 66), n=3),
-    "negative multipliers": _drawn("λ may have any sign", (4, 9, 6, 3), change=_times(lam=_SIGNS)),
-    STRIDED: _drawn("arrays need not be contiguous", (4, 9, 6, 3), bias="all"),
 }
-FAMILIES = {"two_classes": _two_classes, "classes": _classes, "images": _images}
+for _name in (
+    *("all biases", "smoothed gates", "softplus", "softplus at 20", "one layer", "five layers"),
+    *("one sample", "many samples", "negative multipliers", STRIDED),
+):
+    _CLASSES[_name] = (_TWO_CLASSES[_name][0], partial(_TWO_CLASSES[_name][1], K=3))
+FAMILIES: dict[str, Callable[[int], Iterator[Case]]] = {
+    "two_classes": partial(_networks, _TWO_CLASSES, 0),
+    "classes": partial(_networks, _CLASSES, 1000),
+    "images": _images,
+}

@@ -46,18 +46,15 @@ def matching(failed: Sequence[Any], passed: Sequence[Any]) -> list[tuple[Cause, 
     """
     first, found = failed[0], dict[tuple[str, str, tuple[str, ...]], list[str]]()
     wrong = {
-        name: check.blocks(check.last[2])[name] for check in failed for name in check.last[1].wrong
+        name: check.blocks(check.answer)[name] for check in failed for name in check.last[1].wrong
     }
     if sum(part.size for part in wrong.values()) < FEW and not any(map(np.any, wrong.values())):
         return []
-    loss = "grad_x" in first.question.parts
-    known, answers = first.mistaken
-    got = flat(first.last[2])[: answers.shape[1]]
-    errors = np.linalg.norm(answers - got, axis=1)  # of each mistake
-    sizes = np.linalg.norm(got) + np.linalg.norm(flat(first.right)) + got.size
-    close = errors <= first.tolerance * sizes
-    for mistake, likely in zip(known, close, strict=True):
-        for form in mistake.forms({*wrong}) if loss else (mistake,):
+    got = flat(first.answer)
+    size = np.linalg.norm(got) + np.linalg.norm(flat(first.right)) + got.size
+    for mistake, numbers in first.mistaken:
+        likely = np.linalg.norm(got[: numbers.size] - numbers) <= first.tolerance * size
+        for form in mistake.forms({*wrong}) if "grad_x" in first.question.parts else (mistake,):
             if form.form in SCREENED and not likely:
                 continue
             explained = _explained(failed, form)
@@ -83,7 +80,7 @@ def _explained(failed: Sequence[Any], mistake: Mistake) -> tuple[str, ...]:
     explained, against = [], 0
     for check in failed:
         answer = check.given_by(mistake)
-        if answer is not None and _explains(check, answer, check.last[2]):
+        if answer is not None and _explains(check, answer):
             explained.append(check.name)
         elif answer is not None:
             against += 1
@@ -99,9 +96,9 @@ def _spares(check: Any, mistake: Mistake) -> bool:
     return answer is None or max(check.errors(answer, check.right)) <= NEARLY * check.tolerance
 
 
-def _explains(check: Any, mistaken: Answer, answer: Answer) -> bool:
-    """Whether an answer is this mistaken one, which must explain nearly all of its error."""
-    blocks = (check.blocks(a).values() for a in (answer, mistaken, check.right))
+def _explains(check: Any, mistaken: Answer) -> bool:
+    """Whether the wrong answer is this mistaken one, which must explain nearly all of its error."""
+    blocks = (check.blocks(a).values() for a in (check.answer, mistaken, check.right))
     for got, other, right in zip(*blocks, strict=True):
         left = np.linalg.norm(got - other)
         size = max(np.linalg.norm(other) or 1.0, np.linalg.norm(right))  # rounding errs by it
@@ -115,11 +112,12 @@ def _explains(check: Any, mistaken: Answer, answer: Answer) -> bool:
 
 def _stale(failed: Sequence[Any]) -> list[tuple[Cause, Collection[str]]]:
     """Name what is kept from the first question, if that gives all wrong answers."""
-    before, none = failed[0].group()[0].inputs, Mistake("", "", (), lambda value, inputs: value)
-    for subject, names in (("the network", ("net",)), ("x", ("x",)), ("the answer", (*before,))):
-        kept = {name: before[name] for name in names if name in before}
-        given = ((c, none.answer(c.question.name, c.inputs | kept, c.right, True)) for c in failed)
-        if kept and all(a and _explains(c, a, c.last[2]) for c, a in given):
+    none = Mistake("", "", (), lambda value, inputs: value)
+    name, before = failed[0].question.name, failed[0].group()[0].case.inputs
+    for subject, keys in (("the network", ("net",)), ("x", ("x",)), ("the answer", (*before,))):
+        kept = {key: before[key] for key in keys if key in before}
+        given = ((c, none.answer(name, c.case.inputs | kept, c.right, True)) for c in failed)
+        if kept and all(answer and _explains(check, answer) for check, answer in given):
             cause = Cause(f"{subject} is that of an earlier call", "mistake")
             return [(cause, [check.name for check in failed])]
     return []
@@ -127,7 +125,7 @@ def _stale(failed: Sequence[Any]) -> list[tuple[Cause, Collection[str]]]:
 
 def _precision(failed: Sequence[Any]) -> list[tuple[Cause, Collection[str]]]:
     """Name the precision if the answers are nearly right and have no digits beyond it."""
-    answers = [check.last[2] for check in failed]
+    answers = [check.answer for check in failed]
     error = max(check.last[1].error for check in failed)
     for kind, largest in (("bfloat16", 0.2), ("float16", 0.05), ("float32", 1e-4)):
         short = any(sum(p.size for p in parts) > 1 for parts in answers) or kind == "float32"
@@ -217,15 +215,14 @@ def settled(checks: Sequence[Any], results: Sequence[Result]) -> list[Result]:
             common[name] = common.get(name, {*words}) & {*words}
     where, chosen = _where(checks, results), []
     for check, result in pairs:
-        if result.wrong:
-            words = _described(result.wrong, [*check.blocks(check.right)], common)
+        if result.status == "failed" and check.other is None:
             own = [cause for cause, names in causes if check.name in names]
-            found = [*own, Cause(words + where, "seen")]
-            diagnosis = ", or ".join(map(str, own)) or str(found[-1])
-            result = result._replace(causes=tuple(found), diagnosis=diagnosis)
-        elif where and result.status == "failed" and check.other is None:
             seen = [c._replace(description=c.description + where) for c in result.causes]
-            result = result._replace(causes=tuple(seen), diagnosis=", or ".join(map(str, seen)))
+            if result.wrong:
+                words = _described(result.wrong, [*check.blocks(check.right)], common)
+                seen = [Cause(words + where, "seen")]
+            diagnosis = ", or ".join(map(str, own or seen))
+            result = result._replace(causes=(*own, *seen), diagnosis=diagnosis)
         chosen.append(result)
     return chosen
 

@@ -4,20 +4,21 @@ import copy
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import combinations, product
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from kkt_ref.conformance.cases import STRIDED, Case, in_dtype
+from kkt_ref.conformance.cases import STRIDED, Case, Inputs, in_dtype
 from kkt_ref.conformance.causes import flat, relative, settled, wrong_arrays
 from kkt_ref.conformance.mistakes import Mistake, mistakes
-from kkt_ref.conformance.questions import Answer, Implementation, Question, names_of
+from kkt_ref.conformance.questions import Answer, Implementation, Question
 from kkt_ref.conformance.result import Cause, ConformanceError, Result
+from kkt_ref.conformance.steps import names_of
 from kkt_ref.network.mlp import MLP
 
 Array = np.ndarray
@@ -26,7 +27,6 @@ NEAR = 10  # times the tolerance, for arguments that hardly change
 NUDGES = {"float64": (1e-8, 1e-4), "float32": (1e-3,)}  # relative changes of one number
 TWICE = "the same question gets two answers: state is kept, or random numbers are used"
 STALE = "an answer of an earlier call is returned again: a stale cache"
-ADDED = "answers are added to those of earlier calls"
 SHARED = "an earlier answer changed afterwards: it shares memory with a buffer or an argument"
 AGAIN = "the array of an earlier answer is returned again, from a cache or a buffer; return a copy"
 
@@ -38,18 +38,19 @@ class UnusableAnswer(Exception):
         self.cause, self.error = Cause(description, source), error
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Check:
     """One question about one case; if there is an ``other`` case, whether state is kept."""
 
     question: Question
-    case: Case
+    case: Case  # whose numbers are in float64, and ``dtype`` can hold them
     tolerance: float
     dtype: np.dtype
     seed: int
     other: Case | None = None  # of the same shapes as ``case``
     group: Callable[[], list["Check"]] = list  # returns all checks with this question
-    last: list[Any] = field(default_factory=list, repr=False)  # implementation, result, answer
+    last: tuple[object, Result | None] = field(default=(None, None), repr=False)
+    answer: Answer = field(default=(), repr=False)  # the last one that was wrong
 
     @property
     def name(self) -> str:
@@ -60,58 +61,34 @@ class Check:
     def arguments(self) -> tuple[Any, ...]:
         """The arguments of the method, copied, so that they may be changed."""
         strided = self.case.name == STRIDED
-        return tuple(_copied(value, strided) for value in self.question.arguments(self.case))
+        return tuple(_copied(value, self.dtype, strided) for value in self.case.inputs.values())
 
     @cached_property
     def right(self) -> Answer:
         """The right arrays."""
-        return self.question.right(*self.question.arguments(self.case))
+        return self.question.right(self.case.inputs)
 
     @cached_property
-    def changes(self) -> list[tuple[int, str, Any, Answer, float]]:
-        """Changed arguments: place, how, new value, right answer, tolerance (a multiple)."""
-        own, others = map(self.question.arguments, (self.case, self.other or self.case))
-        found = []
-        for place, name in enumerate(self.question.takes):
-            values = [(name, others[place], MIXED)]
-            for step in NUDGES[self.dtype.name] * (name != "y"):
-                values.append((f"{name} by very little", _nudged(own[place], step), NEAR))
-            for how, value, allowed in values:
-                right = self.question.right(*own[:place], value, *own[place + 1 :])
-                found.append((place, how, value, right, allowed))
-        return found
-
-    @cached_property
-    def inputs(self) -> dict[str, Any]:
-        """The arguments of the method by their names, in float64."""
-        named = zip(self.question.takes, self.question.arguments(self.case), strict=True)
-        return {name: in_dtype(value, np.float64) for name, value in named}
-
-    @cached_property
-    def mistaken(self) -> tuple[list[Mistake], Array]:
-        """All mistakes, and their answers as rows; of a loss only the value, and NaN for none."""
-        known = mistakes(self.question.name, self.inputs)
-        answers = [self.given_by(mistake, gradients=False) for mistake in known]
-        size = next(flat(answer).size for answer in answers if answer)
-        return known, np.array(
-            [flat(answer) if answer else np.full(size, np.nan) for answer in answers]
-        )
+    def mistaken(self) -> list[tuple[Mistake, Array]]:
+        """The mistakes that can be made here, and the numbers they give; of a loss its value."""
+        known = mistakes(self.question.name, self.case.inputs)
+        given = ((mistake, self.given_by(mistake, gradients=False)) for mistake in known)
+        return [(mistake, flat(answer)) for mistake, answer in given if answer]
 
     def given_by(self, mistake: Mistake, gradients: bool = True) -> Answer | None:
         """Return the answer that a mistake gives."""
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # autograd warns if the gradient is 0
-            return mistake.answer(self.question.name, self.inputs, self.right, gradients)
+            return mistake.answer(self.question.name, self.case.inputs, self.right, gradients)
 
     def repeat(self, implementation: object) -> str:
         """Return the lines of Python that repeat this check."""
         options = f"dtype={str(self.dtype)!r}, seed={self.seed}, tolerance={self.tolerance!r}"
         imported, spelled = _spelled(implementation)
         show = "check.arguments, check.right"
-        if spelled and self.other is None:
+        if spelled:
             show = f"{spelled}.{self.question.name}(*check.arguments), check.right"
-        elif spelled:
-            show = f"check.run({spelled})"
+            show = f"check.run({spelled})" if self.other else show
         first = f'from kkt_ref.conformance import get_check\ncheck = get_check("{self.name}", '
         return f"{first}{options})\n{imported}print({show})"
 
@@ -127,24 +104,24 @@ class Check:
 
     def run(self, implementation: object) -> Result:
         """Return the result; if it is a failure, the other checks of its question have a say."""
-        if self.asked(implementation).status != "failed":
-            return self.last[1]
+        result = self.asked(implementation)
+        if result.status != "failed":
+            return result
         group = self.group()
-        return settled(group, [c.known(implementation) for c in group])[group.index(self)]
+        return settled(group, [check.known(implementation) for check in group])[group.index(self)]
 
     def known(self, implementation: object) -> Result:
         """Return the result, which may be known already."""
-        if self.last and self.last[0] is implementation:
-            return self.last[1]
-        return self.asked(implementation)
+        of, result = self.last
+        return result if result and of is implementation else self.asked(implementation)
 
+    @np.errstate(all="ignore")  # an answer may be as large as it likes
     def asked(self, implementation: object) -> Result:
         """Ask the implementation and judge its answers; whatever it does becomes a result."""
-        with np.errstate(all="ignore"):  # an answer may be as large as it likes
-            result = self._asked(implementation)
+        result = self._asked(implementation)
         if result.status == "failed":
             result = result._replace(repeat=self.repeat(implementation))
-        self.last[:2] = implementation, result
+        self.last = implementation, result
         return result
 
     def _asked(self, implementation: object) -> Result:
@@ -152,32 +129,25 @@ class Check:
             return self.result("skipped", diagnosis="not implemented")
         try:
             if self.other is not None:
-                return self._asked_in_a_row(implementation)
-            answer = self._ask(implementation, self.arguments)
-            kept = tuple(map(np.array, answer))
-            again = self._ask(implementation, self.arguments)
-            self._compare(answer, kept, again)
+                return self._asked_in_a_row(implementation, self.other.inputs)
+            answers = [self._ask(implementation, self.arguments)]
+            first = tuple(map(np.array, answers[0]))
+            answers.append(self._ask(implementation, self.arguments))
+            _check_memory(answers, [first, answers[1]])
+            for one, two, right in zip(first, answers[1], self.right, strict=True):
+                size = max(np.linalg.norm(right) or 1.0, np.linalg.norm(one))
+                if np.linalg.norm(one - two) > self.tolerance * size:
+                    raise UnusableAnswer(TWICE, "state", max(self.errors(first, self.right)))
         except NotImplementedError:
             return self.result("unanswered", diagnosis="NotImplementedError")
         except UnusableAnswer as unusable:
             return self.result("failed", unusable.error, [unusable.cause])
-        error = max(self.errors(answer, self.right))
+        error = max(self.errors(first, self.right))
         if error <= self.tolerance:
             return self.result("passed", error)
-        self.last[:] = implementation, None, answer
+        self.answer = first
         seen = Cause("the answer is wrong", "seen")
-        return self.result("failed", error, [seen])._replace(wrong=wrong_arrays(self, answer))
-
-    def _compare(self, answer: Answer, kept: Answer, again: Answer) -> None:
-        """Raise if an answer, kept as it was, and that to the same question show state."""
-        if not _equal(answer, kept):
-            raise UnusableAnswer(SHARED, "state")
-        if any(map(_same_memory, answer, again)):
-            raise UnusableAnswer(AGAIN, "state")
-        for first, second, right in zip(kept, again, self.right, strict=True):
-            size = max(np.linalg.norm(right) or 1.0, np.linalg.norm(first))
-            if np.linalg.norm(first - second) > self.tolerance * size:
-                raise UnusableAnswer(TWICE, "state", max(self.errors(kept, self.right)))
+        return self.result("failed", error, [seen])._replace(wrong=wrong_arrays(self, first))
 
     def result(
         self, status: str, error: float = np.nan, causes: Sequence[Cause] = (), diagnosis: str = ""
@@ -199,23 +169,18 @@ class Check:
         """Return the error of each of the ``blocks``, relative to its norm."""
         return map(relative, self.blocks(answer).values(), self.blocks(right).values())
 
-    def agree(self, answer: Answer, right: Answer) -> bool:
-        """Whether the errors are within the tolerance."""
-        return all(error <= self.tolerance for error in self.errors(answer, right))
-
-    def _ask(self, implementation: object, arguments: Sequence[Any]) -> Answer:
+    def _ask(self, implementation: object, arguments: Iterable[Any]) -> Answer:
         """Return the arrays of the answer; raise if it has the wrong form or changes arguments."""
-        before = [[p.copy() for p in _arrays_of(argument)] for argument in arguments]
+        given = dict(zip(self.case.inputs, arguments, strict=True))
+        before = {name: [p.copy() for p in _arrays_of(value)] for name, value in given.items()}
         try:
-            answer = method_of(implementation, self.question.name)(*arguments)
+            answer = method_of(implementation, self.question.name)(*given.values())
         except NotImplementedError:
             raise
         except (Exception, SystemExit) as error:  # any error is a failure of the implementation
             message = f"it raised {type(error).__name__}: {error}"
             raise UnusableAnswer(" ".join(message.split())[:300]) from error
-        names = zip(self.question.takes, map(_arrays_of, arguments), before, strict=True)
-        same = partial(np.array_equal, equal_nan=True)
-        changed = [name for name, now, then in names if not all(map(same, now, then))]
+        changed = [name for name, was in before.items() if not _equal(_arrays_of(given[name]), was)]
         if changed:
             words = f"an argument was changed in place: {' and '.join(changed)}"
             raise UnusableAnswer(words, "state")
@@ -240,25 +205,28 @@ class Check:
             arrays.append(array)
         return tuple(arrays)
 
-    def _asked_in_a_row(self, implementation: object) -> Result:
+    def _asked_in_a_row(self, implementation: object, others: Inputs) -> Result:
         """Ask about the case, then with one argument changed at a time, and the case again.
 
-        An argument is replaced by another one and by one that hardly differs, as a new array and as
-        new numbers in the same array.  A first answer that was wrong elsewhere says nothing of
-        memory.
+        An argument is replaced by that of ``others`` and by one that hardly differs, as a new array
+        and as new numbers in the same array.  A first answer that was wrong elsewhere says nothing
+        of memory.
         """
-        given = list(self.arguments)
-        answers, copies, rights, errors = list[Answer](), list[Answer](), list[Answer](), []
+        inputs, given = self.case.inputs, dict(zip(self.case.inputs, self.arguments, strict=True))
+        answers, copies, errors = list[Answer](), list[Answer](), list[float]()
 
         def ask(changed: str, right: Answer = self.right, allowed: float = MIXED) -> None:
-            answers.append(self._ask(implementation, given))
+            answers.append(self._ask(implementation, given.values()))
             copies.append(tuple(map(np.array, answers[-1])))
-            rights.append(right)
-            if not all(map(_equal, answers, copies)):
-                raise UnusableAnswer(SHARED, "state")
             errors.append(max(self.errors(copies[-1], right)))
-            if not errors[-1] <= allowed * self.tolerance:
-                raise UnusableAnswer(*self._state(copies, rights, changed), errors[-1])
+            if errors[-1] <= allowed * self.tolerance:
+                return
+            if changed == "nothing":
+                raise UnusableAnswer(TWICE, "state", errors[-1])
+            if any(_equal(copies[-1], before) for before in copies[:-1]):
+                raise UnusableAnswer(STALE, "state", errors[-1])
+            words = f"the first answer is right, and wrong once only {changed} had changed"
+            raise UnusableAnswer(words, "seen", errors[-1])
 
         try:
             ask("nothing", allowed=1)
@@ -268,31 +236,24 @@ class Check:
             why = "memory is judged only if the first answer is right"
             return self.result("skipped", diagnosis=why)
         ask("nothing")
-        for (place, how, value, right, allowed), in_place in product(self.changes, (False, True)):
-            own = given[place]
+        changes = [(name, name, others[name], MIXED) for name in inputs]
+        for name, step in product(inputs, NUDGES[self.dtype.name]):
+            if name != "y":  # labels cannot change a little
+                changes.append((name, f"{name} by very little", _nudged(inputs[name], step), NEAR))
+        for (name, how, value, allowed), in_place in product(changes, (False, True)):
+            right = self.question.right(inputs | {name: value})
+            own, new = given[name], _copied(value, self.dtype)
             numbers = [p.copy() for p in _arrays_of(own)]
             if numbers and in_place:
-                _fill(own, _arrays_of(value))
+                _fill(own, _arrays_of(new))
             else:
-                given[place] = value
+                given[name] = new
             ask(how, right, allowed)
-            given[place] = own
+            given[name] = own
             _fill(own, numbers)
             ask("nothing")
-        if any(any(map(_same_memory, *pair)) for pair in combinations(answers, 2)):
-            raise UnusableAnswer(AGAIN, "state")
-        return self.result("passed", max(errors[1:]))
-
-    def _state(self, answers: list[Answer], rights: list[Answer], changed: str) -> tuple[str, str]:
-        """Return the cause that the last answer is wrong, and its source."""
-        last = answers[-1]
-        if self.agree(last, tuple(np.sum(parts, axis=0) for parts in zip(*rights, strict=True))):
-            return ADDED, "state"
-        if changed == "nothing":
-            return TWICE, "state"
-        if any(_equal(last, before) for before in answers[:-1]):
-            return STALE, "state"
-        return f"the first answer is right, and wrong once only {changed} had changed", "seen"
+        _check_memory(answers, copies)
+        return self.result("passed", max(errors))
 
 
 def method_of(implementation: object, name: str) -> Any:
@@ -328,17 +289,14 @@ def _arrays_of(argument: Any) -> tuple[Array, ...]:
     return (argument,) if isinstance(argument, np.ndarray) else ()
 
 
-def _copied(argument: Any, strided: bool) -> Any:
-    """Return a copy of a network or an array, perhaps in Fortran's order and with gaps."""
-    if isinstance(argument, MLP):
-        return argument.with_arrays([_copied(p, strided) for p in argument.arrays])
-    if not strided or not isinstance(argument, np.ndarray):
-        return copy.copy(argument)
-    gap = np.nan if argument.dtype.kind == "f" else 0
-    room = np.full((*argument.shape[::-1][:-1], 2 * argument.shape[0]), gap, argument.dtype)
-    view = room[..., ::2].T  # shaped like the argument
-    view[...] = argument
-    return view
+def _copied(value: Any, dtype: np.dtype, strided: bool = False) -> Any:
+    """Return a copy in ``dtype`` of a network or an array, perhaps in another order, with gaps."""
+    value = in_dtype(value, dtype)
+    if strided and isinstance(value, MLP):
+        return value.with_arrays([_copied(p, dtype, strided) for p in value.arrays])
+    if not strided or not isinstance(value, np.ndarray):
+        return copy.copy(value)
+    return np.repeat(value.T, 2, axis=-1)[..., ::2].T
 
 
 def _fill(argument: Any, numbers: Any) -> None:
@@ -355,9 +313,17 @@ def _same_memory(a: Array, b: Array) -> bool:
     return bool((a.flags.writeable or b.flags.writeable) and np.may_share_memory(a, b))
 
 
-def _nudged(argument: Any, step: float) -> Any:
+def _check_memory(answers: list[Answer], copies: list[Answer]) -> None:
+    """Raise if an answer is no longer what it was, or shares memory with another."""
+    if not all(map(_equal, answers, copies)):
+        raise UnusableAnswer(SHARED, "state")
+    if any(any(map(_same_memory, *pair)) for pair in combinations(answers, 2)):
+        raise UnusableAnswer(AGAIN, "state")
+
+
+def _nudged(value: Any, step: float) -> Any:
     """Return a copy in which the largest number of the first array is a little larger."""
-    other = _copied(argument, False)
+    other = _copied(value, np.dtype(float))
     for array in _arrays_of(other)[:1]:
         array.flat[np.abs(array).argmax()] *= 1 + step
     return other if _arrays_of(other) else other * (1 + step)

@@ -65,10 +65,11 @@ import numpy as np
 
 from kkt_ref._io import read_npz, write_atomically
 from kkt_ref._validation import check_count, check_dtype, check_path
-from kkt_ref.conformance.cases import FAMILIES
+from kkt_ref.conformance.cases import FAMILIES, cases, in_dtype
 from kkt_ref.conformance.check import Check
-from kkt_ref.conformance.questions import QUESTIONS, names_of
+from kkt_ref.conformance.questions import QUESTIONS
 from kkt_ref.conformance.result import Result
+from kkt_ref.conformance.steps import names_of
 from kkt_ref.conformance.verdict import all_checks, judge
 from kkt_ref.network.mlp import MLP
 
@@ -94,21 +95,15 @@ def write_questions(
         Whether to write the right answers too.
     """
     path = _known_ending(path)
-    checks = [check for check in all_checks(dtype, seed) if check.other is None]
-    of_cases: dict[str, dict[str, Any]] = {}
-    for check in checks:
-        inputs = of_cases.setdefault(f"{check.question.family}/{_slug(check.case.name)}", {})
-        for name in check.question.takes:
-            value = check.case.inputs[name]
-            inputs |= _network(value) if name == "net" else {name: value}
-    arrays = {
-        f"{case}/{name}": np.asarray(value)
-        for case, inputs in of_cases.items()
-        for name, value in inputs.items()
-    }
-    if answers:
-        for check in checks:
-            arrays |= dict(zip(_names(check), check.right, strict=True))
+    checks, arrays = all_checks(dtype, seed), dict[str, Any]()
+    for family in FAMILIES:
+        for case in cases(family, dtype, seed):
+            inputs = {name: in_dtype(value, dtype) for name, value in case.inputs.items()}
+            inputs = (_network(inputs.pop("net")) if "net" in inputs else {}) | inputs
+            prefix = f"{family}/{_slug(case.name)}"
+            arrays |= {f"{prefix}/{name}": np.asarray(value) for name, value in inputs.items()}
+    for check in checks if answers else []:
+        arrays |= dict(zip(_names(check), check.right, strict=False))
     header = {"format": FORMAT, "seed": checks[0].seed, "dtype": checks[0].dtype.name}
     with write_atomically(path) as file:
         if path.suffix == ".npz":

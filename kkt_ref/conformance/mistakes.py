@@ -12,12 +12,11 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from autograd.extend import defvjp, primitive
 from autograd.tracer import getval
 
 from kkt_ref.conformance.cases import Inputs
 from kkt_ref.conformance.steps import Answer, computed
-from kkt_ref.conformance.verbs import OF_STEPS, SCOPES, SIMPLE, TOGETHER, Verb, verbs_of
+from kkt_ref.conformance.verbs import SCOPES, SIMPLE, TOGETHER, Verb, verbs_of
 
 Array = Any
 # how a mistake takes part in the gradients of a loss
@@ -42,10 +41,10 @@ class Mistake(NamedTuple):
             return [self._replace(form=VALUE)]
         if "value" in wrong:
             return [self, self._replace(form=DETACHED)]
-        own = BACKWARD if self.steps[0] not in ("w", "w of b", "the square") else GRADIENTS
-        return (
-            [self, self._replace(form=own)] if self.verb in SIMPLE or own == GRADIENTS else [self]
-        )
+        if self.steps[0] in ("w", "w of b", "the square"):
+            return [self, self._replace(form=GRADIENTS)]
+        linear = self.verb in SIMPLE and self.verb != "is taken as 1"
+        return [self, self._replace(form=BACKWARD)] if linear else [self]
 
     def answer(self, name: str, inputs: Inputs, right: Answer, gradients: bool) -> Answer | None:
         """Return the answer to a question that this mistake gives, if it can be made there."""
@@ -53,11 +52,10 @@ class Mistake(NamedTuple):
         def at(place: str, value: Any, layer: int = 0, layers: int = 1) -> Any:
             if place not in self.steps or not self.counts(layer, layers):
                 return value
+            changed = self.change(value, inputs)
             if self.form == BACKWARD:
-                return _passed(value, self.change, inputs)
-            if self.form == DETACHED:
-                return value + (self.change(getval(value), inputs) - getval(value))
-            return self.change(value, inputs)
+                return _with_derivative(value, of=changed)
+            return _with_derivative(changed, of=value) if self.form == DETACHED else changed
 
         try:
             parts = computed(name, inputs, at, gradients and self.form != VALUE)
@@ -75,13 +73,9 @@ class Mistake(NamedTuple):
         return answer if usual else None
 
 
-@primitive
-def _passed(value: Array, change: Verb, inputs: Inputs) -> Array:
-    """Return the value; what changes is its gradient."""
-    return value
-
-
-defvjp(_passed, lambda ans, value, change, inputs: lambda g: change(g, inputs), None, None)
+def _with_derivative(value: Array, of: Array) -> Array:
+    """Return a value that autograd differentiates as another."""
+    return of + (getval(value) - getval(of))
 
 
 def mistakes(name: str, inputs: Inputs) -> list[Mistake]:
@@ -93,13 +87,11 @@ def mistakes(name: str, inputs: Inputs) -> list[Mistake]:
         return value
 
     computed(name, inputs, at)
-    known, others = list[Mistake](), list[Mistake]()
+    made = list[Mistake]()
     for subject, steps in (TOGETHER | {place: (place,) for place in found}).items():
         value, layers = next((found[place] for place in steps if place in found), (None, 0))
-        for verb, change in OF_STEPS.get(steps[0], {}).items():
-            known.append(Mistake(subject, verb, steps, change))
         for verb, change in verbs_of(steps[0], value).items():
-            others.append(Mistake(subject, verb, steps, change))
+            made.append(Mistake(subject, verb, steps, change))
         for (where, counts), verb in product(SCOPES.items(), list(SIMPLE)[: 5 * (layers > 1)]):
-            others.append(Mistake(f"{subject} {where}", verb, steps, SIMPLE[verb], counts))
-    return known + others
+            made.append(Mistake(f"{subject} {where}", verb, steps, SIMPLE[verb], counts))
+    return made

@@ -1,22 +1,17 @@
-"""The questions of the conformance kit: the contract, the right answers, and the cases.
+"""The questions of the conformance kit: the contract, and the cases of each method.
 
 Names of dimensions: n samples, d inputs, P parameters, C channels, H and W pixels;
 h_l is the width of layer l.  A sample has J constraints, and all of them have k.
 """
 
 import inspect
-from collections.abc import Callable
-from functools import partial, partialmethod
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
 
-from kkt_ref.conformance.cases import Case, Inputs, cases, in_dtype
-from kkt_ref.conformance.steps import Answer, of_residual
-from kkt_ref.metrics.ssim import structural_similarity
+from kkt_ref.conformance.cases import Case, Inputs, cases
+from kkt_ref.conformance.steps import Answer, computed
 from kkt_ref.network.mlp import MLP
-from kkt_ref.stationarity import definition
 
 Array = np.ndarray
 Loss = tuple[float, Array, Array]
@@ -117,78 +112,26 @@ class Implementation:
         raise NotImplementedError
 
 
-class _Right:
-    """The right answers: the definitions of this library, by autograd and a loop over samples."""
-
-    per_sample_gradients = staticmethod(definition.per_sample_gradients)
-    stationarity_residual = staticmethod(definition.stationarity_residual)
-    stationarity = class_stationarity = staticmethod(definition.stationarity_by_autograd)
-    weighted_stationarity = stationarity
-    class_outputs = staticmethod(MLP.outputs)
-    ssim = staticmethod(partial(structural_similarity, data_range=1.0, channel_axis=0))
-
-    def outputs(self, net: MLP, x: Array) -> Array:
-        return net.outputs(x)[:, 0]
-
-    def of_residual(self, name: str, *given: Any) -> tuple[float, ...]:
-        inputs = dict(zip(("net", "x", "y", "multipliers", "margin"), given, strict=True))
-        residual = definition.stationarity_residual(*given[:4])
-        return of_residual(name, inputs, given[0].outputs(given[1]), residual)
-
-    kkt_conditions = class_kkt_conditions = partialmethod(of_residual, "kkt_conditions")
-    epsilon_delta = partialmethod(of_residual, "epsilon_delta")
-
-    def training_step(self, net: MLP, x: Array, y: Array, step: float) -> Array:
-        pull = y * scipy.special.expit(-y * self.outputs(net, x)) / len(y)  # (n,)
-        gradient = net.weighted_gradient(x, pull[:, None])
-        return net.theta + step * np.concatenate([g.ravel() for g in gradient])
-
-
 class Question(NamedTuple):
     """A method of an implementation, and the cases about which it is asked."""
 
     name: str  # of the method
-    family: str  # of the cases
+    family: str  # of the cases; it is asked of those that have all of its arguments
     parts: tuple[str, ...]  # names of the arrays that the method returns
     flat: bool = False  # whether the last axis of the answer is that of θ
-    applies: Callable[[Inputs], bool] = lambda inputs: True
 
-    @property
-    def takes(self) -> tuple[str, ...]:
-        """The names of the method's arguments, as the contract has them."""
-        _, *names = inspect.signature(getattr(Implementation, self.name)).parameters
-        return tuple(names)
-
-    def arguments(self, case: Case) -> tuple[Any, ...]:
-        """Return the arguments of the method for a case."""
-        return tuple(case.inputs[name] for name in self.takes)
-
-    def right(self, *arguments: Any) -> Answer:
-        """Return the right arrays, computed in float64 from the rounded numbers."""
-        method = getattr(_Right(), self.name)
-        answer = method(*(in_dtype(argument, np.float64) for argument in arguments))
-        return tuple(map(np.asarray, answer if len(self.parts) > 1 else (answer,)))
+    def right(self, inputs: Inputs) -> Answer:
+        """Return the right arrays: those of all steps without a mistake."""
+        return tuple(map(np.asarray, computed(self.name, inputs)))
 
     def cases(self, dtype: Any, seed: int) -> list[Case]:
-        """Draw the cases about which the method is asked."""
-        return [case for case in cases(self.family, dtype, seed) if self.applies(case.inputs)]
-
-
-def names_of(net: MLP) -> list[str]:
-    """Return W_1, b_1, W_2, ... for the arrays of a network."""
-    pairs = (zip("Wb", layer, strict=True) for layer in net.layers)
-    return [f"{k}_{i}" for i, pair in enumerate(pairs, 1) for k, p in pair if p is not None]
-
-
-def _trainable(inputs: Inputs) -> bool:
-    """Whether ∇θΦ is the gradient of Φ and all samples differ."""
-    x = inputs["x"]
-    return inputs["net"].activation.gate_is_slope and len(np.unique(x, axis=0)) == len(x)
-
-
-def _has_all_classes(inputs: Inputs) -> bool:
-    """Whether there is a sample of each class; else there is no max-margin problem."""
-    return len(np.unique(inputs["y"])) == inputs["net"].K
+        """Draw the cases that have all arguments of the method, and leave out other inputs."""
+        _, *arguments = inspect.signature(getattr(Implementation, self.name)).parameters
+        return [
+            case._replace(inputs={name: case.inputs[name] for name in arguments})
+            for case in cases(self.family, dtype, seed)
+            if case.inputs.keys() >= {*arguments}
+        ]
 
 
 _TWO, _MANY, _ROWS = "two_classes", "classes", "per_sample_gradients"
@@ -202,10 +145,10 @@ _ALL = (
     Question("weighted_stationarity", _TWO, _LOSS),
     Question("kkt_conditions", _TWO, _CONDITIONS),
     Question("epsilon_delta", _TWO, ("epsilon", "delta")),
-    Question("training_step", _TWO, ("theta",), flat=True, applies=_trainable),
+    Question("training_step", _TWO, ("theta",), flat=True),
     Question("class_outputs", _MANY, ("outputs",)),
     Question("class_stationarity", _MANY, _LOSS),
-    Question("class_kkt_conditions", _MANY, _CONDITIONS, applies=_has_all_classes),
+    Question("class_kkt_conditions", _MANY, _CONDITIONS),
     Question("ssim", "images", ("ssim",)),
 )
 QUESTIONS: dict[str, Question] = {question.name: question for question in _ALL}

@@ -1,4 +1,4 @@
-"""The answers to all questions, step by step, so that a mistake may replace what a step gives.
+"""The right answers to all questions, step by step, and what they become by a mistake in a step.
 
 Each value that somebody may compute wrongly passes through ``at(step, value)``, which returns it,
 or for a mistake another value.  A step of a layer says which layer it is, of how many.  The
@@ -50,7 +50,12 @@ def positive(t: Array) -> Array:
 ACTIVATIONS = {"relu": (relu, step), "gated": (relu, sigmoid), "softplus": (softplus, sigmoid)}
 
 
-def computed(name: str, inputs: Inputs, at: At, gradients: bool = True) -> tuple[Any, ...]:
+def right(place: str, value: Any, *layer: int) -> Any:
+    """Return what a step gives if there is no mistake."""
+    return value
+
+
+def computed(name: str, inputs: Inputs, at: At = right, gradients: bool = True) -> tuple[Any, ...]:
     """Answer a question; without ``gradients`` a loss is answered by its value alone."""
     if name == "ssim":
         a, b = inputs["a"], inputs["b"]
@@ -76,26 +81,21 @@ def _answer(name: str, inputs: Inputs, at: At) -> tuple[Any, ...]:
     if name.endswith("outputs"):
         return (outputs[:, 0] if name == "outputs" else outputs,)
     if name == "per_sample_gradients":
-        rows = _rows(net, trace, at("U", np.ones_like(outputs)), at)
-        return (np.concatenate([row.reshape(len(x), -1) for row in rows], axis=1),)
+        return (_rows(net, trace, at("U", np.ones_like(outputs)), at),)
     if name == "training_step":
         pull = at("the derivative of the loss", lambda y, u: y * sigmoid(-y * u))(
             at("y", inputs["y"]), outputs[:, 0]
         )
         rows = _rows(net, trace, pull[:, None], at)
-        moved = np.concatenate(
-            [at("the sum over the samples", anp.sum)(row, axis=0).ravel() for row in rows]
-        )
+        moved = at("the sum over the samples", anp.sum)(rows, axis=0)
         move = at("step", inputs["step"]) * at("the sum", moved * at("1/n", 1 / len(x)))
         return (at("θ", net.theta) + move,)
     parts = _split(net, _residual(inputs, trace, at), at)
     r = np.concatenate([part.ravel() for part in parts])  # (P,)
-    return (r,) if name == "stationarity_residual" else of_residual(name, inputs, outputs, r, at)
+    return (r,) if name == "stationarity_residual" else _of_residual(name, inputs, outputs, r, at)
 
 
-def of_residual(
-    name: str, inputs: Inputs, outputs: Array, r: Array, at: At = lambda place, value, *_: value
-) -> tuple[Any, ...]:
+def _of_residual(name: str, inputs: Inputs, outputs: Array, r: Array, at: At) -> tuple[Any, ...]:
     """Return the four conditions, or ε and δ, for outputs (n, K) and a residual (P,)."""
     u, lam = _margins(inputs, outputs, at)  # (k,)
     q, length = at("q", inputs["margin"]), at("‖r‖", np.linalg.norm(r))
@@ -105,22 +105,20 @@ def of_residual(
         terms = lam * scale * at("y Φ / q − 1", u / at("q below Φ", q) - 1)
         delta = at("the maximum in δ", anp.max)(at("each term in δ", terms))
         return at("ε", length / at("q^{1/L}", q ** (1 / L))), at("δ", delta)
-    mass = at("Σ |λ|", _absolute)(lam) * at("q below slackness", q)
+    sizes = at("the absolute value of λ", anp.abs)(lam)
+    mass = at("Σ |λ|", at("the sum of |λ|", anp.sum)(sizes)) * at("q below slackness", q)
     terms = lam * at("y Φ − q", u - at("q in y Φ − q", q))
     short = at("(q − y Φ)₊", positive)(at("q − y Φ", at("q in q − y Φ", q) - u))
     primal = at("the maximum in primal feasibility", anp.max)(short)
     dual = at("the maximum in dual feasibility", anp.max)(at("(−λ)₊", positive)(-lam))
-    slackness = at("Σ |λ (y Φ − q)|", _absolute)(terms)
+    sizes = at("the absolute value of λ (y Φ − q)", anp.abs)(terms)
+    slackness = at("the sum of |λ (y Φ − q)|", anp.sum)(sizes)
     return (
         at("stationarity", length / at("‖θ‖", np.linalg.norm(inputs["net"].theta))),
         at("primal feasibility", primal / at("q below primal feasibility", q)),
         at("dual feasibility", dual),
         at("slackness", slackness / mass if mass != 0 else 0.0),
     )
-
-
-def _absolute(terms: Array) -> Any:
-    return np.sum(np.abs(terms))
 
 
 def _loss(inputs: Inputs, at: At) -> Any:
@@ -161,8 +159,8 @@ def _activation(net: Any, at: At) -> tuple[Any, Any, Any]:
     return at(f"α of {name}", getattr(net.activation, "alpha", 1.0)), value, gate
 
 
-def _rows(net: Any, trace: list[Array], U: Array, at: At) -> list[Array]:
-    """Return Σ_c U_ic ∇Φ_c(x_i) in W_1, b_1, W_2, ..., each (n, *its shape)."""
+def _rows(net: Any, trace: list[Array], U: Array, at: At) -> Array:
+    """Return Σ_c U_ic ∇θΦ_c(x_i), (n, P)."""
     (entering, zs, _), L = trace, net.depth
     alpha, value, gate = _activation(net, at)
     alpha = at("α of the gates", alpha)
@@ -176,7 +174,7 @@ def _rows(net: Any, trace: list[Array], U: Array, at: At) -> list[Array]:
             slope = gate(z, alpha) if gate else elementwise_grad(lambda z: value(z, alpha))(z)
             back = delta @ at("W", at("W in the backward pass", W, layer, L), layer, L)  # (n, h_l)
             delta = at("δ", at("the gate", slope, layer - 1, L - 1) * back, layer - 1, L - 1)
-    return rows
+    return anp.concatenate([row.reshape(len(U), -1) for row in rows], axis=1)
 
 
 def _residual(inputs: Inputs, trace: list[Array], at: At) -> Array:
@@ -189,13 +187,9 @@ def _residual(inputs: Inputs, trace: list[Array], at: At) -> Array:
         lam = lam * at("j ≠ y_i", 1 - hot)
         own = at("the coefficient of Φ_y", anp.sum(lam, axis=1, keepdims=True))
         U = hot * own - at("the coefficient of Φ_j", lam)
-    parts, rows = [], iter(_rows(net, trace, at("U", U), at))
-    for (kind, *place), p in _places(net):
-        total = at("the sum over the samples", anp.sum)(next(rows), axis=0)
-        total = at(f"the sum of ∇{kind}", total, *place)
-        parts.append((at(f"{kind} in θ", p, *place).ravel(), total.ravel()))
-    theta, total = map(anp.concatenate, zip(*parts, strict=True))  # (P,)
-    return at("the residual", at("θ", theta) - at("the sum", total))
+    total = at("the sum over the samples", anp.sum)(_rows(net, trace, at("U", U), at), axis=0)
+    parts = [at(f"{kind} in θ", p, *place).ravel() for (kind, *place), p in _places(net)]
+    return at("the residual", at("θ", anp.concatenate(parts)) - at("the sum", total))
 
 
 def _places(net: Any) -> Iterator[tuple[tuple[str, int, int], Array]]:
@@ -204,6 +198,11 @@ def _places(net: Any) -> Iterator[tuple[tuple[str, int, int], Array]]:
         for kind, p in zip("Wb", layer, strict=True):
             if p is not None:
                 yield (kind, number, net.depth), p
+
+
+def names_of(net: Any) -> list[str]:
+    """Return W_1, b_1, W_2, ... for the arrays of a network."""
+    return [f"{kind}_{number + 1}" for (kind, number, _), _ in _places(net)]
 
 
 def _margins(inputs: Inputs, outputs: Array, at: At) -> tuple[Array, Array]:

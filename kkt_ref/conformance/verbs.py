@@ -107,10 +107,7 @@ CLASSES: Verbs = {
     "is counted from 1": lambda y, g: (y - 1) % g["net"].K,
     "is shifted by one class": lambda y, g: (y + 1) % g["net"].K,
 }
-COUNTS: Verbs = {
-    "is one too small": lambda v, g: v - 1,
-    "is the number of hidden layers": lambda v, g: max(v - 1, 1),
-}
+COUNTS: Verbs = {"is one too small": lambda v, g: v - 1}
 REDUCTIONS = _instead(
     {
         "is a sum": anp.sum,
@@ -125,31 +122,20 @@ FUNCTIONS = _instead(
     {
         "is left out": lambda t: t,
         "is an absolute value": anp.abs,
+        "is a positive part": positive,
         "is squared": lambda t: positive(t) ** 2,
         "has the opposite sign inside": lambda t: positive(-t),
     }
 )
-SUMS = _instead(
-    {
-        "lacks the absolute values": np.sum,
-        "is a sum of positive parts": lambda t: np.sum(positive(t)),
-        "is a mean": lambda t: np.mean(np.abs(t)),
-        "is a maximum": lambda t: np.max(np.abs(t)),
-        "is taken as 1": lambda t: 1.0,
-    }
-)
 LOSSES = _instead(
     {
-        f"is that of {loss}": derivative
-        for loss, derivative in {
-            "the exponential loss": lambda y, u: y * np.exp(-y * u),
-            "the hinge": lambda y, u: y * (y * u < 1),
-            "the squared hinge": lambda y, u: 2 * y * positive(1 - y * u),
-            "the squared error": lambda y, u: 2 * (y - u),
-            "half the squared error": lambda y, u: y - u,
-            "the cross-entropy with y as -1 and 1": lambda y, u: y - sigmoid(u),
-            "log(1 + exp(1 − y Φ))": lambda y, u: y * sigmoid(1 - y * u),
-        }.items()
+        "is that of the exponential loss": lambda y, u: y * np.exp(-y * u),
+        "is that of the hinge": lambda y, u: y * (y * u < 1),
+        "is that of the squared hinge": lambda y, u: 2 * y * positive(1 - y * u),
+        "is that of the squared error": lambda y, u: 2 * (y - u),
+        "is that of half the squared error": lambda y, u: y - u,
+        "is that of the cross-entropy with y as -1 and 1": lambda y, u: y - sigmoid(u),
+        "is that of log(1 + exp(1 − y Φ))": lambda y, u: y * sigmoid(1 - y * u),
     }
 )
 VALUES: dict[str, Callable[[Array, float], Array]] = {  # of z and α
@@ -174,9 +160,7 @@ ACTIVATIONS: Verbs = {
     "has hard gates": lambda pair, g: (pair[0], step),
     "has no gates": lambda pair, g: (pair[0], lambda z, a: 0.0 * z + 1.0),
     "is replaced by relu with the gates σ(αz)": lambda pair, g: (relu, sigmoid),
-}
-for _name, _value in VALUES.items():
-    ACTIVATIONS[f"is replaced by {_name}"] = lambda pair, g, f=_value: (f, None)
+} | _instead({f"is replaced by {name}": (value, None) for name, value in VALUES.items()})
 
 
 def _ordered(arrays: Callable[[Any], list[Any]]) -> Verb:
@@ -219,35 +203,28 @@ POWERS: Verbs = {
 }
 
 
-def _ssim_of(prepared: Callable[[Array], Array], data_range: float = 1.0) -> Verb:
-    """Return SSIM of images (C, H, W) that are prepared in this way."""
-    return lambda v, g: structural_similarity(
-        prepared(g["a"]), prepared(g["b"]), data_range=data_range, channel_axis=0
-    )
+def _ssim(prepared: Callable[[Array], Array] = lambda image: image, **options: Any) -> Verb:
+    """Return the SSIM of images (C, H, W) that are prepared in this way, with these options."""
+    options = {"data_range": 1.0, "channel_axis": 0} | options
+    return lambda v, g: structural_similarity(*map(prepared, (g["a"], g["b"])), **options)
 
 
 SSIM: Verbs = {
-    f"has {words}": lambda v, g, settings=settings: structural_similarity(
-        g["a"], g["b"], data_range=1.0, channel_axis=0, settings=settings
-    )
-    for words, settings in {
-        "a uniform window, 7 by 7, as is the default of scikit-image": SSIMSettings(
-            window="uniform", size=7, sample_covariance=True
-        ),
-        "a Gaussian window, 3 by 3, as in the code of the paper": HAIM,
-        "a uniform window": SSIMSettings(window="uniform"),
-        "variances of samples, over N − 1": SSIMSettings(sample_covariance=True),
-        "a reflected border": SSIMSettings(border="reflect"),
-        **{f"a window of {size} by {size}": SSIMSettings(size=size) for size in (7, 9, 13)},
-        **{f"σ = {c:g}": SSIMSettings(sigma=c) for c in (0.5, 1.0, 2.0)},
-    }.items()
-} | {
-    'has a border of 0, as mode "same" does': _ssim_of(
+    "has a uniform window, 7 by 7, as is the default of scikit-image": _ssim(
+        settings=SSIMSettings(window="uniform", size=7, sample_covariance=True)
+    ),
+    "has a Gaussian window, 3 by 3, as in the code of the paper": _ssim(settings=HAIM),
+    "has a uniform window": _ssim(settings=SSIMSettings(window="uniform")),
+    "has variances of samples, over N − 1": _ssim(settings=SSIMSettings(sample_covariance=True)),
+    "has a reflected border": _ssim(settings=SSIMSettings(border="reflect")),
+    **{f"has a window of {k} by {k}": _ssim(settings=SSIMSettings(size=k)) for k in (7, 9, 13)},
+    **{f"has σ = {c:g}": _ssim(settings=SSIMSettings(sigma=c)) for c in (0.5, 1.0, 2.0)},
+    'has a border of 0, as mode "same" does': _ssim(
         lambda image: np.pad(image, ((0, 0), (5, 5), (5, 5)))
     ),
-    "has data_range 255": _ssim_of(lambda image: image, 255.0),
-    "counts the first channel only": _ssim_of(lambda image: image[:1]),
-    "averages the channels before": _ssim_of(lambda image: image.mean(axis=0, keepdims=True)),
+    "has data_range 255": _ssim(data_range=255.0),
+    "counts the first channel only": _ssim(lambda image: image[:1]),
+    "averages the channels before": _ssim(lambda image: image.mean(0, keepdims=True)),
 }
 OF_STEPS: dict[str, Verbs] = {  # verbs of single steps, besides those of all such values
     "the rivals": _instead(
@@ -270,8 +247,6 @@ OF_STEPS: dict[str, Verbs] = {  # verbs of single steps, besides those of all su
     "q^{1/L}": POWERS,
     "q^{(L−2)/L}": POWERS,
     "the derivative of the loss": LOSSES,
-    "Σ |λ|": SUMS,
-    "Σ |λ (y Φ − q)|": SUMS,
     "ssim": SSIM,
 }
 GIVEN = {"x", "λ", "λ in the sum", "W", "b", "∇b", "U", "w", "Φ", "the sum", "∂/∂x", "∂/∂λ"}
@@ -297,18 +272,20 @@ SCOPES = {
 }
 
 
-def verbs_of(place: str, value: Any) -> Verbs:
-    """Return what may be done wrong with a value of this kind."""
-    if value is None:
-        return {}
+def verbs_of(step: str, value: Any) -> Verbs:
+    """Return what may be done wrong with the value of a step, if it has one."""
+    return {} if value is None else OF_STEPS.get(step, {}) | _of_kind(step, value)
+
+
+def _of_kind(step: str, value: Any) -> Verbs:
     if isinstance(value, tuple):
         return ACTIVATIONS if callable(value[0]) else {}
     if callable(value):
         return REDUCTIONS if value in (anp.sum, anp.max, np.mean) else FUNCTIONS
     if np.asarray(value).dtype.kind == "i":
         return CLASSES if np.ndim(value) else COUNTS
-    if place in ("y", "y in the sum", "y in y Φ"):
+    if step in ("y", "y in the sum", "y in y Φ"):
         return LABELS
     if not np.ndim(value):
         return NUMBERS | CONSTANTS
-    return NUMBERS | (ARRAYS if place in GIVEN else {})
+    return NUMBERS | (ARRAYS if step in GIVEN else {})

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kkt_ref._validation import check_count, check_dtype, check_positive
+from kkt_ref._validation import check_count, check_dtype, check_kind, check_positive
 from kkt_ref.conformance.causes import settled
 from kkt_ref.conformance.check import Check, method_of
 from kkt_ref.conformance.questions import QUESTIONS
@@ -34,7 +34,7 @@ def check_implementation(
     time_limit: float | None = None,
     progress: Callable[[str], Any] | None = None,
 ) -> list[Result]:
-    """Check an implementation against the definitions by autograd.
+    """Check whether the answers of an implementation are those of the definition.
 
     Parameters
     ----------
@@ -208,16 +208,12 @@ def judge(
 def _reasons(expected_failures: Mapping[str, str] | None) -> dict[str, str]:
     """Return the expected failures by the names of checks, or raise if one of them is no check."""
     given = {} if expected_failures is None else expected_failures
-    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-        raise ValueError(
-            "expected_failures: expected a mapping of names from check_names() to reasons, got "
-            f"{given!r:.300}"
-        )
+    check_kind(given, Mapping, "expected_failures")
     names, reasons = check_names() if given else [], {}
     for pattern, reason in given.items():
-        found = fnmatch.filter(names, pattern)
+        found = fnmatch.filter(names, str(pattern))
         if not found:
-            near = difflib.get_close_matches(pattern, names, 1, 0)[0]
+            near = difflib.get_close_matches(str(pattern), names, 1, 0)[0]
             raise ValueError(
                 f"expected_failures: expected names from check_names(), got {pattern!r}; the "
                 f"nearest is {near!r}"
