@@ -42,13 +42,10 @@ BUGS = {
         "bias=b is not None": {"bias=True": "two answers"},
         "beta=self.alpha, threshold=50": {
             "beta=1.0, threshold=50": r"α is taken as 1",
-            "beta=1 / self.alpha, threshold=50": r"α is inverted",
         },
         'self.kind == "softplus"': {"False": r"smooth activation is replaced by"},
         "return torch.relu(z)": {
             "return nn.functional.leaky_relu(z)": r"replaced by leaky ReLU with slope 0.01",
-            "return z": r"replaced by the identity",
-            "return nn.functional.relu6(z)": r"replaced by relu6",
             "return torch.maximum(z, torch.zeros_like(z))": r"relu'\(0\) = 0.5",
             "return torch.where(z >= 0, z, 0 * z)": r"relu'\(0\) = 1",
         },
@@ -61,9 +58,6 @@ BUGS = {
         },
         "return (lam * y * model(x)[:, 0]).sum()": {
             "return (lam * model(x)[:, 0]).sum()": r"y in the sum is taken as 1",
-            "return (lam.clamp(min=0) * y * model(x)[:, 0]).sum()": r"λ in the sum is clipped at 0",
-            "return (lam * y * model(x)[:, 0])[:64].sum()": r"lacks all after the first 64",
-            "return (lam * (y + 1) / 2 * model(x)[:, 0]).sum()": "0 and 1",
             "return (lam * y * model(x)[:, 0].clamp(-100, 100)).sum()": "",
             "return (torch.where(lam.abs() < 1e-6, 0 * lam, lam) * y * model(x)[:, 0]).sum()": "",
         },
@@ -81,17 +75,13 @@ BUGS = {
             "return loss.item(), grad_x.numpy(), torch.zeros_like(lam).numpy()": r"∂/∂λ",
             "return loss.item(), lam.grad.numpy(), grad_x.numpy()": "expected shape",
             "return loss, grad_x, lam.grad": "detach",
-            "return loss.item(), grad_x.numpy(), lam.grad.numpy() * y": r"∂/∂λ is multiplied by y",
         },
         "create_graph=True)\n    return": {"create_graph=False)\n    return": "raised"},
         "[:, 0].detach().numpy()": {
             "[:, 0]": "detach",
-            ".detach().numpy()": "expected shape",
-            "[:, 0].detach().double().numpy()": "expected dtype",
             "[:, 0].detach().bfloat16().float().numpy()": "bfloat16",
         },
         "            model.zero_grad()\n": {"": r"the answer is added up from the first"},
-        "return torch.stack(rows).numpy()": {"return torch.stack(rows[::-1]).numpy()": r"in reverse order"},
     },
     "arrays": {
         "def stationarity(self, net, x, y, multipliers):\n": {"def stationarity(self, net, x, y, multipliers):\n        y = -y\n": r"(?=.*opposite sign).*, y,"},
