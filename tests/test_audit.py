@@ -108,6 +108,7 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
     with open(out / "candidates.csv") as file:
         mine = list(csv.DictReader(file))[int(best["candidate"])]
     assert mine["training row"] == best["row"]
+    assert ("No candidate resembles its sample" in page) == (float(best["score"]) < 0.8)
     with np.load(out / "candidates.npz") as arrays, np.load("data.npz") as data:
         candidate, row = arrays["candidates"][int(best["candidate"])], data["x"][int(best["row"])]
     assert np.isclose(np.corrcoef(candidate, row.ravel())[0, 1], float(best["score"]))
