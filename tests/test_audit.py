@@ -565,6 +565,11 @@ def test_a_difference_that_nobody_can_see_is_not_recognisable(trained):
     as_many_hits = measured.held_out._replace(matches=measured.data.matches)
     verdict = judge(measured._replace(held_out=as_many_hits))["reconstruction"]
     assert verdict.degree == "beyond chance, but not recognisable" and verdict.p < 0.003
+    for one, other in ((0.5, 0.5), (0.9, 0.5), (0.5, 0.9)):  # AUCs without the network
+        files = measured.held_out.files._replace(found=("means",), auc=one)
+        differ = measured.held_out._replace(files=files, placebo_auc=other)
+        degree = judge(measured._replace(held_out=differ))["membership"].degree
+        assert (degree == "shown") == (one == other)
 
 
 @pytest.mark.parametrize("K", [1, 3])

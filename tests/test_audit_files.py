@@ -47,6 +47,8 @@ def test_numbers_shapes_writers_and_auditors_order_the_layers():
     ordered = dict(sorted(written.items()))
     with pytest.raises(ValueError, match="several orders.*inner, pixels, top; pixels, inner, top"):
         load(ordered)
+    with pytest.raises(ValueError, match="; and others. Say"):
+        load({f"{name}.weight": np.ones((5, 5)) for name in "abcd"})
     said = load(ordered, layers=("pixels", "inner", "top"))
     assert np.array_equal(said.net.weights[0], square.weights[0])
     with pytest.raises(ValueError, match="each layer of the file once"):
