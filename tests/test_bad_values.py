@@ -41,6 +41,7 @@ def spoiled_arrays(a):
         "no rows": a[:0],
         "a row less": a[:-1],
         "no columns": a[..., :0],
+        "a column less": a[..., :-1],
         "NaN": with_first(np.nan),
         "inf": with_first(-np.inf),
         "huge": with_first(1e300),
