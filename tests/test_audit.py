@@ -556,6 +556,8 @@ def test_a_network_of_three_classes(trained):
     assert measured.data.matches.numbers[key] > measured.held_out.matches.numbers[key] + 0.1
     assert measured.data.conditions["primal_feasibility"] == 0.0
     assert set(measured.found.labels) == {0.0, 1.0, 2.0}
+    some = audit(net, (x[y < 2], y[y < 2]), conditions=True, **SMALL)  # no margin of class 2
+    assert "stationarity" not in some.data.conditions
 
 
 def test_a_difference_that_nobody_can_see_is_not_recognisable(trained):
