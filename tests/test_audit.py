@@ -406,6 +406,7 @@ ERRORS = {
     "missing weights": (["nowhere.npz"], "no such file"),
     "weights without a network": (["data.npz"], r"state\['x'\]: expected '<layer>\.weight'"),
     "other activation": (["net.npz", "--activation", "softplus", "--alpha", 9], "activation"),
+    "alpha of relu": (["data.npz", "--alpha", 2], "alpha: expected none for 'relu'"),
     "few labels": (["net.npz", "--data", "few.npz"], r"y: expected shape \(12,\)"),
     "wrong mean": (["net.npz", "--data", "mean.npz"], r"mean: expected shape \(n, 30\)"),
     "bomb": (["net.npz", "--data", "bomb.npz"], "would inflate to 4000 MB"),
