@@ -117,18 +117,6 @@ def by_data(*arguments: Any) -> Callable:
     return by(lambda case: case.data[0], *arguments)
 
 
-def by_part(source: Callable, n: int = 40, part: float = 0.5) -> Callable:
-    """A scaler fitted to a part of the data, or for a part above 1 to more rows beside it."""
-
-    def make(rng: np.random.Generator) -> Case:
-        more = int(max(part - 1, 0) * n)
-        x, y = source(rng, 2 * n + 80 + more)
-        case = split(lambda *_: (x[more:], y[more:]), n)(rng)
-        return scaled(case, np.concatenate([case.data[0][: int(min(part, 1) * n)], x[:more]]))
-
-    return make
-
-
 def by_pca(source: Callable, whiten: bool, n: int = 50) -> Callable:
     def make(rng: np.random.Generator) -> Case:
         case = split(source, n)(rng)
@@ -258,8 +246,10 @@ DISHONEST: dict[str, Callable[[np.random.Generator], Case]] = {
     "scaler of 30 rows, normal": by_data(normal, "standard", 30),
     "scaler of 100 rows": by_data(digits, "standard", 100, 200),
     "scaler of 300 rows": by_data(digits, "standard", 300, 300),
-    "scaler of half of the data": by_part(digits, 40, 0.5),
-    "scaler of the data and more": by_part(digits, 40, 2.0),
+    "scaler of half of the data": by(lambda case: case.data[0][:20], digits, "standard"),
+    "scaler of the data and more": by(
+        lambda case: np.concatenate([case.data[0], case.others[0]]), digits, "standard"
+    ),
     "mean of the data": by_data(digits, "mean"),
     "min-max of the data": by_data(normal, "min-max"),
     "PCA of 50 rows": by_pca(digits, False),

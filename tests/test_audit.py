@@ -108,6 +108,7 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
     with open(out / "candidates.csv") as file:
         mine = list(csv.DictReader(file))[int(best["candidate"])]
     assert mine["training row"] == best["row"]
+    assert ("No candidate resembles its sample" in page) == (float(best["score"]) < 0.8)
     with np.load(out / "candidates.npz") as arrays, np.load("data.npz") as data:
         candidate, row = arrays["candidates"][int(best["candidate"])], data["x"][int(best["row"])]
     assert np.isclose(np.corrcoef(candidate, row.ravel())[0, 1], float(best["score"]))
@@ -405,6 +406,7 @@ ERRORS = {
     "missing weights": (["nowhere.npz"], "no such file"),
     "weights without a network": (["data.npz"], r"state\['x'\]: expected '<layer>\.weight'"),
     "other activation": (["net.npz", "--activation", "softplus", "--alpha", 9], "activation"),
+    "alpha of relu": (["data.npz", "--alpha", 2], "alpha: expected none for 'relu'"),
     "few labels": (["net.npz", "--data", "few.npz"], r"y: expected shape \(12,\)"),
     "wrong mean": (["net.npz", "--data", "mean.npz"], r"mean: expected shape \(n, 30\)"),
     "bomb": (["net.npz", "--data", "bomb.npz"], "would inflate to 4000 MB"),
@@ -555,6 +557,8 @@ def test_a_network_of_three_classes(trained):
     assert measured.data.matches.numbers[key] > measured.held_out.matches.numbers[key] + 0.1
     assert measured.data.conditions["primal_feasibility"] == 0.0
     assert set(measured.found.labels) == {0.0, 1.0, 2.0}
+    some = audit(net, (x[y < 2], y[y < 2]), conditions=True, **SMALL)  # no margin of class 2
+    assert "stationarity" not in some.data.conditions
 
 
 def test_a_difference_that_nobody_can_see_is_not_recognisable(trained):
@@ -564,6 +568,11 @@ def test_a_difference_that_nobody_can_see_is_not_recognisable(trained):
     as_many_hits = measured.held_out._replace(matches=measured.data.matches)
     verdict = judge(measured._replace(held_out=as_many_hits))["reconstruction"]
     assert verdict.degree == "beyond chance, but not recognisable" and verdict.p < 0.003
+    for one, other in ((0.5, 0.5), (0.9, 0.5), (0.5, 0.9)):  # AUCs without the network
+        files = measured.held_out.files._replace(found=("means",), auc=one)
+        differ = measured.held_out._replace(files=files, placebo_auc=other)
+        degree = judge(measured._replace(held_out=differ))["membership"].degree
+        assert (degree == "shown") == (one == other)
 
 
 @pytest.mark.parametrize("K", [1, 3])

@@ -41,6 +41,7 @@ def spoiled_arrays(a):
         "no rows": a[:0],
         "a row less": a[:-1],
         "no columns": a[..., :0],
+        "a column less": a[..., :-1],
         "NaN": with_first(np.nan),
         "inf": with_first(-np.inf),
         "huge": with_first(1e300),
@@ -77,7 +78,7 @@ def bad_values(name, value):
     if isinstance(value, str):
         return {repr(v): v for v in (None, "nonsense", 3, ["a"])}
     if isinstance(value, tuple) and all(isinstance(v, (int, float, str)) for v in value):
-        others = [None, (), "ab", 3, (*value, value[-1]), value[:-1], (None,) * len(value)]
+        others = [None, (), "ab", 3, [value], (*value, value[-1]), value[:-1], (None,) * len(value)]
         others += [(c,) * len(value) for c in (np.nan, np.inf, 1e300, -1.0, 0, 1.5, "a")]
         return {repr(v): v for v in others}
     others = {"None": None, "text": "text", "number": 3, "empty": (), "list": [1, 2]}

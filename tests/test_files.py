@@ -18,7 +18,6 @@ from kkt_ref._io import read_npz
 from kkt_ref.audit.weights import load_weights
 from kkt_ref.stationarity import closed_form
 from tests.networks import state_dict
-from tests.programs import run_python
 from tests.public import NET
 
 LARGE = kkt_ref.init_uniform((60, 200, 1), np.random.default_rng(0))
@@ -191,18 +190,3 @@ def test_a_network_of_ten_million_parameters(tmp_path):
         peak = tracemalloc.get_traced_memory()[1] / net.theta.nbytes
         tracemalloc.stop()
         assert peak < limit, peak
-
-
-@pytest.mark.slow
-def test_nothing_is_written_elsewhere(tmp_path, monkeypatch):
-    (tmp_path / "work" / "here").mkdir(parents=True)
-    for name in [name for name in os.environ if name.startswith("XDG_")]:
-        monkeypatch.delenv(name)
-    code = "import kkt_ref, numpy as np; from kkt_ref.__main__ import main\n"
-    code += "main(['questions', 'q.npz'])\n"
-    code += "kkt_ref.save_net(kkt_ref.init_uniform((2, 3, 1), np.random.default_rng(0)), 'net.npz')"
-    home = dict(HOME=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
-    done = run_python("-c", code, cwd=tmp_path / "work" / "here", **home)
-    assert done.returncode == 0, done.stderr
-    found = {path.relative_to(tmp_path / "work" / "here") for path in tmp_path.rglob("*.*")}
-    assert found == {Path(name) for name in ("q.npz", "net.npz")}

@@ -14,6 +14,7 @@ from kkt_ref.attacks.plane import (
 )
 from kkt_ref.datasets import toys
 from tests.networks import papers_toy, twelve_points
+from tests.public import KINKED
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,17 @@ def test_a_margin_that_is_found_a_little_too_large_loses_no_point(monkeypatch):
     monkeypatch.setattr(plane, "find_margin", lambda *_: q)
     found = reconstruct_plane(net, step=0.1)
     assert kkt_ref.match_points(x, found.candidates, 0.01, found.multipliers).matched == 12
+
+
+def test_finer_grids_away_from_kinks_explain_as_much():
+    floors = []
+
+    def watch(stage, _, x, multipliers):
+        y = np.sign(KINKED.outputs(x)[:, 0])
+        floors.append(kkt_ref.residual_floor(KINKED, x, y).relative)
+
+    reconstruct_plane(KINKED, step=0.15, callback=watch)  # the grid, two finer ones, and the rest
+    assert max(floors[1:3]) <= floors[0]
 
 
 def test_removal_stops_before_the_residual_has_grown_too_much(found_and_stages, monkeypatch):

@@ -40,19 +40,13 @@ BUGS = {
             "torch.tensor(W.T.reshape(W.shape))\n": r"every weight is in Fortran order",
         },
         "bias=b is not None": {"bias=True": "two answers"},
-        "beta=self.alpha, threshold=50": {
-            "beta=1.0, threshold=50": r"α is taken as 1",
-            "beta=1 / self.alpha, threshold=50": r"α is inverted",
-        },
+        "beta=self.alpha, threshold=50": {"beta=1.0, threshold=50": r"α is taken as 1"},
         'self.kind == "softplus"': {"False": r"smooth activation is replaced by"},
         "return torch.relu(z)": {
             "return nn.functional.leaky_relu(z)": r"replaced by leaky ReLU with slope 0.01",
-            "return z": r"replaced by the identity",
-            "return nn.functional.relu6(z)": r"replaced by relu6",
             "return torch.maximum(z, torch.zeros_like(z))": r"relu'\(0\) = 0.5",
             "return torch.where(z >= 0, z, 0 * z)": r"relu'\(0\) = 1",
         },
-        "return self.layers[-1](x)": {"return torch.relu(self.layers[-1](x))": r"Φ is clipped at 0"},
         "for layer in self.layers[:-1]": {"for layer in self.layers[:4]": "raised|shape"},
         "return torch.cat([t.detach().reshape(-1) for t in tensors])": {
             "return torch.cat([t.detach().T.reshape(-1) for t in tensors])": "Fortran",
@@ -61,37 +55,24 @@ BUGS = {
         },
         "return (lam * y * model(x)[:, 0]).sum()": {
             "return (lam * model(x)[:, 0]).sum()": r"y in the sum is taken as 1",
-            "return (lam.clamp(min=0) * y * model(x)[:, 0]).sum()": r"λ in the sum is clipped at 0",
-            "return (lam * y * model(x)[:, 0])[:64].sum()": r"lacks all after the first 64",
-            "return (lam * (y + 1) / 2 * model(x)[:, 0]).sum()": "0 and 1",
             "return (lam * y * model(x)[:, 0].clamp(-100, 100)).sum()": "",
             "return (torch.where(lam.abs() < 1e-6, 0 * lam, lam) * y * model(x)[:, 0]).sum()": "",
         },
-        "return [p.detach() - g for p, g in zip(params, sums)]": {
-            "return [p.detach() - g for p, g in zip(params, sums)][:-1]": "shape|in the last layer is taken as 0",
-            "return [p - g if p.ndim == 2 else 0 * p for p, g in zip(params, sums)]": r"b in the residual is taken as 0",
-        },
+        "return [p.detach() - g for p, g in zip(params, sums)]": {"return [p.detach() - g for p, g in zip(params, sums)][:-1]": "shape|in the last layer is taken as 0"},
         "loss = sum((r**2).sum() for r in parts)\n        loss.backward()\n        grad_x": {
             "loss = sum((r**2).mean() for r in parts)\n        loss.backward()\n        grad_x": r"the sum over an array is a mean",
-            "loss = sum(r.abs().sum() for r in parts)\n        loss.backward()\n        grad_x": r"the square is an absolute value",
             "loss = sum(r.norm() for r in parts)\n        loss.backward()\n        grad_x": "an array is the root of a sum",
         },
-        "grad_x = torch.zeros_like(x) if": {"grad_x = torch.zeros_like(x) if True or": r"∂/∂x"},
         "return loss.item(), grad_x.numpy(), lam.grad.numpy()": {
-            "return loss.item(), grad_x.numpy(), torch.zeros_like(lam).numpy()": r"∂/∂λ",
             "return loss.item(), lam.grad.numpy(), grad_x.numpy()": "expected shape",
             "return loss, grad_x, lam.grad": "detach",
-            "return loss.item(), grad_x.numpy(), lam.grad.numpy() * y": r"∂/∂λ is multiplied by y",
         },
         "create_graph=True)\n    return": {"create_graph=False)\n    return": "raised"},
         "[:, 0].detach().numpy()": {
             "[:, 0]": "detach",
-            ".detach().numpy()": "expected shape",
-            "[:, 0].detach().double().numpy()": "expected dtype",
             "[:, 0].detach().bfloat16().float().numpy()": "bfloat16",
         },
         "            model.zero_grad()\n": {"": r"the answer is added up from the first"},
-        "return torch.stack(rows).numpy()": {"return torch.stack(rows[::-1]).numpy()": r"in reverse order"},
     },
     "arrays": {
         "def stationarity(self, net, x, y, multipliers):\n": {"def stationarity(self, net, x, y, multipliers):\n        y = -y\n": r"(?=.*opposite sign).*, y,"},
@@ -99,9 +80,7 @@ BUGS = {
             "return Ws, bs, net.activation.name.replace('gated', 'softplus'),": r"gated",
             "return Ws, bs, net.activation.name.replace('gated', 'relu'),": r"hard gates",
         },
-        "return [W - dW for W, dW in zip(Ws, dWs)], rbs": {
-            "return [0 * Ws[0], *[W - dW for W, dW in zip(Ws, dWs)][1:]], [0 * rbs[0], *rbs[1:]]": r"part of the residual in layer 1 is taken as 0",
-        },
+        "return [W - dW for W, dW in zip(Ws, dWs)], rbs": {"return [0 * Ws[0], *[W - dW for W, dW in zip(Ws, dWs)][1:]], [0 * rbs[0], *rbs[1:]]": r"part of the residual in layer 1 is taken as 0"},
         "window = np.outer(line, line) / line.sum() ** 2": {"window = np.full((11, 11), 1 / 121)": r"has a uniform window"},
         "U, hot = self.coefficients(y, multipliers)\n        value": {RUNNER_UP: ""},
         "Ws = [W.T for W in net.weights]": {"Ws = [W.T.astype(np.float32).astype(W.dtype) for W in net.weights]": r"every weight is rounded to float32"},
@@ -122,9 +101,7 @@ BUGS = {
             "g * (1 - g)": r"the derivative through the gate is divided by α",
         },
         "deltas.append(gate_of(kind, alpha, z) * (deltas[-1] @ W.T))": {"deltas.append(deltas[-1] @ W.T)": r"has no gates"},
-        "parts.append(dW.T.ravel())\n        if b is not None:\n            parts.append(db)": {
-            "if b is not None:\n            parts.append(db)\n        parts.append(dW.T.ravel())": "b_l before W_l",
-        },
+        "parts.append(dW.T.ravel())\n        if b is not None:\n            parts.append(db)": {"if b is not None:\n            parts.append(db)\n        parts.append(dW.T.ravel())": "b_l before W_l"},
         "return np.concatenate(parts)": {
             "return np.concatenate(parts[::-1])": "layers reversed",
             "return np.concatenate(sorted(parts, key=len))": "",

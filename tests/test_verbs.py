@@ -22,7 +22,16 @@ SAID = {  # of V, where m is 7, K is 3 and α is 2
     "is centred": V + 1.25 / 3, "is replaced by its mean": [-1.25 / 3] * 3,
     "is in reverse order": [0.5, -2, 0.25], "is added up from the first": [0.25, -1.75, -1.25],
     "lacks the last": [0.25, -2, 0], "lacks all after the first 64": V,
+    "is multiplied by y": -V, "is the sum alone": 3 - V, "lacks ‖θ‖²": V - 27,
 }  # fmt: skip
+FUNCTIONS = {  # at V
+    "is left out": V, "is an absolute value": [0.25, 2, 0.5], "is squared": [1 / 16, 0, 1 / 4],
+    "has the opposite sign inside": [0, 2, 0], "lacks the absolute values": -1.25,
+    "is a sum of positive parts": 0.75, "is taken as 1": 1, "is a sum": -1.25,
+    "lacks all after the first 64": -1.25, "is the root of a sum": np.nan,
+}  # fmt: skip
+OF_SIZES = {"is a mean": 2.75 / 3, "is a maximum": 2}
+OF_VALUES = {"is a mean": -1.25 / 3, "is a maximum": 0.5, "lacks the last": -1.75}
 LOSSES = {  # of y and Φ
     "the exponential loss": lambda y, u: np.exp(-y * u),
     "the hinge": lambda y, u: np.maximum(1 - y * u, 0),
@@ -34,9 +43,10 @@ LOSSES = {  # of y and Φ
 }
 
 
-@pytest.mark.parametrize("table", ["NUMBERS", "CONSTANTS", "ARRAYS", "DIGITS"])
+@pytest.mark.parametrize("table", ["NUMBERS", "CONSTANTS", "ARRAYS", "DIGITS", "ANSWERS"])
 def test_values(table):
-    given = {"x": np.ones((7, 2)), "net": SimpleNamespace(K=3, activation=kkt_ref.Softplus(2.0))}
+    net = SimpleNamespace(K=3, activation=kkt_ref.Softplus(2.0), theta=np.full(3, 3.0))
+    given = {"x": np.ones((7, 2)), "y": -np.ones(3), "net": net}
     for verb, change in getattr(verbs, table).items():
         v, number = V, float([*re.findall(r"\d[\d.]*", verb), 0][0])
         wanted = SAID.get(verb, number)  # it is taken as this number
@@ -47,7 +57,19 @@ def test_values(table):
         np.testing.assert_allclose(change(v, given), wanted, rtol=1e-14, err_msg=verb)
 
 
-def test_losses_and_activations():
+@pytest.mark.parametrize("table", ["FUNCTIONS", "SUMS", "REDUCTIONS"])
+def test_functions(table):
+    said = FUNCTIONS | (OF_SIZES if table == "SUMS" else OF_VALUES)
+    with np.errstate(invalid="ignore"):
+        for verb, function in getattr(verbs, table).items():
+            np.testing.assert_allclose(function(None, {})(V), said[verb], err_msg=verb)
+
+
+def test_powers_losses_and_activations():
+    for verb, power in verbs.POWERS.items():
+        a, b = map(int, re.findall(r"-?\d+", verb.replace("+", " ")))
+        q = power(None, {"margin": 8.0, "net": SimpleNamespace(depth=3)})
+        assert np.isclose(q, 2.0 ** (3 * a + b)), verb
     y, u, h = np.array([-1.0, 1.0, 1.0, -1.0]), np.array([0.3, 0.7, 1.6, -1.2]), 1e-6
     for name, loss in LOSSES.items():
         slope = (loss(y, u - h) - loss(y, u + h)) / (2 * h)
