@@ -69,8 +69,7 @@ def test_warnings_name_what_breaks_homogeneity():
     for kept, layers in {(1, 1, 1): "[2, 3]", (1, 1, 0): "[2]", (0, 0, 1): "[3]"}.items():
         assert f"layers {layers} have biases" in warnings(kept, bias="all")
     assert "softplus" in warnings(activation=kkt_ref.Softplus(5.0))
-    assert "smoothed gates" in warnings(activation=kkt_ref.GatedReLU(5.0))
-    assert homogeneous == [True, False, False, False, False, True]
+    assert homogeneous == [True, False, False, False, False]
 
 
 @given(problems())
