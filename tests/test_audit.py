@@ -352,6 +352,7 @@ def test_weights_that_are_refused(tmp_path, monkeypatch, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+LINE_OF_4 = kkt_ref.MLP((np.eye(4), one((1, 4))), (None, None))
 PLANE = dict(net=kkt_ref.MLP((np.eye(2), one((1, 2))), (None, None)), x=None, held_out=None)
 ARGUMENTS = {  # what replaces good arguments, with the words that say why it is refused
     "other pixels": (dict(x=one((N, 1, 7, 5))), "samples of 30 numbers"),
@@ -361,7 +362,8 @@ ARGUMENTS = {  # what replaces good arguments, with the words that say why it is
     "few held out": (dict(held_out=one((3, 30))), "at least 12 samples"),
     "shape of another": (dict(image_shape=(1, 7, 5)), "samples of 30 numbers"),
     "shape against data": (dict(image_shape=(1, 5, 6)), r"expected \(1, 6, 5\) as in data"),
-    "four channels": (dict(image_shape=(2, 3, 5)), "C 1 or 3"),
+    "two channels": (dict(image_shape=(2, 3, 5)), "C 1 or 3"),
+    "four channels": (PLANE | dict(net=LINE_OF_4, image_shape=(4, 1, 1)), "C 1 or 3"),
     "box of images": (dict(box=(0, 1)), "attack on 30 inputs has none"),
     "bad box": (PLANE | dict(box=(1, 0)), "box: expected"),
     "small box": (PLANE | dict(x=9 * np.eye(2), y=[1, -1]), "bounds that contain the data"),
@@ -521,14 +523,25 @@ def test_pictures_have_the_shape_of_the_data_or_the_argument(trained):
         assert all(a != b for a, b in zip(drawn[0], other, strict=True))
 
 
-def test_pictures_name_the_rows_of_the_files(trained, monkeypatch):
+@pytest.fixture
+def figures(monkeypatch):
+    """What is drawn, as Matplotlib holds it."""
+    drawn = []
+    monkeypatch.setattr("kkt_ref.audit.figures._png", lambda figure: drawn.append(figure) or b"")
+    return drawn
+
+
+def test_pictures_name_the_rows_of_the_files_and_show_them(trained, figures):
     net, x, y, unseen = trained
-    measured, drawn = audit(net, (x[:6], y[:6]), unseen, **SMALL), []
-    monkeypatch.setattr("kkt_ref.audit.figures._cells", lambda *cells, **_: drawn.append(cells))
+    measured = audit(net, (x[:6], y[:6]), unseen, **SMALL)
     draw_pictures(measured)
-    for (rows, captions), file in zip(drawn, (x, unseen), strict=False):
-        named = [int(caption.split()[-1]) for caption in captions]
-        assert np.array_equal([*rows.values()][1], file.reshape(N, 30)[named])
+    for figure, file in zip(figures[1:], (x, unseen), strict=False):
+        grid = np.reshape(figure.axes, (-1, 4))
+        for above, below in zip(grid[::2].flat, grid[1::2].flat, strict=True):
+            if above.get_visible():
+                row = file[int(above.get_title().split()[-1])]
+                shown = below.images[0].get_array()[..., 0]  # one of three equal channels
+                assert np.allclose(shown, (row[0] - row.min()) / np.ptp(row))
     matched = tables.candidate_columns(measured.found, None, measured.held_out)["held-out row"]
     assert {*matched} - {None} <= {*measured.held_out.rows}
 
@@ -609,7 +622,7 @@ def test_a_network_without_a_margin_in_the_plane_is_an_answer(folder, capsys):
     assert verdict["degree"] == "not shown beyond chance" and verdict["p"] == 1.0
 
 
-def test_points_in_the_plane_that_are_the_candidates():
+def test_points_in_the_plane_that_are_the_candidates(figures):
     found = audit(KINKED).found
     inside = np.abs(found.candidates).max(axis=1) < 1.5
     x, y, n = found.candidates[inside], found.labels[inside], inside.sum()
@@ -618,6 +631,12 @@ def test_points_in_the_plane_that_are_the_candidates():
     assert measured.held_out.matches.numbers["samples within 0.05"] == 0
     assert measured.held_out.reconstruction.roc.auc == 1.0
     assert [picture.name for picture in draw_pictures(measured)] == ["candidates", "roc"]
+    shown = {part.get_label(): part.get_offsets() for part in figures[0].axes[0].collections}
+    for label in (-1, 1):
+        assert np.array_equal(shown[f"training point, label {label}"], x[y == label])
+        assert np.array_equal(
+            shown[f"candidate, label {label}"], found.candidates[found.labels == label]
+        )
 
 
 def warnings_of(net, *samples, known=True):
