@@ -196,6 +196,12 @@ def mean(x):
     return x.mean(axis=0)
 
 
+def cut(sign):
+    """Samples whose columns end, on one side, where those of the data end."""
+    x, held_out = np.split(np.random.default_rng(0).normal(size=(180, 24)), [60])
+    return sign * x, sign * np.minimum(held_out, x.max(axis=0) - 1e-9)
+
+
 DIFFERENT_FILES = {  # what happens to both files, with the words that say what differs
     "scaler": (lambda x, u, _: fitted(x, u, mean, lambda x: np.diag(1 / x.std(0))), "a scaler"),
     "min-max": (
@@ -208,6 +214,8 @@ DIFFERENT_FILES = {  # what happens to both files, with the words that say what 
     ),
     "other norms": (lambda x, u, _: (x, 1.3 * u), "norms of rows"),
     "one column": (lambda x, u, _: (x, u + 4.0 * (np.arange(24) == 7)), r"centres.*most in 7"),
+    "cut above": (lambda *_: cut(1.0), "minima and maxima"),
+    "cut below": (lambda *_: cut(-1.0), "minima and maxima"),
     "other persons": (lambda x, u, who: (x[who[:60] == 0], u[who[60:] == 1]), "classifier of x"),
     "other labels": (lambda x, u, who: ((x, who[:60]), (u, 1 - who[60:])), "how labels follow"),
     "copies": (lambda x, u, _: (x, u[np.arange(len(u)) % 2]), "and 2 different held-out"),
@@ -251,14 +259,17 @@ def test_files_of_one_pool_are_judged():
     assert drawn[0].max() > 100  # not the first rows
 
 
-@pytest.mark.parametrize("kind", ["numbers", "labels", "classes", ""])
-def test_outputs_tell_what_was_fitted_whatever_y_is(kind):
-    rng, K = np.random.default_rng(0), 1 if kind == "numbers" else 3
+@pytest.mark.parametrize(
+    "kind, K", [("numbers", 1), ("labels", 3), ("classes", 3), ("", 3), ("", 1)]
+)
+def test_outputs_tell_what_was_fitted_whatever_y_is(kind, K):
+    rng = np.random.default_rng(0)
     x, unseen = rng.normal(size=(30, 8)), rng.normal(size=(60, 8))
     net = kkt_ref.init_uniform((8, 300, K), rng, bias="none")
     features = np.maximum(x @ net.weights[0].T, 0)
     pools = {"labels": rng.random((90, K)) < 0.5, "numbers": rng.normal(size=(90, K))}
-    y = pools.get(kind, rng.integers(0, 3, 90))
+    signs = np.resize([-10.0, 10.0], (90, 1))
+    y = pools.get(kind, rng.integers(0, 3, 90) if K == 3 else signs)
     target = 2.0 * y[:30] - 1 if kind == "labels" else y[:30]
     if target.ndim == 1:
         target = 20 * (np.eye(3)[target] - 0.5)
@@ -383,7 +394,7 @@ def test_arguments_that_are_refused(trained, what):
 
 def test_held_out_samples_that_were_seen_are_refused(trained):
     net, x, y, unseen = trained
-    seen = np.concatenate([unseen, x[3:5] + 1e-9])
+    seen = np.concatenate([unseen, x[3:5] + 5e-5])  # noise in each column
     for held_out, said in (
         (x, f"of which {N} are in"),
         (seen, r"12 \(row 3 of data\), 13 \(row 4.*leave them out of both files"),
