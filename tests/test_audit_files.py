@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import re
+import time
 
 import numpy as np
 import pytest
@@ -120,14 +121,18 @@ def test_verdict_and_p_are_conditions():
 
 def test_the_report_says_where_it_comes_from_and_survives_pictures(folder, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    monkeypatch.setenv("TZ", "UTC+3")  # the report's hours are those of UTC
+    time.tzset()
     monkeypatch.setattr("kkt_ref.audit.figures._png", lambda figure: 1 / 0)
     kkt_ref.save_net(NET, "net.npz")
     arguments = ["audit", "net.npz", "--restarts", "2", "--candidates", "5", "--json", "n.json"]
     assert main(arguments) == 0
+    monkeypatch.delenv("TZ")
+    time.tzset()
     page = (folder / "net_audit" / "report.html").read_text()
     run = json.loads((folder / "n.json").read_text())["run"]
     digest = hashlib.sha256((folder / "net.npz").read_bytes()).hexdigest()
-    assert run["files"][0]["sha256"] == digest and run["date"].startswith("02 January 1970")
+    assert run["files"][0]["sha256"] == digest and run["date"] == "02 January 1970, 00:00 UTC"
     for text in (digest, run["date"], run["command"], "could not be drawn", "samples are missing"):
         assert text in page
     heads = re.findall(r"<thead><tr>(.*?)</tr>", page)
