@@ -134,6 +134,24 @@ def test_one_line_a_cause_and_what_a_case_tests_apart():
     assert meaning.strip() == "this case tests: the formula itself"
 
 
+@pytest.mark.parametrize(
+    "factors, said",
+    [
+        ((1.37, 1, 1, 1, 1, 1), "W_1 is"),
+        ((1.37, 1, 1, 1.37, 1, 1), "W_1 and b_2 are"),
+        ((1.37, 1, 1.37, 1, 1.37, 1), "every W is"),
+    ],
+)
+def test_wrong_arrays_are_named(factors, said):
+    def residual(net, *given):
+        right = net.with_theta(Right().stationarity_residual(net, *given)).arrays
+        return net.with_arrays([c * p for c, p in zip(factors, right, strict=True)]).theta
+
+    wrong = SimpleNamespace(stationarity_residual=residual)
+    said += " 1.37 times the right one; the rest is right"
+    assert get_check("stationarity_residual: all biases").run(wrong).diagnosis == said
+
+
 def test_memory_is_blamed_only_if_the_first_answer_is_right():
     half = SimpleNamespace(outputs=lambda net, x: Right().outputs(net, x) / 2)
     results = {r.name: r for r in check_implementation(half, on_fail="return")}
