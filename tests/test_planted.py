@@ -35,17 +35,11 @@ SCIKIT_IMAGE = """def ssim(self, a, b):
 # a style, its pieces of source, what replaces each, and what the kit names then
 BUGS = {
     "torch_modules": {
-        "torch.tensor(W)\n": {
-            "torch.tensor(W.T if W.shape[0] == W.shape[1] else W)\n": r"transposed if it is square",
-            "torch.tensor(W.T.reshape(W.shape))\n": r"every weight is in Fortran order",
-        },
-        "layer.bias.data = torch.tensor(b)": {"layer.bias.data = torch.zeros(len(b))": r"every bias is taken as 0"},
+        "torch.tensor(W)\n": {"torch.tensor(W.T.reshape(W.shape))\n": r"every weight is in Fortran order"},
         "bias=b is not None": {"bias=True": "two answers"},
         "beta=self.alpha, threshold=50": {"beta=1.0, threshold=50": r"α is taken as 1"},
-        'self.kind == "softplus"': {"False": r"smooth activation is replaced by"},
         "return torch.relu(z)": {
             "return nn.functional.leaky_relu(z)": r"replaced by leaky ReLU with slope 0.01",
-            "return z": r"replaced by the identity",
             "return torch.maximum(z, torch.zeros_like(z))": r"relu'\(0\) = 0.5",
             "return torch.where(z >= 0, z, 0 * z)": r"relu'\(0\) = 1",
         },
@@ -57,10 +51,6 @@ BUGS = {
             "return torch.cat([t.detach().reshape(-1) for t in list(tensors)[::-1]])": "b_l before W_l and the layers reversed",
         },
         "return (lam * y * model(x)[:, 0]).sum()": {
-            "return (lam * y * model(x)[:, 0]).mean()": "divided by m",
-            "return (lam * model(x)[:, 0]).sum()": r"y in the sum is taken as 1",
-            "return (lam * y * model(x)[:, 0])[:64].sum()": r"lacks all after the first 64",
-            "return (lam * (y + 1) / 2 * model(x)[:, 0]).sum()": "0 and 1",
             "return (lam * y * model(x)[:, 0].clamp(-100, 100)).sum()": "",
             "return (torch.where(lam.abs() < 1e-6, 0 * lam, lam) * y * model(x)[:, 0]).sum()": "",
         },
@@ -70,8 +60,6 @@ BUGS = {
         },
         "loss = sum((r**2).sum() for r in parts)\n        loss.backward()\n        grad_x": {
             "loss = sum((r**2).mean() for r in parts)\n        loss.backward()\n        grad_x": r"the sum over an array is a mean",
-            "loss = sum(r.abs().sum() for r in parts)\n        loss.backward()\n        grad_x": r"the square is an absolute value",
-            "loss = sum(r.norm() for r in parts)\n        loss.backward()\n        grad_x": "an array is the root of a sum",
         },
         "grad_x = torch.zeros_like(x) if": {"grad_x = torch.zeros_like(x) if True or": r"∂/∂x"},
         "return loss.item(), grad_x.numpy(), lam.grad.numpy()": {
