@@ -128,14 +128,14 @@ def test_candidates_are_those_of_the_library(folder, trained):
             assert np.array_equal(arrays[name], getattr(found, field))
     assert not (folder / "o" / "matches.png").exists()
     assert "No training data were given" in (folder / "o" / "report.html").read_text()
+    images = dict(image_shape=(1, 6, 6))
+    assert same_candidates(audit(PHOTOS, **images).found, kkt_ref.reconstruct(PHOTOS, **images))
 
 
 @pytest.mark.parametrize("K", [1, 3])
 def test_defaults_are_those_of_the_library(K):
     net = kkt_ref.init_paper((6, 9, K), np.random.default_rng(0))
     assert same_candidates(audit(net).found, kkt_ref.reconstruct(net))
-    images = dict(image_shape=(1, 6, 6))
-    assert same_candidates(audit(PHOTOS, **images).found, kkt_ref.reconstruct(PHOTOS, **images))
     wide = kkt_ref.init_paper((400, 300, K), np.random.default_rng(0))
     for shape in (None, (1, 20, 20)):  # an untrained first layer shows no images
         settings = attack_settings(wide, shape, None, None, 0, None)
