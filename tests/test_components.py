@@ -87,13 +87,6 @@ def test_images_whose_edges_never_meet_are_recovered_exactly():
     assert seed_1.runs[0].objective not in [run.objective for run in found.runs]
 
 
-def test_a_grey_image_has_no_edges_and_does_no_harm():
-    rng = np.random.default_rng(0)
-    net = holding(np.vstack([patches(8, rng), np.full(450, 0.1)]), rng, noise=0.0)
-    found = kkt_ref.reconstruct(net, image_shape=SHAPE, restarts=1)
-    assert np.isfinite(found.candidates).all()
-
-
 def test_normal_noise_is_not_separated():
     rng = np.random.default_rng(1)
     x = rng.normal(size=(9, 450))
