@@ -228,6 +228,7 @@ def state(**changed):
 
 MESSAGES = {
     "x: expected shape (n, 3), got (3,); a single sample": loss(x=X[0]),
+    "x: expected values up to 1e+77, whose products": loss(x=1e80 * X),
     "x: expected dtype float64": loss(x=X.astype(np.float32)),
     "y: expected labels -1 and +1, got [0.0, 1.0]": loss(y=(Y + 1) / 2),
     "y: expected classes 0 ... 2": loss(**CLASSES | dict(y=np.full(6, 3))),

@@ -37,7 +37,6 @@ BUGS = {
     "torch_modules": {
         "torch.tensor(W)\n": {"torch.tensor(W.T.reshape(W.shape))\n": r"every weight is in Fortran order"},
         "bias=b is not None": {"bias=True": "two answers"},
-        "beta=self.alpha, threshold=50": {"beta=1.0, threshold=50": r"α is taken as 1"},
         "return torch.relu(z)": {
             "return nn.functional.leaky_relu(z)": r"replaced by leaky ReLU with slope 0.01",
             "return torch.maximum(z, torch.zeros_like(z))": r"relu'\(0\) = 0.5",
@@ -45,28 +44,17 @@ BUGS = {
         },
         "return self.layers[-1](x)": {"return torch.relu(self.layers[-1](x))": r"Φ is clipped at 0"},
         "for layer in self.layers[:-1]": {"for layer in self.layers[:4]": "raised|shape"},
-        "return torch.cat([t.detach().reshape(-1) for t in tensors])": {
-            "return torch.cat([t.detach().T.reshape(-1) for t in tensors])": "Fortran",
-            "return torch.cat([t.detach().reshape(-1) for t in sorted(tensors, key=lambda t: -t.ndim)])": "all W before all b",
-            "return torch.cat([t.detach().reshape(-1) for t in list(tensors)[::-1]])": "b_l before W_l and the layers reversed",
-        },
         "return (lam * y * model(x)[:, 0]).sum()": {
             "return (lam * y * model(x)[:, 0].clamp(-100, 100)).sum()": "",
             "return (torch.where(lam.abs() < 1e-6, 0 * lam, lam) * y * model(x)[:, 0]).sum()": "",
-        },
-        "return [p.detach() - g for p, g in zip(params, sums)]": {
-            "return [p.detach() - g for p, g in zip(params, sums)][:-1]": "shape|in the last layer is taken as 0",
-            "return [p - g if p.ndim == 2 else 0 * p for p, g in zip(params, sums)]": r"b in the residual is taken as 0",
         },
         "loss = sum((r**2).sum() for r in parts)\n        loss.backward()\n        grad_x": {
             "loss = sum((r**2).mean() for r in parts)\n        loss.backward()\n        grad_x": r"the sum over an array is a mean",
         },
         "grad_x = torch.zeros_like(x) if": {"grad_x = torch.zeros_like(x) if True or": r"∂/∂x"},
         "return loss.item(), grad_x.numpy(), lam.grad.numpy()": {
-            "return loss.item(), grad_x.numpy(), torch.zeros_like(lam).numpy()": r"∂/∂λ",
             "return loss.item(), lam.grad.numpy(), grad_x.numpy()": "expected shape",
             "return loss, grad_x, lam.grad": "detach",
-            "return loss.item(), grad_x.numpy(), lam.grad.numpy() * y": r"∂/∂λ is multiplied by y",
         },
         "create_graph=True)\n    return": {"create_graph=False)\n    return": "raised"},
         "[:, 0].detach().numpy()": {
@@ -92,11 +80,7 @@ BUGS = {
             "gap = model(x)[:, 0].detach() - margin": r"y in y Φ is taken as 1",
             "gap = y * model(x)[:, 0].detach() - 1": r"q in both differences is taken as 1",
         },
-        ".mean().backward()": {".sum().backward()": r"1/n is taken as 1"},
-        "nn.functional.softplus(-margins)": {
-            "nn.functional.softplus(margins)": r"opposite",
-            "nn.functional.softplus(1 - margins)": r"log\(1 \+ exp\(1 − y Φ",
-        },
+        "nn.functional.softplus(-margins)": {"nn.functional.softplus(1 - margins)": r"log\(1 \+ exp\(1 − y Φ"},
         "torch.optim.SGD(model.parameters(), lr=step)": {"torch.optim.Adam(model.parameters(), lr=step)": ""},
         "lam * wrong * gaps": {"-lam * wrong * logits": r"the coefficient of Φ_y is taken as 0"},
         "logits = model(x)": {"logits = model(x).softmax(dim=1)": ""},
