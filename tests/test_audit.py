@@ -98,7 +98,9 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
     key = "NCC, mean of the ten best"
     assert numbers["data"][key] > numbers["held_out"][key] + 0.1
     assert 0 < numbers["conditions"]["floor_layer_1"] < 1
-    assert numbers["verdict"]["tests"]["membership"]["degree"] == "shown"
+    tests = numbers["verdict"]["tests"]
+    assert tests["membership"]["degree"] == "shown"
+    assert numbers["verdict"]["p"] == min(test["p"] for test in tests.values())
     assert numbers["figures"]["auc"] > 0.95 and numbers["figures"]["tpr001"] is None
     with open(out / "samples.csv") as file:
         best = max(csv.DictReader(file), key=lambda sample: float(sample["score"]))
@@ -117,7 +119,8 @@ def same_candidates(one, other):
 
 
 def test_candidates_are_those_of_the_library(folder, trained):
-    net = trained[0]
+    net = trained[0].astype(np.float32)
+    kkt_ref.save_net(net, "net.npz")
     assert command("net.npz", "--candidates", 7, "--seed", 3, "--restarts", 3, "--out", "o") == 0
     found = kkt_ref.attacks.reconstruct_first_layer(net, candidates=7, seed=3, restarts=3)
     assert same_candidates(audit(net, candidates=7, seed=3, restarts=3).found, found)
@@ -125,7 +128,9 @@ def test_candidates_are_those_of_the_library(folder, trained):
         assert len(arrays.files) == 5
         for name in arrays.files:
             field = "run_index" if name == "restart" else name
-            assert np.array_equal(arrays[name], getattr(found, field))
+            expected = getattr(found, field)
+            assert np.array_equal(arrays[name], expected.astype(arrays[name].dtype))
+        assert arrays["candidates"].dtype == np.float32
     assert not (folder / "o" / "matches.png").exists()
     assert "No training data were given" in (folder / "o" / "report.html").read_text()
     images = dict(image_shape=(1, 6, 6))
@@ -162,6 +167,9 @@ def test_degrees(trained):
     assert degrees(net) == degrees(net, (x, y)) == [UNJUDGED] * 4
     assert degrees(net, (x[:6], y[:6]), unseen[:6]) == [UNJUDGED] * 4  # even if all were found
     assert degrees(net, (x, y), unseen)[::2] == ["shown", "shown"]
+    order = np.random.default_rng(0).permutation(60)  # layer 1 still holds the data
+    shuffled = net.with_arrays([*net.arrays[:2], net.weights[1][:, order]])
+    assert degrees(shuffled, x, unseen)[2:] == ["shown", "not shown beyond chance"]
     untrained = kkt_ref.init_paper((30, 60, 1), np.random.default_rng(5), first_layer=0.1)
     assert degrees(untrained, (x, y), unseen) == ["not shown beyond chance"] * 4
     verdicts = judge(audit(untrained, (x, y), unseen, **SMALL), activation_known=False)
@@ -535,6 +543,7 @@ def test_pictures_name_the_rows_of_the_files_and_show_them(trained, figures):
     net, x, y, unseen = trained
     measured = audit(net, (x[:6], y[:6]), unseen, **SMALL)
     draw_pictures(measured)
+    assert np.isclose(figures[0].axes[0].get_xlim()[0], 0.5 / N)  # half of one held-out sample
     for figure, file in zip(figures[1:], (x, unseen), strict=False):
         grid = np.reshape(figure.axes, (-1, 4))
         for above, below in zip(grid[::2].flat, grid[1::2].flat, strict=True):

@@ -159,6 +159,11 @@ def test_memory_is_blamed_only_if_the_first_answer_is_right():
     assert "only if the first answer is right" in results["outputs: no memory"].diagnosis
 
 
+def rounded(array):
+    """The array with an error that differs from call to call, as of a sum in any order."""
+    return array * (1 + 1e-12 * np.random.default_rng().normal(size=array.shape))
+
+
 class Tensor:
     """What PyTorch does with a tensor that requires a gradient."""
 
@@ -186,6 +191,7 @@ def test_single_checks_withhold_what_all_checks_withhold():
         (lambda net, x: np.full(len(x), np.nan), "expected finite"),
         (lambda net, x: np.full(len(x), 1e300), "the answer is wrong"),
         (lambda net, x: np.random.default_rng().normal(size=len(x)), "two answers"),
+        (lambda net, x: 1e9 * rounded(Right().outputs(net, x)), r"is 1e\+09 times the right one"),
         (lambda net, x: 1 / 0, "raised ZeroDivisionError"),
         (lambda net, x: sys.exit(3), "raised SystemExit: 3"),
         (lambda net: 1, "raised TypeError"),
@@ -303,6 +309,11 @@ def test_cases_cover_sizes_signs_and_parameters():
     assert any(np.any(lam < 0) for lam in lams)
     assert any(np.any(np.all(x == 0, axis=1)) for x in xs)
     assert not get_check("outputs: arrays with gaps").arguments[1].flags.contiguous
+
+
+def test_images_have_pixels_from_0_to_1():
+    images = [case.inputs[name] for case in cases("images", np.float64, 0) for name in "ab"]
+    assert all(image.min() >= 0 and image.max() <= 1 for image in images)
 
 
 def test_cases_keep_away_from_kinks_but_for_one():
