@@ -9,6 +9,7 @@ files differ by themselves.  The script writes what it has after each kind.
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -203,6 +204,7 @@ narrow = table(lambda rng, size: rng.normal(size=size), 3)
 unit = table(
     lambda rng, size: (v := rng.normal(size=size)) / np.linalg.norm(v, axis=1)[:, None], 30
 )
+beside = by(lambda case: np.concatenate([case.data[0], case.others[0]]), digits, "standard")
 third = by(lambda case: case.others[0], correlated, "standard")
 both = by(lambda case: np.concatenate([case.data[0], case.held_out[0]]), correlated, "standard")
 ten = partial(digits, classes=10)
@@ -268,7 +270,7 @@ DISHONEST: dict[str, Callable[[np.random.Generator], Case]] = {
 
 def run(name: str, splits: int, first: int) -> dict[str, int]:
     """Count the verdicts of one kind."""
-    found: dict[str, int] = {}
+    found = Counter[str]()
     for seed in range(first, first + splits):
         rng = np.random.default_rng([seed, len(name)])
         case = (HONEST | DISHONEST)[name](rng)
@@ -278,9 +280,8 @@ def run(name: str, splits: int, first: int) -> dict[str, int]:
         if name not in UNTRAINED:
             net = kkt_ref.loss_scaled_descent(net, x, y, rate=6.0, max_steps=150).net
         measured = audit(net, case.data, case.held_out, candidates=8, restarts=2, conditions=False)
-        degree = overall(judge(measured))
-        found[degree] = found.get(degree, 0) + 1
-    return found
+        found[overall(judge(measured))] += 1
+    return dict(found)
 
 
 def main(splits: str = "40", out: str = "audit_nulls.json", first: str = "0") -> None:

@@ -101,7 +101,9 @@ def test_from_weights_to_a_report_that_stands_alone(folder, capsys):
     key = "NCC, mean of the ten best"
     assert numbers["data"][key] > numbers["held_out"][key] + 0.1
     assert 0 < numbers["conditions"]["floor_layer_1"] < 1
-    assert numbers["verdict"]["tests"]["membership"]["degree"] == "shown"
+    tests = numbers["verdict"]["tests"]
+    assert tests["membership"]["degree"] == "shown"
+    assert numbers["verdict"]["p"] == min(test["p"] for test in tests.values())
     assert numbers["figures"]["auc"] > 0.95 and numbers["figures"]["tpr001"] is None
     with open(out / "samples.csv") as file:
         best = max(csv.DictReader(file), key=lambda sample: float(sample["score"]))
@@ -121,7 +123,8 @@ def same_candidates(one, other):
 
 
 def test_candidates_are_those_of_the_library(folder, trained):
-    net = trained[0]
+    net = trained[0].astype(np.float32)
+    kkt_ref.save_net(net, "net.npz")
     assert command("net.npz", "--candidates", 7, "--seed", 3, "--restarts", 3, "--out", "o") == 0
     found = kkt_ref.attacks.reconstruct_first_layer(net, candidates=7, seed=3, restarts=3)
     assert same_candidates(audit(net, candidates=7, seed=3, restarts=3).found, found)
@@ -129,9 +132,13 @@ def test_candidates_are_those_of_the_library(folder, trained):
         assert len(arrays.files) == 5
         for name in arrays.files:
             field = "run_index" if name == "restart" else name
-            assert np.array_equal(arrays[name], getattr(found, field))
+            expected = getattr(found, field)
+            assert np.array_equal(arrays[name], expected.astype(arrays[name].dtype))
+        assert arrays["candidates"].dtype == np.float32
     assert not (folder / "o" / "matches.png").exists()
     assert "No training data were given" in (folder / "o" / "report.html").read_text()
+    images = dict(image_shape=(1, 6, 6))
+    assert same_candidates(audit(PHOTOS, **images).found, kkt_ref.reconstruct(PHOTOS, **images))
 
 
 @pytest.mark.parametrize("K", [1, 3])
@@ -180,6 +187,9 @@ def test_degrees(trained):
     assert degrees(net) == degrees(net, (x, y)) == [UNJUDGED] * 4
     assert degrees(net, (x[:6], y[:6]), unseen[:6]) == [UNJUDGED] * 4  # even if all were found
     assert degrees(net, (x, y), unseen)[::2] == ["shown", "shown"]
+    order = np.random.default_rng(0).permutation(60)  # layer 1 still holds the data
+    shuffled = net.with_arrays([*net.arrays[:2], net.weights[1][:, order]])
+    assert degrees(shuffled, x, unseen)[2:] == ["shown", "not shown beyond chance"]
     untrained = kkt_ref.init_paper((30, 60, 1), np.random.default_rng(5), first_layer=0.1)
     assert degrees(untrained, (x, y), unseen) == ["not shown beyond chance"] * 4
     verdicts = judge(audit(untrained, (x, y), unseen, **SMALL), activation_known=False)
@@ -203,6 +213,12 @@ def mean(x):
     return x.mean(axis=0)
 
 
+def cut(sign):
+    """Samples whose columns end, on one side, where those of the data end."""
+    x, held_out = np.split(np.random.default_rng(0).normal(size=(180, 24)), [60])
+    return sign * x, sign * np.minimum(held_out, x.max(axis=0) - 1e-9)
+
+
 DIFFERENT_FILES = {  # what happens to both files, with the words that say what differs
     "scaler": (lambda x, u, _: fitted(x, u, mean, lambda x: np.diag(1 / x.std(0))), "a scaler"),
     "min-max": (
@@ -215,6 +231,8 @@ DIFFERENT_FILES = {  # what happens to both files, with the words that say what 
     ),
     "other norms": (lambda x, u, _: (x, 1.3 * u), "norms of rows"),
     "one column": (lambda x, u, _: (x, u + 4.0 * (np.arange(24) == 7)), r"centres.*most in 7"),
+    "cut above": (lambda *_: cut(1.0), "minima and maxima"),
+    "cut below": (lambda *_: cut(-1.0), "minima and maxima"),
     "other persons": (lambda x, u, who: (x[who[:60] == 0], u[who[60:] == 1]), "classifier of x"),
     "other labels": (lambda x, u, who: ((x, who[:60]), (u, 1 - who[60:])), "how labels follow"),
     "copies": (lambda x, u, _: (x, u[np.arange(len(u)) % 2]), "and 2 different held-out"),
@@ -228,9 +246,12 @@ def test_files_that_differ_without_a_network_cannot_be_judged(what):
     rows, who = rows_of(180)
     net = kkt_ref.init_uniform((24, 40, 1), np.random.default_rng(1))
     x, unseen = change(rows[:60], rows[60:], who)
-    verdicts = judge(audit(net, x, unseen, **SMALL))
+    measured = audit(net, x, unseen, **SMALL)
+    verdicts, p = judge(measured), measured.held_out.files.p
     assert all(v.degree.startswith("cannot be judged") for v in verdicts.values())
     assert all(re.search(message, v.text) for v in verdicts.values()), verdicts
+    text = verdicts["outputs"].text
+    assert "without any network" not in text or f"(p = {p:.2g}), without any network" in text
 
 
 def test_sizes_explain_a_mean_and_a_spread():
@@ -359,6 +380,7 @@ def test_weights_that_are_refused(tmp_path, monkeypatch, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+LINE_OF_4 = kkt_ref.MLP((np.eye(4), one((1, 4))), (None, None))
 PLANE = dict(net=kkt_ref.MLP((np.eye(2), one((1, 2))), (None, None)), x=None, held_out=None)
 ARGUMENTS = {  # what replaces good arguments, with the words that say why it is refused
     "other pixels": (dict(x=one((N, 1, 7, 5))), "samples of 30 numbers"),
@@ -368,7 +390,8 @@ ARGUMENTS = {  # what replaces good arguments, with the words that say why it is
     "few held out": (dict(held_out=one((3, 30))), "at least 12 samples"),
     "shape of another": (dict(image_shape=(1, 7, 5)), "samples of 30 numbers"),
     "shape against data": (dict(image_shape=(1, 5, 6)), r"expected \(1, 6, 5\) as in data"),
-    "four channels": (dict(image_shape=(2, 3, 5)), "C 1 or 3"),
+    "two channels": (dict(image_shape=(2, 3, 5)), "C 1 or 3"),
+    "four channels": (PLANE | dict(net=LINE_OF_4, image_shape=(4, 1, 1)), "C 1 or 3"),
     "box of images": (dict(box=(0, 1)), "attack on 30 inputs has none"),
     "bad box": (PLANE | dict(box=(1, 0)), "box: expected"),
     "small box": (PLANE | dict(x=9 * np.eye(2), y=[1, -1]), "bounds that contain the data"),
@@ -388,7 +411,7 @@ def test_arguments_that_are_refused(trained, what):
 
 def test_held_out_samples_that_were_seen_are_refused(trained):
     net, x, y, unseen = trained
-    seen = np.concatenate([unseen, x[3:5] + 1e-9])
+    seen = np.concatenate([unseen, x[3:5] + 5e-5])  # noise in each column
     for held_out, said in (
         (x, f"of which {N} are in"),
         (seen, r"12 \(row 3 of data\), 13 \(row 4.*leave them out of both files"),
@@ -630,7 +653,7 @@ def test_a_network_without_a_margin_in_the_plane_is_an_answer(folder, capsys):
     assert verdict["degree"] == "not shown beyond chance" and verdict["p"] == 1.0
 
 
-def test_points_in_the_plane_that_are_the_candidates():
+def test_points_in_the_plane_that_are_the_candidates(figures):
     found = audit(KINKED).found
     inside = np.abs(found.candidates).max(axis=1) < 1.5
     x, y, n = found.candidates[inside], found.labels[inside], inside.sum()
@@ -639,6 +662,12 @@ def test_points_in_the_plane_that_are_the_candidates():
     assert measured.held_out.matches.numbers["samples within 0.05"] == 0
     assert measured.held_out.reconstruction.roc.auc == 1.0
     assert [picture.name for picture in draw_pictures(measured)] == ["candidates", "roc"]
+    shown = {part.get_label(): part.get_offsets() for part in figures[0].axes[0].collections}
+    for label in (-1, 1):
+        assert np.array_equal(shown[f"training point, label {label}"], x[y == label])
+        assert np.array_equal(
+            shown[f"candidate, label {label}"], found.candidates[found.labels == label]
+        )
 
 
 def warnings_of(net, *samples, known=True):
@@ -649,8 +678,6 @@ def test_what_breaks_homogeneity_is_named():
     rng = np.random.default_rng(0)
     biased = kkt_ref.init_uniform((5, 4, 3, 1), rng, bias="all")
     assert "layers [2, 3] have biases" in warnings_of(biased)[0]
-    smooth = kkt_ref.init_uniform((5, 4, 1), rng, activation=kkt_ref.Softplus(20.0))
-    assert "because softplus is not" in warnings_of(smooth)[0]
     plain = kkt_ref.init_paper((5, 4, 1), rng)
     (only,) = warnings_of(plain)
     assert "No training data were given" in only
@@ -679,6 +706,7 @@ def test_all_held_out_samples_serve_as_the_null_of_membership(trained):
     rows, labels = np.concatenate([x[:6], unseen]).reshape(-1, 30), np.resize(y, N)
     layer_1 = kkt_ref.attacks.membership_scores(net, rows).score
     assert np.array_equal(held_out.membership.members, layer_1[:6])
+    assert np.allclose(held_out.outputs.members, np.abs(net.outputs(rows[:6])[:, 0]))  # no labels
     both = audit(net, (x[:6], y[:6]), (unseen, labels), **SMALL).held_out.membership
     added = np.concatenate([both.members, both.others]) - layer_1
     lambdas = kkt_ref.attacks.multiplier_scores(net, rows, np.append(y[:6], labels)).multiplier

@@ -183,11 +183,34 @@ def test_one_line_a_cause_and_what_a_case_tests_apart():
     assert meaning.strip() == "this case tests: the formula itself"
 
 
+@pytest.mark.parametrize(
+    "factors, said",
+    [
+        ((1.37, 1, 1, 1, 1, 1), "W_1 is"),
+        ((1.37, 1, 1, 1.37, 1, 1), "W_1 and b_2 are"),
+        ((1.37, 1, 1.37, 1, 1.37, 1), "every W is"),
+    ],
+)
+def test_wrong_arrays_are_named(factors, said):
+    def residual(net, *given):
+        right = net.with_theta(Right().stationarity_residual(net, *given)).arrays
+        return net.with_arrays([c * p for c, p in zip(factors, right, strict=True)]).theta
+
+    wrong = SimpleNamespace(stationarity_residual=residual)
+    said += " 1.37 times the right one; the rest is right"
+    assert get_check("stationarity_residual: all biases").run(wrong).diagnosis == said
+
+
 def test_memory_is_blamed_only_if_the_first_answer_is_right():
     half = SimpleNamespace(outputs=lambda net, x: Right().outputs(net, x) / 2)
     results = {r.name: r for r in check_implementation(half, on_fail="return")}
     assert results["outputs: no memory"].status == "skipped"
     assert "only if the first answer is right" in results["outputs: no memory"].diagnosis
+
+
+def rounded(array):
+    """The array with an error that differs from call to call, as of a sum in any order."""
+    return array * (1 + 1e-12 * np.random.default_rng().normal(size=array.shape))
 
 
 class Tensor:
@@ -217,6 +240,7 @@ def test_single_checks_withhold_what_all_checks_withhold():
         (lambda net, x: np.full(len(x), np.nan), "expected finite"),
         (lambda net, x: np.full(len(x), 1e300), "the answer is wrong"),
         (lambda net, x: np.random.default_rng().normal(size=len(x)), "two answers"),
+        (lambda net, x: 1e9 * rounded(Right().outputs(net, x)), r"is 1e\+09 times the right one"),
         (lambda net, x: 1 / 0, "raised ZeroDivisionError"),
         (lambda net, x: sys.exit(3), "raised SystemExit: 3"),
         (lambda net: 1, "raised TypeError"),
@@ -354,6 +378,11 @@ def test_cases_cover_sharpness_and_strides():
     alphas = {getattr(case.inputs["net"].activation, "alpha", 1.0) for case in TWO_CLASSES}
     assert len(alphas) >= 5 and min(alphas) < 1 < 10 < max(alphas)
     assert not get_check("outputs: arrays with gaps").arguments[1].flags.contiguous
+
+
+def test_images_have_pixels_from_0_to_1():
+    images = [case.inputs[name] for case in cases("images", np.float64, 0) for name in "ab"]
+    assert all(image.min() >= 0 and image.max() <= 1 for image in images)
 
 
 def test_cases_keep_away_from_kinks_but_for_one():

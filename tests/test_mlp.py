@@ -5,9 +5,13 @@ import pytest
 
 import kkt_ref
 from tests.networks import state_dict
-from tests.strategies import ACTIVATIONS
+from tests.strategies import ACTIVATIONS, WITH_AUTHORS
 
-KINDS = list(zip(("first", "all", "none"), ACTIVATIONS[:3], strict=True))
+KINDS = [
+    ("first", ACTIVATIONS[0]),
+    ("all", kkt_ref.GatedReLU(4.5)),
+    ("none", kkt_ref.Softplus(0.3)),
+]
 
 
 def test_the_papers_start():
@@ -20,12 +24,15 @@ def test_the_papers_start():
     assert np.isclose(net.weights[1].std(), bound / np.sqrt(3), rtol=0.01)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: a.name)
-def test_slopes_are_derivatives_and_do_not_overflow(activation):
+@pytest.mark.parametrize("activation", WITH_AUTHORS, ids=lambda a: a.name)
+def test_slopes_are_derivatives_and_do_not_overflow_or_the_network_warns(activation):
     z, h = np.linspace(-3, 3, 41) + 0.01, 1e-6
     value = (activation.value(z + h, np) - activation.value(z - h, np)) / (2 * h)
     gate = (activation.gate(z + h, np) - activation.gate(z - h, np)) / (2 * h)
-    assert np.allclose(value, activation.slope(z, np), atol=1e-9)
+    assert np.allclose(value, activation.slope(z, np), atol=1e-9) == (activation.name != "authors")
+    net = kkt_ref.init_uniform((2, 3, 1), np.random.default_rng(0), activation=activation)
+    smoothed = any("smoothed gates" in text for text in net.warnings)
+    assert smoothed == (not np.allclose(value, activation.gate(z, np), atol=1e-9))
     gate_slope = activation.gate_slope(activation.gate(z, np), z, np)  # None: zero everywhere
     assert np.allclose(gate, 0.0 if gate_slope is None else gate_slope, atol=1e-9)
     z = np.array([-1e4, 0.0, 1e4])

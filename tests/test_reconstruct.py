@@ -7,6 +7,7 @@ import pytest
 
 import kkt_ref
 from kkt_ref import attacks
+from kkt_ref.attacks.base import predicted_labels
 from tests.networks import twelve_points
 
 
@@ -44,6 +45,11 @@ def test_a_run_is_measured_with_the_networks_own_gates(name):
     assert all(x == (*lam, 2) for _, x, lam in seen)
     with pytest.raises(ValueError, match="index: expected a run below"):
         found.of_run(len(found.runs))
+
+
+def test_labels_are_signs_and_zero_counts_as_one_of_them():
+    assert predicted_labels(np.array([[-2.0], [0.0], [3.0]])).tolist() == [-1.0, 1.0, 1.0]
+    assert predicted_labels(np.array([[-2.0, -1.0], [3.0, 0.0]])).tolist() == [1, 0]
 
 
 def test_the_attack_follows_from_the_network_and_gets_what_it_uses(monkeypatch):
