@@ -9,7 +9,6 @@ files differ by themselves.  The script writes what it has after each kind.
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -204,7 +203,6 @@ narrow = table(lambda rng, size: rng.normal(size=size), 3)
 unit = table(
     lambda rng, size: (v := rng.normal(size=size)) / np.linalg.norm(v, axis=1)[:, None], 30
 )
-beside = by(lambda case: np.concatenate([case.data[0], case.others[0]]), digits, "standard")
 third = by(lambda case: case.others[0], correlated, "standard")
 both = by(lambda case: np.concatenate([case.data[0], case.held_out[0]]), correlated, "standard")
 ten = partial(digits, classes=10)
@@ -270,7 +268,7 @@ DISHONEST: dict[str, Callable[[np.random.Generator], Case]] = {
 
 def run(name: str, splits: int, first: int) -> dict[str, int]:
     """Count the verdicts of one kind."""
-    found = Counter[str]()
+    found: dict[str, int] = {}
     for seed in range(first, first + splits):
         rng = np.random.default_rng([seed, len(name)])
         case = (HONEST | DISHONEST)[name](rng)
@@ -280,8 +278,9 @@ def run(name: str, splits: int, first: int) -> dict[str, int]:
         if name not in UNTRAINED:
             net = kkt_ref.loss_scaled_descent(net, x, y, rate=6.0, max_steps=150).net
         measured = audit(net, case.data, case.held_out, candidates=8, restarts=2, conditions=False)
-        found[overall(judge(measured))] += 1
-    return dict(found)
+        degree = overall(judge(measured))
+        found[degree] = found.get(degree, 0) + 1
+    return found
 
 
 def main(splits: str = "40", out: str = "audit_nulls.json", first: str = "0") -> None:

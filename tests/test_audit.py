@@ -31,7 +31,7 @@ from kkt_ref.datasets.split import binary_split
 from kkt_ref.metrics import roc_curve
 from tests.networks import state_dict
 from tests.programs import read_json
-from tests.public import KINKED
+from tests.public import KINKED, PHOTOS
 
 for extra in ("jinja2", "threadpoolctl", "tqdm"):
     pytest.importorskip(extra, reason="needs pip install 'kkt_ref[audit]'")
@@ -554,11 +554,18 @@ def test_pictures_have_the_mean_and_the_shape_of_the_data_or_the_argument(folder
         assert all(a != b for a, b in zip(drawn[0], other, strict=True))
 
 
-def test_pictures_name_the_rows_of_the_files_and_show_the_curves(trained, monkeypatch):
+@pytest.fixture
+def figures(monkeypatch):
+    """What is drawn, as Matplotlib holds it."""
+    drawn = []
+    monkeypatch.setattr("kkt_ref.audit.figures._png", lambda figure: drawn.append(figure) or b"")
+    return drawn
+
+
+def test_pictures_name_the_rows_of_the_files_and_show_the_curves(trained, figures, monkeypatch):
     net, x, y, unseen = trained
-    measured, drawn, figures = audit(net, (x[:6], y[:6]), unseen, **SMALL), [], []
+    measured, drawn = audit(net, (x[:6], y[:6]), unseen, **SMALL), []
     monkeypatch.setattr("kkt_ref.audit.figures._cells", lambda *cells, **_: drawn.append(cells))
-    monkeypatch.setattr("kkt_ref.audit.figures._png", figures.append)
     draw_pictures(measured)
     shown = measured.held_out.membership, measured.held_out.reconstruction
     for line, told in zip(figures[0].axes[0].lines, shown, strict=False):
@@ -711,14 +718,6 @@ def test_all_held_out_samples_serve_as_the_null_of_membership(trained):
     added = np.concatenate([both.members, both.others]) - layer_1
     lambdas = kkt_ref.attacks.multiplier_scores(net, rows, np.append(y[:6], labels)).multiplier
     assert scipy.stats.spearmanr(added, lambdas)[0] > 0.999 and added.min() > 0
-
-
-def test_comparison_in_the_plane_counts_by_steps_of_the_grid():
-    x = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    found = Reconstruction(x + [0.02, 0.0], np.ones(3), np.ones(3), np.arange(3), (), 0)
-    net = kkt_ref.MLP((np.eye(2), np.ones((1, 2))), (None, None))
-    numbers = compare(net, {"box": (-1.5, 1.5)}, found, x).numbers
-    assert [numbers[f"samples within {radius}"] for radius in (0.05, 0.03, 0.01)] == [3, 3, 0]
 
 
 def test_comparison_counts_planted_candidates():

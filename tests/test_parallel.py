@@ -88,6 +88,17 @@ def test_any_executor_runs_them_and_stays_open(name):
     assert_equal(found, ATTACKS[name]())
 
 
+@pytest.mark.slow
+def test_a_dask_cluster_runs_them():
+    distributed = pytest.importorskip("distributed")
+    options = dict(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with distributed.Client(**options) as client:
+        for name in ATTACKS:
+            with client.get_executor() as executor:
+                found = ATTACKS[name](workers=executor)
+            assert_equal(found, ATTACKS[name](workers=2))
+
+
 def test_workers_have_one_thread_and_an_interrupt_ends_them_and_keeps_the_environment(
     tmp_path, monkeypatch
 ):
