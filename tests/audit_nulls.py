@@ -113,10 +113,6 @@ def by(fit: Callable[[Case], Array], source: Callable, kind: str, n: int = 40, m
     return make
 
 
-def by_data(*arguments: Any) -> Callable:
-    return by(lambda case: case.data[0], *arguments)
-
-
 def by_pca(source: Callable, whiten: bool, n: int = 50) -> Callable:
     def make(rng: np.random.Generator) -> Case:
         case = split(source, n)(rng)
@@ -203,6 +199,7 @@ narrow = table(lambda rng, size: rng.normal(size=size), 3)
 unit = table(
     lambda rng, size: (v := rng.normal(size=size)) / np.linalg.norm(v, axis=1)[:, None], 30
 )
+by_data = partial(by, lambda case: case.data[0])
 third = by(lambda case: case.others[0], correlated, "standard")
 both = by(lambda case: np.concatenate([case.data[0], case.held_out[0]]), correlated, "standard")
 ten = partial(digits, classes=10)

@@ -35,7 +35,7 @@ DOORS = {"__init__", "__main__"}  # of the whole library: they may import every 
 BUDGETS = {
     "reference": 6015,  # aim: 5650; all of the library but kit and audit
     "core": 2048,  # aim: 1900; network, stationarity and kkt, a part of the reference
-    "kit": 2433,  # aim: 2050
+    "kit": 2295,  # aim: 2050
     "audit": 2175,  # aim: 1750
     "demos": 3467,  # aim: 3500
     "tests": 7434,  # aim: 7400
