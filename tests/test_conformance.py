@@ -27,6 +27,7 @@ from kkt_ref.conformance import (
 from kkt_ref.conformance.cases import cases
 from kkt_ref.conformance.files import METHODS
 from kkt_ref.conformance.mistakes import Mistake, mistakes
+from kkt_ref.conformance.verbs import GIVEN, OF_STEPS
 from kkt_ref.conformance.verdict import all_checks, judge
 from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.stationarity import closed_form
@@ -140,6 +141,32 @@ def test_a_mistake_is_named_if_it_explains_nearly_all_of_the_error(noise, named)
     assert ("the answer is rounded to 9 decimals" in said) == named
 
 
+def test_numbers_of_twenty_bits_are_no_bfloat16():
+    def cut(net, x):
+        single = Right().outputs(net, x).astype(np.float32)
+        return (single.view(np.uint32) & 0xFFFFF000).view(np.float32).astype(x.dtype)
+
+    bad = [r for r in check_implementation(SimpleNamespace(outputs=cut), on_fail="return") if r.bad]
+    assert bad and not any("bfloat16" in result.diagnosis for result in bad)
+
+
+def test_one_wrong_array_of_one_kind_is_not_every_array():
+    check = get_check("stationarity_residual: one layer")
+    wrong = check.right[0] * np.append(np.full(5, 5.5), 1.0)  # W_1 and b_1
+    found = check.run(SimpleNamespace(stationarity_residual=lambda *_: wrong.copy()))
+    assert "W_1 is 5.5 times the right one" in found.diagnosis
+
+
+def test_memory_is_not_blamed_for_rounding():
+    check = get_check("outputs: no memory")
+    theta = check.arguments[0].theta
+
+    def rounded(net, x):
+        return Right().outputs(net, x) * (1 + 5e-10 * (not np.array_equal(net.theta, theta)))
+
+    assert check.run(SimpleNamespace(outputs=rounded)).status == "passed"
+
+
 def test_the_steps_of_the_mistakes_give_the_right_answers_without_one():
     nowhere = Mistake("", "", (), lambda value, inputs: 0.0)
     for check in all_checks(np.float64, 0):
@@ -149,8 +176,10 @@ def test_the_steps_of_the_mistakes_give_the_right_answers_without_one():
 def test_a_mistake_in_what_is_given_gives_the_right_answer_to_that():
     subjects = dict(x="x", y="y", multipliers="λ", margin="q", step="step", layer_weights="w")
     verbs = ("is doubled",), ("has the opposite sign", "is shifted by one class")  # the last of y
+    seen = set()
     for check in {check.question.name: check for check in all_checks(np.float64, 0)[::-1]}.values():
         known = mistakes(check.question.name, check.inputs)
+        seen |= {mistake.subject for mistake in known}
         for place, name in enumerate(check.question.takes):
             its = [mistake for mistake in known if mistake.subject == subjects.get(name)]
             its = [mistake for mistake in its if mistake.verb in verbs[name == "y"]]
@@ -160,6 +189,7 @@ def test_a_mistake_in_what_is_given_gives_the_right_answer_to_that():
                 given[place] = mistake.change(given[place], check.inputs)
                 wanted = check.question.right(*given)[0]
                 assert np.allclose(check.given_by(mistake)[0], wanted, rtol=1e-10), check.name
+    assert OF_STEPS.keys() | GIVEN <= seen  # no verb is without a step
 
 
 def test_one_line_a_cause_and_what_a_case_tests_apart():
