@@ -206,7 +206,6 @@ narrow = table(lambda rng, size: rng.normal(size=size), 3)
 unit = table(
     lambda rng, size: (v := rng.normal(size=size)) / np.linalg.norm(v, axis=1)[:, None], 30
 )
-third = by(lambda case: case.others[0], correlated, "standard")
 both = by(lambda case: np.concatenate([case.data[0], case.held_out[0]]), correlated, "standard")
 ten = partial(digits, classes=10)
 
@@ -244,7 +243,7 @@ HONEST: dict[str, Callable[[np.random.Generator], Case]] = {
     "n = 8": split(correlated, 8, 30),
     "n = 300": split(correlated, 300, 300),
     "unit rows": split(unit),
-    "scaler of third samples": third,
+    "scaler of third samples": by(lambda case: case.others[0], correlated, "standard"),
     "scaler of both files": both,
     "sorted by class": sorted_by_class,
 }
