@@ -233,7 +233,7 @@ HONEST: dict[str, Callable[[np.random.Generator], Case]] = {
     "n = 8": split(correlated, 8, 30),
     "n = 300": split(correlated, 300, 300),
     "unit rows": split(unit),
-    "scaler of third samples": third,
+    "scaler of third samples": by(lambda case: case.others[0], correlated, "standard"),
     "scaler of both files": both,
     "sorted by class": sorted_by_class,
 }

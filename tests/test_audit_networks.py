@@ -99,25 +99,6 @@ def test_what_the_weights_hardly_show_is_shown_by_the_outputs(options):
     assert verdict(trained(x, y, widths=(200,), **ADAM, **options), x, y, *unseen)[2] == "shown"
 
 
-def test_an_adapter_that_is_merged_into_a_pretrained_network_is_shown():
-    x, y, unseen, unseen_y = digits()
-    state = trained(unseen[150:], unseen_y[150:], widths=(200,), **ADAM)
-    torch.manual_seed(0)
-    W, b, last, bias = (torch.tensor(part) for part in state.values())
-    adapter = torch.randn(200, 8) * 0, torch.randn(8, 784) / 28
-    adapter = [part.requires_grad_() for part in adapter]
-    step = torch.optim.Adam(adapter, lr=3e-3)
-    inputs, targets = torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)
-    for _ in range(400):
-        hidden = torch.relu(inputs @ (W + adapter[0] @ adapter[1]).T + b)
-        loss = torch.nn.functional.softplus(-targets * (hidden @ last.T + bias)[:, 0]).mean()
-        step.zero_grad()
-        loss.backward()
-        step.step()
-    merged = (W + adapter[0] @ adapter[1]).detach().numpy()
-    assert verdict(state | {"0.weight": merged}, x, y, unseen[:150], unseen_y[:150])[2] == "shown"
-
-
 @pytest.mark.parametrize("data", [digits, table])
 def test_a_network_of_other_samples_shows_nothing(data):
     x, y, *unseen = data()

@@ -159,6 +159,7 @@ def test_the_right_answers_are_those_of_the_definition():
 def test_a_mistake_in_what_is_given_gives_the_right_answer_to_that():
     subjects = dict(x="x", y="y", multipliers="λ", margin="q", step="step", layer_weights="w")
     verbs = ("is doubled",), ("has the opposite sign", "is shifted by one class")  # the last of y
+    seen = set()
     for check in {check.question.name: check for check in all_checks(np.float64, 0)[::-1]}.values():
         inputs = check.case.inputs
         known = mistakes(check.question.name, inputs)
@@ -171,6 +172,7 @@ def test_a_mistake_in_what_is_given_gives_the_right_answer_to_that():
                     inputs | {name: mistake.change(inputs[name], inputs)}
                 )[0]
                 assert np.allclose(check.given_by(mistake)[0], wanted, rtol=1e-10), check.name
+    assert OF_STEPS.keys() | GIVEN <= seen  # no verb is without a step
 
 
 def test_one_line_a_cause_and_what_a_case_tests_apart():

@@ -51,9 +51,7 @@ def test_equals_the_definition(name, data_range):
 
 PEERS = {
     "uniform 7": ({"win_size": 7}, {"window": "uniform", "size": 7}),
-    "uniform 3": ({"win_size": 3}, {"window": "uniform", "size": 3}),
     "gaussian 1.5": ({"gaussian_weights": True, "sigma": 1.5}, {}),
-    "gaussian 0.8": ({"gaussian_weights": True, "sigma": 0.8}, {"sigma": 0.8, "size": 7}),
 }
 
 
