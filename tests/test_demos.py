@@ -51,14 +51,6 @@ def test_wrong_outputs_are_refused_before_any_work(name, tmp_path, monkeypatch, 
 
 
 @pytest.mark.slow
-def test_wrong_options_of_the_image_demos_are_named(tmp_path):
-    wrong = {"--data nowhere": "nowhere lacks", "--n 7": "multiple of 2", "--seed -1": ">= 0"}
-    for options, message in wrong.items():
-        done = run("mnist", *options.split(), cwd=tmp_path)
-        assert done.returncode == 2 and message in done.stderr, done.stderr
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("data", ["circle", "uneven", "spiral", "disc", "three-classes"])
 def test_quick_toy(tmp_path, data):
     for line in table("toy2d", "--quick", "--data", data, cwd=tmp_path)["methods"].values():
