@@ -79,10 +79,11 @@ def test_verbs(found, wanted):
     assert np.allclose(found, wanted, rtol=1e-7, atol=1e-12)
 
 
-def test_constants_and_digits_are_those_of_the_names():
+def test_constants_digits_and_scopes_are_those_of_the_names():
     numbers = np.array([1234.56789123456, 0.000123456789123])
     for name, change in (verbs.CONSTANTS | verbs.DIGITS).items():
         said = float(re.search("[0-9.]+", name)[0])
         power = 10.0 ** (said if "decimals" in name else said + np.array([-4, 3]))
         wanted = said if "taken" in name else np.round(numbers * power) / power
         assert np.allclose(change(numbers, GIVEN), wanted, rtol=1e-12, atol=1e-14), name
+    assert [counts(1, 3) for counts in verbs.SCOPES.values()] == [False, False, True]
