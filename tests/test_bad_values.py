@@ -63,6 +63,7 @@ def bad_values(name, value):
     """Bad values for an argument, by name."""
     if isinstance(value, kkt_ref.MLP):
         spoiled = {c: value.scaled(c) for c in (np.nan, np.inf, 1e300, 0.0)}
+        spoiled["-inf"] = value.with_theta(np.append(-np.inf, value.theta[1:]))
         halves = {"float16": value.astype(np.float16), "float32": value.astype(np.float32)}
         return {"None": None, "text": "net", "arrays": value.weights} | spoiled | halves
     if isinstance(value, np.ndarray):

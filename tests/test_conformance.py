@@ -210,6 +210,23 @@ def test_wrong_arrays_are_named(factors, said):
     assert get_check("stationarity_residual: all biases").run(wrong).diagnosis == said
 
 
+def test_a_right_derivative_of_a_wrong_value_is_named():
+    wrong = SimpleNamespace(
+        stationarity=lambda net, x, y, l_: Right().stationarity(net, x, y, 2 * l_)
+    )
+    said = get_check("stationarity: plain").run(wrong).diagnosis
+    assert "is doubled, but its derivative is right" in said
+
+
+@pytest.mark.parametrize("question", ["kkt_conditions", "epsilon_delta"])
+def test_parts_of_an_answer_have_the_names_of_the_report(question):
+    check = get_check(f"{question}: plain")
+    *given, margin = check.arguments
+    report = kkt_ref.kkt_report(*given, margin=margin).as_dict()
+    for name, right in check.blocks(check.right).items():
+        assert np.isclose(right, report[name], rtol=1e-9)
+
+
 def test_memory_is_blamed_only_if_the_first_answer_is_right():
     half = SimpleNamespace(outputs=lambda net, x: Right().outputs(net, x) / 2)
     results = {r.name: r for r in check_implementation(half, on_fail="return")}

@@ -147,7 +147,7 @@ def test_seed_and_dtype_must_be_those_of_the_file(tmp_path):
 def test_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["questions", "q.txt", "--with-answers", "--seed", "2"]) == 0
-    assert main(["check", "--answers", "q.txt"]) == 0
+    assert main(["check", "--answers", "q.txt", "--seed", "2"]) == 0
     assert "0 failed" in capsys.readouterr().out
     text = Path("q.txt").read_text().replace("ssim/colour/ssim 0 0.", "ssim/colour/ssim 0 0.1")
     Path("q.txt").write_text(text)
