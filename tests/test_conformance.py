@@ -27,6 +27,7 @@ from kkt_ref.conformance import (
 from kkt_ref.conformance.cases import cases
 from kkt_ref.conformance.files import METHODS
 from kkt_ref.conformance.mistakes import mistakes
+from kkt_ref.conformance.verbs import GIVEN, OF_STEPS
 from kkt_ref.conformance.verdict import all_checks, judge
 from kkt_ref.metrics.ssim import structural_similarity
 from kkt_ref.stationarity import closed_form
@@ -163,6 +164,7 @@ def test_a_mistake_in_what_is_given_gives_the_right_answer_to_that():
     for check in {check.question.name: check for check in all_checks(np.float64, 0)[::-1]}.values():
         inputs = check.case.inputs
         known = mistakes(check.question.name, inputs)
+        seen |= {step for mistake in known for step in mistake.steps}
         for name in inputs:
             its = [mistake for mistake in known if mistake.subject == subjects.get(name)]
             its = [mistake for mistake in its if mistake.verb in verbs[name == "y"]]

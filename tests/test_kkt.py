@@ -14,7 +14,7 @@ from kkt_ref.kkt import equation
 from kkt_ref.kkt.multipliers import solve_nnls, solve_nnls_gram
 from kkt_ref.stationarity.closed_form import forward
 from tests.networks import gradient_matrix
-from tests.strategies import WITH_AUTHORS, problems
+from tests.strategies import WITH_AUTHORS, problems, separable
 
 RELU = (kkt_ref.ReLU(),)
 
@@ -136,3 +136,18 @@ def test_rows_of_zeros_and_equal_rows_in_single_precision_do_no_harm():
     rows += 1e-7 * rng.normal(size=rows.shape).astype(np.float32)
     lam = solve_nnls_gram(rows @ rows.T * np.float32(1e6), rows @ rows[0] * np.float32(1e6))
     assert np.linalg.norm(lam @ rows - rows[0]) < 0.01 * np.linalg.norm(rows[0])
+
+
+def test_training_approaches_a_kkt_point():
+    x, y = separable(3, n=6, d=2)
+    found = []
+    net = kkt_ref.init_uniform((2, 40, 1), np.random.default_rng(0))
+    for target in (1e-2, 1e-6, 1e-24):
+        trained = kkt_ref.loss_scaled_descent(net, x, y, target_loss=target, rate=6.0)
+        assert trained.converged
+        report = kkt_ref.kkt_report(trained.net, x, y)
+        clarke = kkt_ref.clarke_stationarity(trained.net, x, y).stationarity.relative
+        found.append((clarke, report.delta, -report.normalised_margin))
+    first, _, last = np.array(found)
+    assert np.all(last < first)
+    assert last[0] < 0.5 * first[0]

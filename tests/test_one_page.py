@@ -66,6 +66,11 @@ def test_loss_of_the_published_attack_and_its_gradient():
         close(found, expected)
 
 
+def test_sharpness():
+    theta, net, *_ = network()
+    close(page.sharpness(theta, 0.02), kkt_ref.attacks.gate_alpha(net, 0.02))
+
+
 @pytest.mark.parametrize("share", [0.999, 0.1], ids=["one step", "many steps"])
 def test_training(share):
     theta, net, x, y, _ = network(h=30)
