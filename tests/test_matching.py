@@ -14,6 +14,7 @@ from kkt_ref.metrics import (
     match_one_to_one,
     ncc_all_pairs,
     score_candidates,
+    stretch,
     structural_similarity,
 )
 
@@ -79,3 +80,4 @@ def test_ssim_is_measured_on_the_pairs_of_ncc_with_mean_added_and_stretched():
     assert found.data.ssim_04 == (expected >= 0.4).sum() == 3
     assert found.unseen.ncc_08 == found.unseen.ssim_04 == 0
     assert found.data.ncc_top10 == pytest.approx(np.diag(ncc_all_pairs(images, candidates)).mean())
+    assert np.array_equal(stretch(np.full((2, 4), 0.3)), np.zeros((2, 4)))  # constant images

@@ -127,6 +127,9 @@ def test_workers_have_one_thread_and_an_interrupt_ends_them_and_keeps_the_enviro
 def test_a_process_that_may_start_no_others_runs_all_by_itself(monkeypatch):
     monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # as in a Pool
     assert_equal(paper(workers=2), paper())
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: 0)  # as in any worker
+    here = run_all(partial(state_of_a_worker, None), 2, lambda *_: None)
+    assert {process for process, *_ in here} == {os.getpid()}
 
 
 def test_an_interrupt_cancels_what_has_not_begun():
