@@ -221,6 +221,10 @@ def cut(sign):
 
 DIFFERENT_FILES = {  # what happens to both files, with the words that say what differs
     "scaler": (lambda x, u, _: fitted(x, u, mean, lambda x: np.diag(1 / x.std(0))), "a scaler"),
+    "scaler of R": (
+        lambda x, u, _: fitted(x, u, mean, lambda x: np.diag(1 / x.std(0, ddof=1))),
+        "a scaler",
+    ),
     "min-max": (
         lambda x, u, _: fitted(x, u, lambda x: x.min(0), lambda x: np.diag(1 / np.ptp(x, 0))),
         "min-max scaler",

@@ -120,6 +120,8 @@ def test_verdict_and_p_are_conditions():
     assert not parse_condition("verdict == shown").holds(figures)
     assert not parse_condition("p < 0.01").holds(figures)
     assert parse_condition("p < 0.01").holds({"p": 0.001})
+    with pytest.raises(ValueError, match="of more than 2 inputs"):  # which counts distances
+        parse_condition("ncc08 > 0").check(True, 9, 2)
 
 
 def test_the_report_says_where_it_comes_from_and_survives_pictures(folder, monkeypatch):

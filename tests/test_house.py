@@ -38,7 +38,7 @@ BUDGETS = {
     "kit": 2295,  # aim: 2050
     "audit": 2175,  # aim: 1750
     "demos": 3467,  # aim: 3500
-    "tests": 7434,  # aim: 7400
+    "tests": 7433,  # aim: 7400
     "README.md": 180,
 }
 LONGEST_FILE = 450
