@@ -64,8 +64,8 @@ def test_the_residual_is_that_of_the_equation_with_the_best_multipliers(problem)
     run = alternate(problem, random_start(problem, 1, m=30), steps=3)
     atoms = problem.atoms(run.coordinates)
     assert np.array_equal(run.labels, atoms.labels)
-    multipliers = run.multipliers / problem.unit
-    left = problem.target - (multipliers[:, None] * atoms.signals).T @ atoms.inputs
+    sums = (run.multipliers[:, None] / problem.unit * atoms.signals).T @ atoms.inputs
+    left = problem.target - sums
     expected = np.linalg.norm(left) / np.linalg.norm(problem.target)
     assert run.residual == pytest.approx(expected, rel=1e-3)
     slope = np.sum((atoms.signals @ left) * atoms.inputs, axis=1)

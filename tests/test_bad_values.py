@@ -226,6 +226,7 @@ def wrong(public, **changed):
 
 
 PICTURES = GOOD["metrics.structural_similarity"]["x"]  # (3, 1, 12, 12)
+TWO_OUTPUTS = kkt_ref.MLP((np.eye(2, 3),), (None,))
 CLASSES = dict(net=kkt_ref.init_uniform((3, 4, 3), rng()), y=np.arange(6) % 3)
 PLANE = kkt_ref.init_uniform((2, 12, 1), rng())
 LINE = kkt_ref.MLP((np.ones((1, 3)),), (None,))
@@ -256,7 +257,7 @@ MESSAGES = {
     "y: expected classes 0 ... 2": loss(**CLASSES | dict(y=np.full(6, 3))),
     "layer_weights: expected 2": loss(layer_weights=(1.0,)),
     "layer_weights: expected numbers >= 0, and not all 0": loss(layer_weights=(0.0, 0.0)),
-    "coefficients: expected shape (n, 3)": wrong("per_sample_gradients", net=CLASSES["net"]),
+    "coefficients: expected shape (n, 2)": wrong("per_sample_gradients", net=TWO_OUTPUTS),
     "net: no positive margin": wrong("kkt_report", y=-Y, margin=None),
     "net: expected one output for labels -1 and +1": wrong(
         "kkt.weight_decay_stationarity", net=CLASSES["net"]

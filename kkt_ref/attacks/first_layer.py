@@ -94,7 +94,7 @@ class FirstLayer:
         self._left = U.astype(np.float32)  # (h, r)
         self._left_weights = (inverse - self._flat).astype(np.float32)  # (r,)
         self.basis = Vt[:k].astype(np.float32)  # (k, d), orthonormal rows: x = a @ basis
-        self.weights = np.float32((s[:k] ** 2 + (noise * s[0]) ** 2) ** -0.5)  # (k,), whiten a
+        self.weights = np.float32((s[:k] ** 2 + (noise * s[0]) ** 2) ** -0.5)  # (k,), of a
         # The equation leaves the scale of x almost free, so all candidates get one norm; pixels
         # in [0, 1] have a standard deviation of about a quarter.
         self.norm = 0.25 * np.sqrt(net.d)

@@ -2,9 +2,9 @@
 
 In reading order: ``cases`` draws the inputs; ``questions`` has the contract; ``steps`` the right
 answers step by step, ``verbs`` what may be done wrong with a step, and ``mistakes`` the wrong
-answers; ``check`` asks one question, which gives a ``result``, and
-``causes`` finds the mistake; ``verdict`` runs all checks; ``files`` brings questions and answers to
-other languages, and ``command`` to the command line.
+answers; ``check`` asks one question, which gives a ``result``, and ``causes`` finds the mistake;
+``verdict`` runs all checks; ``files`` brings questions and answers to other languages, and
+``command`` to the command line.
 """
 
 from kkt_ref.conformance.check import Check

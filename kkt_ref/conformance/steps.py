@@ -16,6 +16,7 @@ from autograd import elementwise_grad, value_and_grad
 
 from kkt_ref.conformance.cases import Inputs
 from kkt_ref.metrics.ssim import structural_similarity
+from kkt_ref.network.activations import expit
 
 Array = Any
 Answer = tuple[np.ndarray, ...]
@@ -39,7 +40,7 @@ def step(z: Array, alpha: float = 1.0) -> Array:
 
 def sigmoid(z: Array, alpha: float = 1.0) -> Array:
     """Return σ(αz)."""
-    return anp.exp(-anp.logaddexp(0.0, -alpha * z))
+    return expit(alpha * z)
 
 
 def positive(t: Array) -> Array:
@@ -58,8 +59,7 @@ def right(place: str, value: Any, *layer: int) -> Any:
 def computed(name: str, inputs: Inputs, at: At = right, gradients: bool = True) -> tuple[Any, ...]:
     """Answer a question; without ``gradients`` a loss is answered by its value alone."""
     if name == "ssim":
-        a, b = inputs["a"], inputs["b"]
-        return (at(name, structural_similarity(a, b, data_range=1.0, channel_axis=0)),)
+        return (at(name, structural_similarity(*inputs.values(), data_range=1.0, channel_axis=0)),)
     if not name.endswith("stationarity"):
         return tuple(at("the answer", part) for part in _answer(name, inputs, at))
 

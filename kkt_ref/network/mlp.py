@@ -54,14 +54,14 @@ class MLP(Network):
             raise ValueError(f"biases: expected {n} (None for no bias), got {len(self.biases)}")
         dtype = getattr(self.weights[0], "dtype", None)
         if "float" not in str(dtype):
-            raise ValueError(f"W_1: expected a floating array, got one of dtype {dtype}")
+            raise ValueError(f"W_1: expected a floating array, got {dtype or 'no array'}")
         for layer, (W, b) in enumerate(self.layers, start=1):
             of_bias = [] if b is None else [(f"b_{layer}", b, 1)]
             for name, p, axes in ((f"W_{layer}", W, 2), *of_bias):
                 if (own := getattr(p, "dtype", type(p).__name__)) != dtype:
                     raise ValueError(f"{name}: expected dtype {dtype} as W_1, got {own}")
                 if p.ndim != axes or 0 in p.shape:
-                    raise ValueError(f"{name}: expected {axes} axes, none empty, got {p.shape}")
+                    raise ValueError(f"{name}: expected {axes} axes, no empty one, got {p.shape}")
             if b is not None and b.shape != W.shape[:1]:
                 raise ValueError(f"b_{layer}: expected shape {W.shape[:1]}, got {b.shape}")
             if layer > 1 and W.shape[1] != (fan_in := self.weights[layer - 2].shape[0]):
